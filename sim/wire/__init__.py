@@ -1,0 +1,1 @@
+"""Octets to values and back: IP, UDP, ICMP, ESP, checksums and captures."""

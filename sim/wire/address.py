@@ -1,0 +1,22 @@
+"""Addresses as the hot path holds them: packed octets, 4 for IPv4 and 16 for IPv6."""
+
+from __future__ import annotations
+
+import ipaddress
+
+Sock = tuple[bytes, int]
+"""A packed address and a UDP port."""
+
+
+def pack_address(text: str) -> bytes:
+    """The packed form of a textual address; ValueError when it is none."""
+    return ipaddress.ip_address(text).packed
+
+
+def format_address(address: bytes) -> str:
+    return str(ipaddress.ip_address(address))
+
+
+def format_sock(sock: Sock) -> str:
+    """`192.0.2.1[4500]`, as strongSwan prints it."""
+    return f"{format_address(sock[0])}[{sock[1]}]"
