@@ -1,0 +1,135 @@
+"""What an IKE endpoint is told: frozen values, durations in ns, names as in strongSwan's swanctl.conf.
+
+RFC 7296 2.4 (retransmission, liveness), 2.6 (cookies), 2.23 (NAT traversal), RFC 4555 (mobility).
+Lifetimes, pools, certificates and EAP are not here yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sim.units import NS_PER_S
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+if TYPE_CHECKING:
+    from sim.ike.identity import Identity
+    from sim.ike.proposals import Proposal
+
+
+class StartAction(Enum):
+    """What happens to a Child SA when its connection is loaded; the driver acts on it."""
+
+    NONE = "none"
+    TRAP = "trap"
+    START = "start"
+
+
+class ReturnRoutability(Enum):
+    """When a responder proves that the initiator answers at a new address (RFC 4555 3.7)."""
+
+    BEFORE = "before"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class RetransmitPolicy:
+    """When a request is sent again: the waits after the first sending and after each further one.
+
+    The last wait ends with giving up, so `len(delays)` is the number of times that a request leaves.
+    """
+
+    delays: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.delays or min(self.delays) <= 0:
+            raise ValueError("a retransmission policy needs at least one wait, each longer than 0")
+
+    @classmethod
+    def exponential(cls, first: int, tenths: int, tries: int) -> RetransmitPolicy:
+        """`first` ns, growing by `tenths`/10 each time, for `tries` retransmissions."""
+        return cls(tuple(first * tenths**n // 10**n for n in range(tries + 1)))
+
+
+RETRANSMIT = {
+    "strongswan": RetransmitPolicy.exponential(4 * NS_PER_S, 18, 5),
+    "libreswan": RetransmitPolicy(tuple(half * NS_PER_S // 2 for half in (1, 1, 2, 4, 8, 16, 32))),
+    "iked": RetransmitPolicy.exponential(2 * NS_PER_S, 20, 5),
+}
+"""The default timers of three implementations, by the name of the implementation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildConfig:
+    """One Child SA of a connection.
+
+    Empty selectors mean "dynamic": the IKE address of that side (RFC 7296 2.9 leaves the choice to policy).
+    For a peer behind a NAT that is also the one private address that the peer names for itself, if no
+    other peer holds it already (RFC 3948 5.1).
+    """
+
+    name: str
+    esp_proposals: tuple[Proposal, ...]
+    mode: Mode = Mode.TUNNEL
+    local_ts: tuple[Selector, ...] = ()
+    remote_ts: tuple[Selector, ...] = ()
+    start: StartAction = StartAction.NONE
+    replay_window: int = 32
+    copy_df: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """One peer, or one kind of peer: its addresses, identities, secret, suites and Child SAs.
+
+    `local_addrs` () is any address that the host has, `remote_addrs` () any peer (which only a responder
+    can serve). `local_id` None is the own address, `remote_id` None any identity that knows the secret.
+    `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives. `encap` forces UDP
+    encapsulation by a NAT detection hash that cannot match.
+    """
+
+    name: str
+    psk: bytes
+    proposals: tuple[Proposal, ...]
+    children: tuple[ChildConfig, ...] = ()
+    local_addrs: tuple[bytes, ...] = ()
+    remote_addrs: tuple[bytes, ...] = ()
+    local_id: Identity | None = None
+    remote_id: Identity | None = None
+    mobike: bool = True
+    encap: bool = False
+    dpd_delay: int = 0
+    keepalive: int = 20 * NS_PER_S
+    retransmit: RetransmitPolicy = RETRANSMIT["strongswan"]
+    return_routability: ReturnRoutability = ReturnRoutability.BEFORE
+
+    def child(self, name: str) -> ChildConfig | None:
+        return next((child for child in self.children if child.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """All connections of a host, and the limits that protect it (names as in strongSwan's strongswan.conf).
+
+    From `cookie_threshold` half-open SAs on, or `cookie_threshold_ip` from one address, an initiator must
+    prove its address with a cookie; at `block_threshold` from one address it is ignored (0 switches a limit
+    off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1).
+    """
+
+    connections: tuple[ConnectionConfig, ...] = field(default=())
+    ike_port: int = 500
+    natt_port: int = 4500
+    cookie_threshold: int = 30
+    cookie_threshold_ip: int = 3
+    block_threshold: int = 5
+    half_open_timeout: int = 30 * NS_PER_S
+    cookie_lifetime: int = 10 * NS_PER_S
+    cookie_secret_lifetime: int = 120 * NS_PER_S
+    error_patience: int = 10 * NS_PER_S
+
+    def __post_init__(self) -> None:
+        names = [connection.name for connection in self.connections]
+        if len(set(names)) != len(names):
+            raise ValueError("two connections have the same name")

@@ -1,0 +1,206 @@
+"""What an IKE endpoint reports: frozen values that the driver drains, applies and records.
+
+The driver knows the time; an event carries none. Events of one input come in the order in which they must
+be applied, and before the datagrams of that input leave (RFC 7296 2.8: a responder must be able to
+receive on a new SA before its answer is sent).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sim.wire.address import Sock
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+if TYPE_CHECKING:
+    from sim.ike.proposals import EspSuite, IkeSuite
+
+
+class Reason(StrEnum):
+    """Why an SA ended or never came up; named as the notify where RFC 7296 3.10.1 has one."""
+
+    NONE = ""
+    UNSUPPORTED_CRITICAL_PAYLOAD = "UNSUPPORTED_CRITICAL_PAYLOAD"
+    INVALID_IKE_SPI = "INVALID_IKE_SPI"
+    INVALID_MAJOR_VERSION = "INVALID_MAJOR_VERSION"
+    INVALID_SYNTAX = "INVALID_SYNTAX"
+    NO_PROPOSAL_CHOSEN = "NO_PROPOSAL_CHOSEN"
+    INVALID_KE_PAYLOAD = "INVALID_KE_PAYLOAD"
+    AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
+    SINGLE_PAIR_REQUIRED = "SINGLE_PAIR_REQUIRED"
+    NO_ADDITIONAL_SAS = "NO_ADDITIONAL_SAS"
+    INTERNAL_ADDRESS_FAILURE = "INTERNAL_ADDRESS_FAILURE"
+    FAILED_CP_REQUIRED = "FAILED_CP_REQUIRED"
+    TS_UNACCEPTABLE = "TS_UNACCEPTABLE"
+    TEMPORARY_FAILURE = "TEMPORARY_FAILURE"
+    CHILD_SA_NOT_FOUND = "CHILD_SA_NOT_FOUND"
+    UNACCEPTABLE_ADDRESSES = "UNACCEPTABLE_ADDRESSES"
+    PEER_ERROR = "PEER_ERROR"
+    TIMEOUT = "TIMEOUT"
+    DELETED = "DELETED"
+    DELETED_BY_PEER = "DELETED_BY_PEER"
+    REPLACED = "REPLACED"
+    COOKIE2_MISMATCH = "COOKIE2_MISMATCH"
+    IKE_SA_DOWN = "IKE_SA_DOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class IkeSaUp:
+    """Both sides are authenticated."""
+
+    ike_id: int
+    connection: str
+    initiator: bool
+    spi_i: bytes
+    spi_r: bytes
+    local: Sock
+    remote: Sock
+    local_id: str
+    remote_id: str
+    nat_local: bool
+    nat_remote: bool
+    encap: bool
+    mobike: bool
+    proposal: str
+
+
+@dataclass(frozen=True, slots=True)
+class IkeKeysDerived:
+    """The keys that protect the messages of an IKE SA, for logs; emitted as soon as they exist."""
+
+    ike_id: int
+    spi_i: bytes
+    spi_r: bytes
+    suite: IkeSuite
+    sk_ei: bytes
+    sk_er: bytes
+    sk_ai: bytes
+    sk_ar: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IkeSaDown:
+    """An IKE SA ended, or never came up. Its Child SAs were reported before."""
+
+    ike_id: int
+    connection: str
+    reason: Reason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSaUp:
+    """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key)."""
+
+    ike_id: int
+    connection: str
+    child: str
+    mode: Mode
+    spi_in: int
+    spi_out: int
+    suite: EspSuite
+    keys_in: tuple[bytes, bytes]
+    keys_out: tuple[bytes, bytes]
+    local: Sock
+    remote: Sock
+    encap: bool
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    replay_window: int
+    esn: bool
+    initiator: bool
+    copy_df: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSaDown:
+    """A pair of ESP SAs to remove."""
+
+    ike_id: int
+    connection: str
+    child: str
+    spi_in: int
+    spi_out: int
+    reason: Reason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFailed:
+    """A Child SA could not be made; the IKE SA is not affected."""
+
+    ike_id: int
+    connection: str
+    child: str
+    reason: Reason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The Child SAs `spis_in` move to these addresses; SPIs, keys and counters stay (RFC 4555 3.5)."""
+
+    ike_id: int
+    connection: str
+    local: Sock
+    remote: Sock
+    encap: bool
+    nat_local: bool
+    nat_remote: bool
+    spis_in: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A datagram that had no effect; `reason` is also the key of the endpoint's counter."""
+
+    reason: str
+    src: Sock
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """One message left; `payloads` is RFC 7296 1.2 notation, `retransmission` counts from 0."""
+
+    ike_id: int
+    exchange: str
+    message_id: int
+    response: bool
+    payloads: str
+    size: int
+    src: Sock
+    dst: Sock
+    retransmission: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """One message was accepted; `size` counts the octets from the IKE header on."""
+
+    ike_id: int
+    exchange: str
+    message_id: int
+    response: bool
+    payloads: str
+    size: int
+    src: Sock
+    dst: Sock
+    retransmission: int
+
+
+Event = (
+    IkeSaUp
+    | IkeKeysDerived
+    | IkeSaDown
+    | ChildSaUp
+    | ChildSaDown
+    | ChildFailed
+    | PathChanged
+    | Rejected
+    | MessageSent
+    | MessageReceived
+)
