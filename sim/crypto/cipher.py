@@ -1,0 +1,177 @@
+"""Ciphers as ESP and the SK payload use them: one AEAD, or one cipher and one MAC over its output.
+
+RFC 4303 2 to 3.3 and RFC 7296 3.14 for the layout, RFC 4106, 7634 and 5282 for AEADs (nonce = salt ‖ IV),
+RFC 3602 for CBC. Padding and trailers belong to the callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher as PycaCipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from sim.crypto.errors import IntegrityError
+from sim.crypto.ids import EncryptionId
+from sim.crypto.suites import Encryption, Integrity
+from sim.wire.buffer import Buf
+
+Rand = Callable[[int], bytes]
+
+
+class Cipher(Protocol):
+    """One direction's keys, ready for use: `iv ‖ ciphertext ‖ ICV` is what goes on the wire."""
+
+    iv_bytes: int
+    icv_bytes: int
+    block_bytes: int
+
+    def next_iv(self, counter: int) -> bytes:
+        """The IV for the next plaintext. `counter` must not repeat under one key."""
+
+    def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
+        """Write ciphertext ‖ ICV into `out`, whose size is exactly len(plaintext) + icv_bytes.
+
+        `plaintext` may be the start of `out` itself. `tail` is authenticated after the ciphertext without
+        being sent: the high half of an ESN (RFC 4303 2.2.1). An AEAD ignores it; there that half belongs
+        into `aad` (RFC 4106 5).
+        """
+
+    def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
+        """The plaintext of ciphertext ‖ ICV; IntegrityError, and nothing decrypted, when the ICV is wrong."""
+
+
+def cipher(
+    encryption: Encryption,
+    integrity: Integrity | None,
+    encryption_key: bytes,
+    integrity_key: bytes,
+    rand: Rand,
+) -> Cipher:
+    """The cipher for one direction of an SA; `encryption_key` ends with the salt where the cipher has one."""
+    _check_key(encryption.name, encryption_key, encryption.keymat_bytes)
+    if encryption.aead:
+        if integrity is not None or integrity_key:
+            raise ValueError(f"{encryption.name} brings its own integrity and takes no second one")
+        return AeadCipher(encryption, encryption_key)
+    if integrity is None:
+        raise ValueError(f"{encryption.name} needs an integrity algorithm beside it")
+    _check_key(integrity.name, integrity_key, integrity.key_bytes)
+    return MacCipher(encryption, integrity, encryption_key, integrity_key, rand)
+
+
+_AEADS: dict[EncryptionId, type[AESGCM] | type[ChaCha20Poly1305]] = {
+    EncryptionId.ENCR_AES_GCM_16: AESGCM,
+    EncryptionId.ENCR_CHACHA20_POLY1305: ChaCha20Poly1305,
+}
+
+
+class AeadCipher:
+    """An AEAD with an explicit 64-bit IV, which is a counter (RFC 4106 3.1, RFC 7634 2)."""
+
+    __slots__ = ("_decrypt", "_encrypt_into", "_salt", "block_bytes", "icv_bytes", "iv_bytes", "name")
+
+    def __init__(self, encryption: Encryption, key: bytes) -> None:
+        aead = _AEADS[encryption.id](key[: encryption.key_bytes])
+        self._salt = key[encryption.key_bytes :]
+        self._encrypt_into = aead.encrypt_into
+        self._decrypt = aead.decrypt
+        self.name = encryption.name
+        self.iv_bytes = encryption.iv_bytes
+        self.icv_bytes = encryption.icv_bytes
+        self.block_bytes = encryption.block_bytes
+
+    def next_iv(self, counter: int) -> bytes:
+        return counter.to_bytes(8, "big")
+
+    def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
+        if len(iv) != 8:
+            raise _bad_iv(self, iv)
+        self._encrypt_into(self._salt + iv, plaintext, aad, out)
+
+    def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
+        if len(iv) != 8:
+            raise _bad_iv(self, iv)
+        try:
+            return self._decrypt(self._salt + iv, sealed, aad)
+        except InvalidTag:
+            raise IntegrityError(f"the ICV of {self.name} does not fit") from None
+
+
+class AesCbc:
+    """AES in CBC mode, without padding (RFC 3602)."""
+
+    __slots__ = ("_aes",)
+
+    def __init__(self, key: bytes) -> None:
+        self._aes = AES(key)
+
+    def encrypt(self, iv: Buf, plaintext: Buf) -> bytes:
+        return PycaCipher(self._aes, CBC(iv)).encryptor().update(plaintext)
+
+    def decrypt(self, iv: Buf, ciphertext: Buf) -> bytes:
+        return PycaCipher(self._aes, CBC(iv)).decryptor().update(ciphertext)
+
+
+_CIPHERS: dict[EncryptionId, type[AesCbc]] = {EncryptionId.ENCR_AES_CBC: AesCbc}
+
+
+class MacCipher:
+    """A cipher, then a MAC over aad ‖ IV ‖ ciphertext ‖ tail, which is checked first (RFC 4303 3.4.4.1)."""
+
+    __slots__ = ("_cipher", "_keyed", "_rand", "block_bytes", "icv_bytes", "iv_bytes", "name")
+
+    def __init__(
+        self, encryption: Encryption, integrity: Integrity, key: bytes, integrity_key: bytes, rand: Rand
+    ) -> None:
+        self._cipher = _CIPHERS[encryption.id](key)
+        self._keyed = integrity.start(integrity_key)
+        self._rand = rand
+        self.name = f"{encryption.name}/{integrity.name}"
+        self.iv_bytes = encryption.iv_bytes
+        self.icv_bytes = integrity.icv_bytes
+        self.block_bytes = encryption.block_bytes
+
+    def next_iv(self, counter: int) -> bytes:
+        """An unpredictable IV (RFC 3602 3); the counter is not needed."""
+        return self._rand(self.iv_bytes)
+
+    def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
+        if len(iv) != self.iv_bytes:
+            raise _bad_iv(self, iv)
+        size = len(plaintext)
+        if size % self.block_bytes:
+            raise ValueError(f"{self.name} encrypts whole blocks of {self.block_bytes}, not {size} octets")
+        ciphertext = self._cipher.encrypt(iv, plaintext)
+        out[:size] = ciphertext
+        out[size:] = self._icv(aad, iv, ciphertext, tail)
+
+    def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
+        if len(iv) != self.iv_bytes:
+            raise _bad_iv(self, iv)
+        view = memoryview(sealed)
+        size = len(view) - self.icv_bytes
+        if size < 0 or size % self.block_bytes:
+            raise IntegrityError(f"{len(view)} octets are no whole blocks and ICV of {self.name}")
+        if not compare_digest(self._icv(aad, iv, view[:size], tail), view[size:]):
+            raise IntegrityError(f"the ICV of {self.name} does not fit")
+        return self._cipher.decrypt(iv, view[:size])
+
+    def _icv(self, aad: Buf, iv: Buf, ciphertext: Buf, tail: Buf) -> bytes:
+        mac = self._keyed.copy()
+        mac.update(b"".join((aad, iv, ciphertext, tail)))
+        return mac.finalize()[: self.icv_bytes]
+
+
+def _check_key(name: str, key: bytes, size: int) -> None:
+    if len(key) != size:
+        raise ValueError(f"{name} takes {size} octets of key, not {len(key)}")
+
+
+def _bad_iv(sealer: AeadCipher | MacCipher, iv: Buf) -> ValueError:
+    return ValueError(f"{sealer.name} takes {sealer.iv_bytes} octets of IV, not {len(iv)}")
