@@ -1,0 +1,30 @@
+"""What the data plane tells the control plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.wire.address import Sock
+
+
+@dataclass(frozen=True, slots=True)
+class PeerMoved:
+    """An authenticated packet, newer than all before it, came from another outer source (RFC 7296 2.23).
+
+    Reported once per new source and only for SAs that use UDP encapsulation. Whether to follow is IKE's
+    choice; the SA stays where it is until `Engine.move`.
+    """
+
+    spi_in: int
+    src: Sock
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceExhausted:
+    """An outbound SA has used its last sequence number and drops from now on (RFC 4303 3.3.3)."""
+
+    spi_in: int
+    spi_out: int
+
+
+Event = PeerMoved | SequenceExhausted

@@ -1,0 +1,50 @@
+"""What a security policy says about a packet (RFC 4301 4.4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from sim.ipsec.traffic import Traffic, covers
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+
+class Action(Enum):
+    """RFC 4301 4.4.1: every packet meets one of these."""
+
+    PROTECT = "protect"
+    BYPASS = "bypass"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One SPD entry; `local_ts` is the near side whatever the direction of the packet.
+
+    A PROTECT policy with `spi_in` 0 is a trap: it has no SA and asks for one. Otherwise `spi_in` names the
+    pair of SAs that protects it (its inbound SPI, which is unique on this host).
+    """
+
+    name: str
+    action: Action
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    connection: str = ""
+    child: str = ""
+    mode: Mode = Mode.TUNNEL
+    spi_in: int = 0
+
+    def covers_outbound(self, traffic: Traffic) -> bool:
+        return covers_both(traffic, self.local_ts, self.remote_ts)
+
+    def covers_inbound(self, traffic: Traffic) -> bool:
+        return covers_both(traffic, self.remote_ts, self.local_ts)
+
+
+def covers_both(traffic: Traffic, src_ts: tuple[Selector, ...], dst_ts: tuple[Selector, ...]) -> bool:
+    """Whether a packet's source and destination each lie inside one of the selectors for that end."""
+    src, dst, protocol, src_port, dst_port = traffic
+    return any(covers(ts, src, protocol, src_port) for ts in src_ts) and any(
+        covers(ts, dst, protocol, dst_port) for ts in dst_ts
+    )

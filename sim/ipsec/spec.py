@@ -1,0 +1,42 @@
+"""What it takes to make one Child SA: the frozen order that the control plane hands to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.crypto.suites import Encryption, Integrity
+from sim.wire.address import Sock
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A pair of ESP SAs, as negotiated.
+
+    `keys_in` and `keys_out` are (encryption key with its salt, integrity key; empty for an AEAD).
+    `local_ts` and `remote_ts` are the near and the far side of both SAs. With `encap` ESP travels in UDP
+    between the ports of `local` and `remote`, which are IKE's; without, the ports mean nothing.
+    `copy_df` copies the inner DF bit to an outer IPv4 header, otherwise `df` is what that header gets
+    (RFC 4301 8.1: copy, set, clear). `ttl` is for the outer header of tunnel mode.
+    """
+
+    connection: str
+    child: str
+    spi_in: int
+    spi_out: int
+    mode: Mode
+    encryption: Encryption
+    integrity: Integrity | None
+    keys_in: tuple[bytes, bytes]
+    keys_out: tuple[bytes, bytes]
+    local: Sock
+    remote: Sock
+    encap: bool
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    replay_window: int = 32
+    esn: bool = False
+    copy_df: bool = True
+    df: bool = False
+    ttl: int = 64

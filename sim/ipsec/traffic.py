@@ -1,0 +1,118 @@
+"""The fields of a packet that selectors look at (RFC 4301 4.4.1.1), and keys to remember a flow by.
+
+Ports are visible in TCP, UDP, UDP-Lite, DCCP and SCTP. ICMP and ICMPv6 present type and code, the Mobility
+Header its type, as one number at the end that sends; the other end is not looked at (RFC 4301 4.4.1.3).
+Later fragments and protocols without ports present OPAQUE, which only ANY and OPAQUE selectors accept.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from sim.wire import ip as ip_wire
+from sim.wire.buffer import Buf
+from sim.wire.ip import IpHeader, Protocol
+from sim.wire.selector import ANY_PORTS, OPAQUE_PORTS, Selector
+
+OPAQUE = -1
+"""The port of a packet whose ports cannot be seen."""
+UNEXAMINED = -2
+"""The port at the end of a packet that its protocol gives no port; it fits every selector."""
+
+MOBILITY_HEADER = 135
+_PORTED = frozenset({Protocol.TCP, Protocol.UDP, 33, 132, 136})  # and DCCP, SCTP, UDP-Lite
+_TYPED = {Protocol.ICMP: 0, Protocol.ICMPV6: 0, MOBILITY_HEADER: 2}  # where the type is
+_ICMP = frozenset({Protocol.ICMP, Protocol.ICMPV6})
+_PORTS = Struct(">HH")
+
+FlowKey = tuple[object, ...]
+_KEY_V4 = Struct(">6xHxB2xQI")  # flags and offset, protocol, both addresses, both ports
+_KEY_V6 = Struct(">6xBx16s16sI")  # next header, source, destination, both ports
+_key_v4, _key_v6 = _KEY_V4.unpack_from, _KEY_V6.unpack_from
+_FRAGMENT_BITS = ip_wire.MF | ip_wire.OFFSET_MASK
+
+
+class Traffic(NamedTuple):
+    """One packet as selectors see it."""
+
+    src: bytes
+    dst: bytes
+    protocol: int
+    src_port: int
+    dst_port: int
+
+
+def classify(packet: Buf) -> tuple[Traffic, IpHeader]:
+    """What selectors see of one whole IP packet; WireError when it is none."""
+    header = ip_wire.parse(packet)
+    return Traffic(header.src, header.dst, header.protocol, *_ports(packet, header)), header
+
+
+def flow_key(packet: Buf) -> FlowKey | None:
+    """What is equal for all packets of a flow, found at fixed offsets; None where that cannot be.
+
+    A key tells flows apart only if `remembers` says so.
+    """
+    first = packet[0] if packet else 0
+    if first == 0x45 and len(packet) >= _KEY_V4.size:
+        return _key_v4(packet)
+    if first >> 4 == 6 and len(packet) >= _KEY_V6.size:
+        return _key_v6(packet)
+    return None
+
+
+def remembers(key: FlowKey, header: IpHeader) -> bool:
+    """Whether packets with this key are all alike to selectors: unfragmented, with ports where expected."""
+    fixed = ip_wire.IPV4_HEADER_BYTES if header.version == 4 else ip_wire.IPV6_HEADER_BYTES
+    return header.protocol in _PORTED and header.upper_offset == fixed and not header.is_fragment
+
+
+def covers(selector: Selector, address: bytes, protocol: int, port: int) -> bool:
+    """Whether one end of a packet lies inside a selector; `port` may be OPAQUE or UNEXAMINED."""
+    return (
+        len(address) == len(selector.start)
+        and selector.start <= address <= selector.end
+        and selector.protocol in (0, protocol)
+        and _port_fits(selector.ports, port)
+    )
+
+
+def selectors_of(traffic: Traffic) -> tuple[Selector, Selector]:
+    """The narrowest selectors for the source and the destination of a packet (RFC 7296 2.9)."""
+    src_port, dst_port = traffic.src_port, traffic.dst_port
+    if dst_port == UNEXAMINED:
+        dst_port = src_port
+    return (
+        Selector.host(traffic.src, traffic.protocol, _exactly(src_port)),
+        Selector.host(traffic.dst, traffic.protocol, _exactly(dst_port)),
+    )
+
+
+def _exactly(port: int) -> tuple[int, int]:
+    return ANY_PORTS if port == OPAQUE else (port, port)
+
+
+def _port_fits(ports: tuple[int, int], port: int) -> bool:
+    if port == UNEXAMINED or ports == ANY_PORTS:
+        return True
+    if port == OPAQUE:
+        return ports == OPAQUE_PORTS
+    return ports[0] <= port <= ports[1]
+
+
+def _ports(packet: Buf, header: IpHeader) -> tuple[int, int]:
+    if header.fragment_offset:
+        return OPAQUE, OPAQUE
+    at = header.upper_offset
+    if header.protocol in _PORTED and len(packet) >= at + 4:
+        src_port, dst_port = _PORTS.unpack_from(packet, at)
+        return src_port, dst_port
+    if header.protocol in _TYPED and len(packet) >= at + 4:
+        return _type_and_code(packet, at, header.protocol), UNEXAMINED
+    return OPAQUE, OPAQUE
+
+
+def _type_and_code(packet: Buf, at: int, protocol: int) -> int:
+    kind = packet[at + _TYPED[protocol]] << 8
+    return kind | packet[at + 1] if protocol in _ICMP else kind

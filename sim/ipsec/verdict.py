@@ -1,0 +1,80 @@
+"""What the engine answers when it does not answer with a packet, and the reasons for a drop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sim.ipsec.policy import Policy
+from sim.wire.selector import Selector
+
+
+class Reason(StrEnum):
+    """Why a packet was dropped, in the words that summaries print."""
+
+    CLEAR_TEXT = "clear text where policy demands protection"
+    CONGESTION_UNFIT = "congestion mark on a packet without ECN"
+    DISCARD_POLICY = "policy says discard"
+    DUMMY = "dummy packet"
+    FRAGMENT = "fragment of an ESP packet"
+    INTEGRITY = "integrity check failed"
+    MALFORMED_ESP = "malformed ESP"
+    MALFORMED_INNER = "malformed inner packet"
+    MALFORMED_IP = "malformed IP packet"
+    NEXT_HEADER = "next header does not fit the mode"
+    NOT_WHOLE = "transport mode needs a whole datagram"
+    PADDING = "wrong padding"
+    REPLAYED = "replayed"
+    SELECTOR_MISMATCH = "selector mismatch"
+    SEQUENCE_EXHAUSTED = "sequence numbers exhausted"
+    TOO_BIG = "too big to encapsulate"
+    UNKNOWN_SPI = "unknown SPI"
+    UNSUPPORTED_HEADERS = "transport mode with IPv6 extension headers is not supported"
+
+
+class Verdict:
+    """Base of what is not a packet: BYPASS, Drop or Acquire."""
+
+    __slots__ = ()
+
+
+class Bypass(Verdict):
+    """The packet goes on untouched; compare with `is BYPASS`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "BYPASS"
+
+
+BYPASS = Bypass()
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Verdict):
+    """The packet ends here; `DROP` holds one instance for each reason."""
+
+    reason: Reason
+
+
+DROP = {reason: Drop(reason) for reason in Reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire(Verdict):
+    """A policy protects this packet but has no SA yet; hold the packet and let IKE negotiate.
+
+    `local` and `remote` describe this very packet (RFC 7296 2.9: the first selectors to propose).
+    """
+
+    policy: Policy
+    local: Selector
+    remote: Selector
+
+
+class Refused(Exception):
+    """A packet fails a rule of the SA that handles it; becomes a counter and a Drop inside the SA."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
