@@ -2,9 +2,9 @@
 
     delay_line.py CLIENT_DEVICE SERVER_DEVICE ONE_WAY_MS MBIT_PER_S
 
-`record.sh` moves the two devices into the namespaces of the hosts that it records. A TUN device without IFF_VNET_HDR
-asks the kernel for finished packets: one segment each, with its checksum, as on a real line. Prints `ready` once both
-devices exist, and runs until it is ended.
+`record.sh` moves the two devices into the namespaces of the hosts that it records. A TUN device without
+IFF_VNET_HDR asks the kernel for finished packets: one segment each, with its checksum, as on a real line.
+Prints `ready` once both devices exist, and runs until it is ended.
 """
 
 from __future__ import annotations

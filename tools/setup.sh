@@ -1,0 +1,98 @@
+#!/bin/bash
+# Makes what `make demo` and `make test` need; the Makefile's stamps decide when it runs.
+#
+#   tools/setup.sh python     .venv with the versions of requirements.lock (hashes checked, nothing compiled)
+#   tools/setup.sh project    this project in .venv, editable, built with the locked tools
+#   tools/setup.sh peers      Debian's programs that tests use as judges
+#   tools/setup.sh ns3        Debian's ns-3 and a compiler, for `make bench`
+#
+# Debian packages are installed only where that needs no password. What cannot be had is said in one sentence;
+# only a missing Python is fatal, and a missing judge when REQUIRE_PEERS=1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.venv
+declare -A peers=([tshark]=tshark [ip]=iproute2 [nft]=nftables)
+
+main() {
+    case ${1:-} in
+        python) make_venv ;;
+        project) install_project ;;
+        peers) install_peers ;;
+        ns3) pkg-config --exists ns3-core 2>/dev/null || install_debian libns3-dev g++ pkg-config ;;
+        *) die "usage: tools/setup.sh python|project|peers|ns3" ;;
+    esac
+}
+
+make_venv() {
+    local python
+    python=$(find_python) || {
+        install_debian python3 python3-venv && python=$(find_python)
+    } || die "ipsec-sim needs Python 3.11 or newer. On Debian: apt-get install python3 python3-venv"
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        install_debian python3-venv && "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            die "$python cannot make virtual environments. On Debian: apt-get install python3-venv"
+    fi
+    if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        "$python" -m venv --clear "$venv"
+    fi
+    say "installing the packages of requirements.lock into $venv (about a minute)"
+    pip_install --only-binary :all: --require-hashes -r requirements.lock
+}
+
+install_project() {
+    pip_install --no-deps --no-index --no-build-isolation --editable .
+}
+
+install_peers() {
+    local program missing=()
+    for program in "${!peers[@]}"; do
+        have "$program" || missing+=("${peers[$program]}")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    install_debian "${missing[@]}" && return
+    say "not installed: ${missing[*]}; tests that need them are skipped"
+    [ "${REQUIRE_PEERS:-}" != 1 ]
+}
+
+find_python() {
+    local python
+    for python in ${PYTHON:-} python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+pip_install() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+# Programs in sbin count: a user's PATH on Debian leaves it out.
+have() {
+    PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
+}
+
+install_debian() {
+    local as_root=(env DEBIAN_FRONTEND=noninteractive)
+    have apt-get || return 1
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 1
+        as_root=(sudo -n "${as_root[@]}")
+    fi
+    say "installing from Debian: $*"
+    "${as_root[@]}" apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 && return
+    "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+say() { echo "setup: $*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+main "$@"
