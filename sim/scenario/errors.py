@@ -1,0 +1,32 @@
+"""What is wrong with a scenario, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+Path = tuple[str | int, ...]
+"""A place in a scenario: `("links", 0, "delay")`."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong: `where` is `file:line` or `--set PATH=VALUE`, `key` the dotted path of the setting."""
+
+    where: str
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in self if part)
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run; `problems` has everything that was found, `str` one per line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def dotted(path: Path) -> str:
+    return ".".join(map(str, path))

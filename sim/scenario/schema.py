@@ -1,0 +1,115 @@
+"""The scenario: what a YAML file in `topologies/` says, validated and in plain numbers.
+
+Times are ns, rates bit/s, sizes octets, ratios 0 to 1, traffic selectors `Selector`. Nothing here
+changes after loading. The models of the parts are in `schema_network`, `schema_tunnels` and `schema_traffic`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field, PrivateAttr
+
+from sim.scenario.errors import Path, Problem, dotted
+from sim.scenario.schema_network import (
+    ExponentialJitter,
+    GatewayNode,
+    HostNode,
+    Jitter,
+    Link,
+    NatNode,
+    Node,
+    NormalJitter,
+    Queue,
+    RouterNode,
+    UniformJitter,
+)
+from sim.scenario.schema_traffic import (
+    CbrFlow,
+    Check,
+    ConnectionCheck,
+    DownEvent,
+    Event,
+    Flow,
+    FlowCheck,
+    MoveEvent,
+    PingFlow,
+    RebindEvent,
+    ReplayFlow,
+    UpEvent,
+)
+from sim.scenario.schema_tunnels import (
+    Connection,
+    ConnectionChild,
+    Tunnel,
+    TunnelAuth,
+    TunnelChild,
+    TunnelSide,
+)
+from sim.scenario.schema_types import Directed, Duration, FrozenDict, Many, Model, Table
+from sim.scenario.source import Source
+
+__all__ = [
+    "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
+    "ExponentialJitter", "Flow",
+    "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node", "NormalJitter",
+    "PingFlow",
+    "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "Scenario", "Tunnel", "TunnelAuth", "TunnelChild",
+    "TunnelSide", "UniformJitter", "UpEvent", "json_schema",
+]  # fmt: skip
+
+
+class Scenario(Model):
+    """One scenario. Two with the same content are equal and have the same hash, however they are written."""
+
+    name: str
+    duration: Annotated[Duration, Field(gt=0)]
+    nodes: Annotated[Table[Node], Field(min_length=1)]
+    links: Many[Link] = ()
+    tunnels: Table[Tunnel] = Field(default_factory=FrozenDict)
+    connections: Table[Table[Connection]] = Field(default_factory=FrozenDict)
+    """Node to connection name to connection; `expand` moves `tunnels` here."""
+    traffic: Many[Flow] = ()
+    events: Many[Event] = ()
+    checks: Many[Check] = ()
+    capture: Many[str] = ("*:*",)
+    """Patterns of `node:interface`: what is recorded."""
+
+    _source: Source = PrivateAttr(default_factory=Source)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the content, replayed captures included, in hexadecimal."""
+        content = [self.plain(), [self._source.digests.get(path) for path in sorted(self._source.digests)]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def plain(self) -> dict[str, Any]:
+        """The content as YAML or JSON has it; it loads to an equal scenario."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def where(self, path: Path) -> str:
+        """`file:line` of a setting, or of the closest thing around it that the file mentions."""
+        return self._source.where(path)
+
+    def problem(self, path: Path, text: str) -> Problem:
+        """For a ScenarioError: what is wrong with the setting at `path`, such as `("traffic", 0, "to")`."""
+        return Problem(self.where(path), dotted(path), text)
+
+    def capture_file(self, flow: ReplayFlow) -> str:
+        """Where the capture of a replay lies: beside the scenario's file unless absolute."""
+        return self._source.beside(flow.file)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scenario) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario's file, for editors."""
+    schema = Scenario.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,145 @@
+"""Traffic, events and checks of a scenario."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+
+from sim.scenario.schema_types import END_PATTERN, NAME_PATTERN, Duration, Model, Name, Rate, Ratio, Size
+
+Time = Annotated[Duration, Field(ge=0)]
+Span = Annotated[Duration, Field(gt=0)]
+Target = Annotated[str, StringConstraints(pattern=rf"{NAME_PATTERN}|{END_PATTERN}")]
+"""A node, whose first address is meant, or `node:interface`."""
+
+
+class _Flow(Model):
+    name: Name
+    from_: Annotated[Name, Field(alias="from")]
+    to: Target
+    start: Time = 0
+
+
+class CbrFlow(_Flow):
+    """UDP at a constant rate. `size` is the whole IP packet, and `rate` counts those octets."""
+
+    kind: Literal["cbr"]
+    size: Annotated[Size, Field(ge=28, le=65535)]
+    rate: Rate
+    stop: Time | None = None
+    duration: Span | None = None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.stop is not None and self.duration is not None:
+            raise ValueError("`stop` and `duration` both say when it ends: keep one")
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError("`stop` is not after `start`")
+        return self
+
+    def stops_at(self, end: int) -> int:
+        """When the last packet is behind us (ns), in a run that lasts until `end`."""
+        stop = self.stop if self.stop is not None else end
+        return min(end, stop if self.duration is None else self.start + self.duration)
+
+
+class PingFlow(_Flow):
+    """ICMP echo requests. `size` is the whole IP packet; 84 B is what `ping` sends by itself."""
+
+    kind: Literal["ping"]
+    interval: Span = 1_000_000_000
+    size: Annotated[Size, Field(ge=28, le=65535)] = 84
+    count: Annotated[int, Field(ge=1)] | None = None
+
+
+class ReplayFlow(_Flow):
+    """A recorded exchange between two hosts, sent again between two nodes with its timing kept."""
+
+    kind: Literal["replay"]
+    file: str
+    """Relative to the scenario's file."""
+    client: str | None = None
+    """The address in the capture that becomes `from`; None: whoever sends the first packet."""
+
+
+Flow = Annotated[CbrFlow | PingFlow | ReplayFlow, Field(discriminator="kind")]
+
+
+class _Event(Model):
+    at: Time
+    node: Name
+
+
+class MoveEvent(_Event):
+    """The node loses one interface and, after `gap`, has another."""
+
+    do: Literal["move"]
+    from_: Annotated[Name, Field(alias="from")]
+    to: Name
+    gap: Time = 0
+
+
+class RebindEvent(_Event):
+    """The NAT forgets its mappings: what is behind it comes out of other ports."""
+
+    do: Literal["rebind"]
+
+
+class UpEvent(_Event):
+    do: Literal["up"]
+    interface: Name
+
+
+class DownEvent(_Event):
+    do: Literal["down"]
+    interface: Name
+
+
+Event = Annotated[MoveEvent | RebindEvent | UpEvent | DownEvent, Field(discriminator="do")]
+
+
+class ConnectionCheck(Model):
+    """What must be true of a connection. Every key that is given must hold.
+
+    With `by`, that state must be reached no later; without, it must be the state at the end.
+    """
+
+    connection: Name
+    node: Name | None = None
+    """Which end is asked; None: the initiator of a tunnel, or every end that has the connection."""
+    is_: Annotated[Literal["established", "failed", "closed"], Field(alias="is")] = "established"
+    by: Time | None = None
+    reason: str | None = None
+    nat_local: bool | None = None
+    nat_remote: bool | None = None
+    encap: bool | None = None
+
+
+class FlowCheck(Model):
+    """Limits that a flow must keep. Every key that is given must hold."""
+
+    flow: Name
+    max_outage: Time | None = None
+    max_loss: Ratio | None = None
+    min_goodput: Rate | None = None
+    max_latency: Span | None = None
+    """For every packet that arrived."""
+    min_received: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _checks_something(self) -> Self:
+        if self.model_fields_set <= {"flow"}:
+            raise ValueError("checks nothing: give at least one limit, such as `max_loss: 1 %`")
+        return self
+
+
+def _kind_of_check(value: object) -> str:
+    has_flow = isinstance(value, FlowCheck) or (isinstance(value, dict) and "flow" in value)
+    return "flow check" if has_flow else "connection check"
+
+
+Check = Annotated[
+    Annotated[ConnectionCheck, Tag("connection check")] | Annotated[FlowCheck, Tag("flow check")],
+    Discriminator(_kind_of_check),
+]

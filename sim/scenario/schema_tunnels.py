@@ -1,0 +1,102 @@
+"""Tunnels, the shorthand for both ends, and connections, what strongSwan's swanctl.conf has at one end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sim.scenario.schema_types import (
+    Address,
+    Duration,
+    EspProposalText,
+    IdentityText,
+    IkeProposalText,
+    Many,
+    Model,
+    Name,
+    Secret,
+    Selectors,
+    Table,
+)
+from sim.units import NS_PER_S
+
+
+class _Child(Model):
+    mode: Literal["tunnel", "transport"] = "tunnel"
+    local_ts: Selectors = ()
+    """Empty is `dynamic`: the address that the IKE SA uses."""
+    remote_ts: Selectors = ()
+    esp_proposals: Annotated[Many[EspProposalText], Field(min_length=1)] = ("aes128gcm16",)
+    replay_window: Annotated[int, Field(ge=32, le=4096)] = 32
+    copy_df: bool = True
+
+
+class TunnelChild(_Child):
+    """A Child SA of a tunnel, `local_ts` and `remote_ts` as the initiator sees them."""
+
+    start: Literal["at once", "trap", "none"] = "at once"
+    """When the initiator sets it up: at the start, for the first packet that needs it, or never by itself."""
+
+
+class ConnectionChild(_Child):
+    """`connections.<conn>.children.<child>` of swanctl.conf."""
+
+    start_action: Literal["none", "trap", "start"] = "none"
+
+
+class _IkeSettings(Model):
+    proposals: Annotated[Many[IkeProposalText], Field(min_length=1)] = ("aes128gcm16-prfsha256-x25519",)
+    mobike: bool = True
+    encap: bool = False
+    """Pretend to be behind a NAT, so that ESP travels in UDP."""
+    dpd_delay: Annotated[Duration, Field(ge=0)] = 0
+    """Idle time after which the peer's liveness is checked; 0 s: never."""
+    keep_alive: Annotated[Duration, Field(ge=0)] = 20 * NS_PER_S
+    """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
+    retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"
+    """Whose timing unanswered requests are repeated with."""
+    return_routability: Literal["before", "none"] = "before"
+    """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
+
+
+class TunnelSide(Model):
+    """What one end of a tunnel believes, where it differs from the other."""
+
+    psk: Secret | None = None
+    local_id: IdentityText | None = None
+    remote_id: IdentityText | None = None
+
+
+class TunnelAuth(Model):
+    """One secret for both ends; `local_id` and `remote_id` are the initiator's, mirrored at the responder."""
+
+    psk: Secret | None = None
+    local_id: IdentityText | None = None
+    remote_id: IdentityText | None = None
+    initiator: TunnelSide = TunnelSide()
+    responder: TunnelSide = TunnelSide()
+
+
+class Tunnel(_IkeSettings):
+    """Both ends of one IKE SA in one place; `expand` makes a connection of each end from it."""
+
+    initiator: Name
+    responder: Name
+    auth: TunnelAuth
+    children: Annotated[Table[TunnelChild], Field(min_length=1)]
+
+
+class Connection(_IkeSettings):
+    """`connections.<conn>` of swanctl.conf, with the secret that belongs to it."""
+
+    local_addrs: Many[Address] = ()
+    """Empty: whatever address leads to the peer."""
+    remote_addrs: Many[Address] = ()
+    """Where to find the peer; empty: it must come to us."""
+    local_id: IdentityText | None = None
+    """None: our address."""
+    remote_id: IdentityText | None = None
+    """None: whoever knows the secret."""
+    psk: Secret
+    children: Annotated[Table[ConnectionChild], Field(min_length=1)]
