@@ -1,0 +1,347 @@
+"""An IP node: what hosts, routers and NAT boxes share.
+
+    receive -> sound? -> reassemble if ours -> hook.inbound -> input -> deliver
+                                                                 +----> forward: TTL -> hook.outbound
+                                                                                              |
+    send (packets of our own) -> hook.outbound -------> transmit <----------------------------+
+                                                           +----> route -> fragment -> port.send
+
+RFC 791, RFC 1122 3.2, RFC 1812 5, RFC 8200, RFC 4443. A node follows the weak host model (RFC 1122
+3.3.4.2): it accepts packets to any of its addresses on any port and routes its own by destination only.
+Next hops need no address resolution. Left out: multicast and broadcast, redirects, source routing, IPv6
+fragments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from struct import Struct
+from typing import Protocol
+
+from sim.net.engine import Simulation
+from sim.net.limit import TokenBucket
+from sim.net.local import HANDLERS, ProtocolHandler, UdpHandler
+from sim.net.packet import Packet
+from sim.net.port import Port
+from sim.net.routing import RouteTable
+from sim.wire import icmp, ip, udp
+from sim.wire.address import Sock
+from sim.wire.buffer import WireError
+from sim.wire.checksum import internet_checksum
+from sim.wire.fragment import Reassembler, fragment
+from sim.wire.icmp import IcmpError, IcmpMessage
+from sim.wire.ip import IpHeader
+
+_WORDS = Struct(">IIIII")
+_WORD = Struct(">I")
+_V4_DST = Struct("16x4s")
+_V6_DST = Struct("24x16s")
+_CACHED_FLOWS = 65536
+
+IcmpListener = Callable[[IcmpMessage, IpHeader, int], None]
+
+
+class PacketHook(Protocol):
+    """What may stand in a node's way in and out: IPsec. None means consumed, held or dropped by the hook."""
+
+    def outbound(self, packet: Packet, now: int) -> Packet | None: ...
+
+    def inbound(self, packet: Packet, now: int) -> Packet | None: ...
+
+
+class IpNode:
+    """A node with ports, routes and a small stack. It takes any octets; what is no use is dropped, counted."""
+
+    forwarding = False
+
+    def __init__(self, sim: Simulation, name: str) -> None:
+        self.sim = sim
+        self.name = name
+        self.ports: dict[str, Port] = {}
+        self.routes = RouteTable()
+        self.protocols: dict[int, ProtocolHandler] = dict(HANDLERS)
+        """Local delivery by upper-layer protocol number."""
+        self.udp: dict[int, UdpHandler] = {}
+        self.drops: Counter[str] = Counter()
+        """Dropped packets by reason."""
+        self.on_drop: Callable[[IpNode, Packet, str, int], None] | None = None
+        self.on_port_change: list[Callable[[int], None]] = []
+        """Told the time whenever an address, the MTU or the state of a port changed."""
+        self.on_icmp: list[IcmpListener] = []
+        """Told of every sound ICMP message to this node that is no echo request."""
+        self.icmp_limit = TokenBucket(rate_per_s=10, burst=10)  # RFC 4443 2.4 (f), RFC 1812 4.3.2.8
+        self.icmp_suppressed = 0
+        self._hook: PacketHook | None = None
+        self._local: set[bytes] = set()
+        self._reassembler = Reassembler()
+        self._reassembly_alarm = sim.alarm(self._reassembly_expired)
+        self._identification = 0
+        self._fast: dict[int, tuple[Callable[[Packet, int], None], int]] = {}  # IPv4 dst -> (send, MTU)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def hook(self) -> PacketHook | None:
+        return self._hook
+
+    @hook.setter
+    def hook(self, hook: PacketHook | None) -> None:
+        self._hook = hook
+        self._fast.clear()
+
+    def add_port(self, name: str, mtu: int = 1500) -> Port:
+        if name in self.ports:
+            raise ValueError(f"{self.name} has a port {name} already")
+        port = self.ports[name] = Port(self, name, mtu)
+        return port
+
+    def add_route(self, prefix: bytes, length: int, port: Port, metric: int = 0) -> None:
+        self.routes.add(prefix, length, port, metric)
+        self._fast.clear()
+
+    def remove_route(self, prefix: bytes, length: int, port: Port) -> None:
+        self.routes.remove(prefix, length, port)
+        self._fast.clear()
+
+    def is_local(self, address: bytes) -> bool:
+        return address in self._local
+
+    def source_address(self, dst: bytes) -> bytes | None:
+        """The address that packets to `dst` come from, or None when there is no route or no such family.
+
+        It is the first address of the outgoing port, or of any port when that one has none.
+        """
+        if dst in self._local:
+            return dst
+        port = self.routes.lookup(dst)
+        if port is None:
+            return None
+        candidates = (p.first_address(len(dst)) for p in (port, *self.ports.values()))
+        return next((address for address in candidates if address is not None), None)
+
+    def next_identification(self) -> int:
+        """A value for the IPv4 identification field of a packet that may be fragmented (RFC 6864)."""
+        self._identification = (self._identification + 1) & 0xFFFF
+        return self._identification
+
+    def bind_udp(self, port: int, handler: UdpHandler) -> None:
+        """Give datagrams to that port, at any of our addresses, to a handler; ValueError when it is taken."""
+        if port in self.udp:
+            raise ValueError(f"UDP port {port} of {self.name} is taken")
+        self.udp[port] = handler
+
+    def unbind_udp(self, port: int) -> None:
+        del self.udp[port]
+
+    def send_udp(self, payload: bytes, src: Sock, dst: Sock, now: int) -> None:
+        """Send a datagram of our own, which may be fragmented."""
+        data = udp.build(src, dst, payload, identification=self.next_identification())
+        self.send(Packet(data, now), now)
+
+    def receive(self, packet: Packet, port: Port, now: int) -> None:
+        """A packet arrived at a port. Destinations that were forwarded to before take the first branch."""
+        data = packet.data
+        size = len(data)
+        if self._fast and size >= 20:
+            first, second, third, src, dst = _WORDS.unpack_from(data)
+            out = self._fast.get(dst)
+            if (
+                out is not None
+                and first & 0xFF00FFFF == 0x45000000 | size
+                and third >= 0x02000000
+                and size <= out[1]
+                and not (first + second + third + src + dst) % 0xFFFF
+            ):
+                # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
+                third -= 0x00FFFF00 if third & 0xFFFF < 0xFEFF else 0x0100FEFF
+                _WORD.pack_into(data, 8, third)
+                out[0](packet, now)
+                return
+        if not is_sound(data):
+            self.drop(packet, "malformed IP packet", now)
+        elif is_fragment(data) and destination(data) in self._local:
+            whole = self.reassemble(packet, now)
+            if whole is not None:
+                self.accepted(whole, port, now)
+        else:
+            self.accepted(packet, port, now)
+
+    def accepted(self, packet: Packet, _port: Port, now: int) -> None:
+        """A sound packet, whole if it is for this node, came in through a port."""
+        if self._hook is not None:
+            data = packet.data
+            inner = self._hook.inbound(packet, now)
+            if inner is None:
+                return
+            if inner.data is not data and not is_sound(inner.data):
+                self.drop(inner, "malformed IP packet", now)
+                return
+            packet = inner
+        self.input(packet, now)
+
+    def input(self, packet: Packet, now: int) -> None:
+        """Deliver or forward a packet whose header is sound."""
+        dst = destination(packet.data)
+        if dst in self._local:
+            self.deliver(packet, now)
+        elif not self.forwarding:
+            self.drop(packet, "not for this host", now)
+        elif not is_unicast(dst):
+            self.drop(packet, "destination is not unicast", now)
+        else:
+            self.forward(packet, dst, now)
+
+    def forward(self, packet: Packet, dst: bytes, now: int) -> None:
+        port = self.routes.lookup(dst)
+        if port is None:
+            self.refuse(packet, "no route", IcmpError.NET_UNREACHABLE, now)
+        elif not ip.decrement_ttl(packet.data):
+            self.refuse(packet, "TTL exceeded", IcmpError.TTL_EXCEEDED, now)
+        elif self._hook is not None:
+            outer = self._hook.outbound(packet, now)
+            if outer is not None:
+                self.transmit(outer, now)
+        else:
+            if len(dst) == 4 and port.link is not None:
+                if len(self._fast) >= _CACHED_FLOWS:
+                    self._fast.clear()
+                self._fast[int.from_bytes(dst, "big")] = (port.link.send, port.mtu)
+            self._output(packet, port, now)
+
+    def send(self, packet: Packet, now: int) -> None:
+        """Send a packet that this node made."""
+        if self._hook is None:
+            self.transmit(packet, now)
+            return
+        outer = self._hook.outbound(packet, now)
+        if outer is not None:
+            self.transmit(outer, now)
+
+    def transmit(self, packet: Packet, now: int) -> None:
+        """Route a sound packet and send it as it is: past the hook, with its TTL."""
+        dst = destination(packet.data)
+        if dst in self._local:
+            self.sim.at(now, lambda at: self.deliver(packet, at))
+            return
+        port = self.routes.lookup(dst)
+        if port is None:
+            self.drop(packet, "no route", now)
+        else:
+            self._output(packet, port, now)
+
+    def deliver(self, packet: Packet, now: int) -> None:
+        """Give a packet to its flow, or to the handler of its protocol."""
+        if is_fragment(packet.data):
+            whole = self.reassemble(packet, now)
+            if whole is None:
+                return
+            packet = whole
+        if packet.flow is not None and packet.flow.arrived(packet, self, now):
+            return
+        try:
+            header = ip.parse(packet.data)
+        except WireError:
+            self.drop(packet, "malformed IP packet", now)
+            return
+        handler = self.protocols.get(header.protocol)
+        if handler is None:
+            reason = f"protocol {header.protocol} unreachable"
+            self.refuse(packet, reason, IcmpError.PROTOCOL_UNREACHABLE, now)
+        else:
+            handler(self, packet, header, now)
+
+    def reassemble(self, packet: Packet, now: int) -> Packet | None:
+        """Keep a fragment; the whole packet when it was the last one that was missing."""
+        if packet.data[0] >= 0x60:
+            self.drop(packet, "IPv6 fragment", now)
+            return None
+        known = self._reassembler.refused.copy()
+        data = self._reassembler.add(packet.data, now)
+        for reason in self._reassembler.refused - known:
+            self.drop(packet, reason, now)
+        self._reassembly_alarm.set(self._reassembler.next_timer())
+        return None if data is None else packet.derive(data)
+
+    def refuse(self, packet: Packet, reason: str, kind: IcmpError, now: int, mtu: int = 0) -> None:
+        """Drop a packet and tell its source."""
+        self.drop(packet, reason, now)
+        self.send_error(packet, kind, now, mtu)
+
+    def drop(self, packet: Packet, reason: str, now: int) -> None:
+        self.drops[reason] += 1
+        if self.on_drop is not None:
+            self.on_drop(self, packet, reason, now)
+
+    def send_error(self, packet: Packet, kind: IcmpError, now: int, mtu: int = 0) -> None:
+        """Send an ICMP error about a sound packet to its source, if the RFCs and the rate limit allow it."""
+        src, _ = ip.addresses(packet.data)
+        own = self.source_address(src)
+        if own is None:
+            return
+        error = icmp.error(packet.data, own, kind, mtu)
+        if error is None:
+            return
+        if self.icmp_limit.take(now):
+            self.send(Packet(error, now), now)
+        else:
+            self.icmp_suppressed += 1
+
+    def port_changed(self) -> None:
+        """Forget what depended on addresses and ports, and tell the listeners."""
+        self._local = {address for port in self.ports.values() for address, _ in port.addresses}
+        self.routes.flush()
+        self._fast.clear()
+        now = self.sim.now
+        for listener in tuple(self.on_port_change):
+            listener(now)
+
+    def _reassembly_expired(self, now: int) -> None:
+        for first in self._reassembler.expire(now):
+            self.refuse(Packet(first, now), "reassembly time exceeded", IcmpError.REASSEMBLY_EXCEEDED, now)
+        self._reassembly_alarm.set(self._reassembler.next_timer())
+
+    def _output(self, packet: Packet, port: Port, now: int) -> None:
+        data = packet.data
+        if len(data) <= port.mtu:
+            port.send(packet, now)
+        elif data[0] >= 0x60 or data[6] & 0x40:
+            self.refuse(packet, "packet too big", IcmpError.TOO_BIG, now, port.mtu)
+        else:
+            for piece in fragment(data, port.mtu):
+                port.send(packet.derive(piece), now)
+
+
+def is_sound(data: bytearray) -> bool:
+    """Whether the IP header is consistent and, in IPv4, its checksum right (RFC 1812 5.2.2)."""
+    size = len(data)
+    if size < 20:
+        return False
+    if data[0] >> 4 == 4:
+        header_bytes = (data[0] & 15) * 4
+        if not 20 <= header_bytes <= size or (data[2] << 8 | data[3]) != size:
+            return False
+        return not internet_checksum(data[:header_bytes])
+    return data[0] >> 4 == 6 and size >= 40 and (data[4] << 8 | data[5]) + 40 == size
+
+
+def is_fragment(data: bytearray) -> bool:
+    """Of a sound packet; an IPv6 fragment header is seen when it comes first."""
+    if data[0] < 0x60:
+        return bool(data[6] & 0x3F or data[7])
+    return data[6] == ip.Protocol.IPV6_FRAGMENT
+
+
+def destination(data: bytearray) -> bytes:
+    """The destination address of a sound packet."""
+    dst: bytes
+    (dst,) = _V4_DST.unpack_from(data) if data[0] < 0x60 else _V6_DST.unpack_from(data)
+    return dst
+
+
+def is_unicast(address: bytes) -> bool:
+    """Whether a router may forward to it (RFC 1812 5.3.7, RFC 4291 2.4)."""
+    if len(address) == 4:
+        return address[0] not in (0, 127) and address[0] < 224
+    return address[0] != 0xFF and address[:2] != b"\xfe\x80" and any(address[:15])

@@ -1,0 +1,7 @@
+"""A router: an IP node that forwards."""
+
+from sim.net.node import IpNode
+
+
+class Router(IpNode):
+    forwarding = True

@@ -1,0 +1,80 @@
+"""The routing table: longest prefix match over packed addresses (RFC 1812 5.2.4.3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sim.net.port import Port
+
+
+class Route(NamedTuple):
+    """To a prefix through a port; among routes to one prefix the lowest metric wins, then the oldest."""
+
+    prefix: bytes
+    length: int
+    port: Port
+    metric: int = 0
+
+
+class RouteTable:
+    """Routes of both families, looked up by destination; a route through a port that is down is skipped.
+
+    Results are cached per destination. Whoever changes the state of a port calls `flush`.
+    """
+
+    def __init__(self) -> None:
+        self._levels: dict[tuple[int, int], dict[int, list[Route]]] = {}  # (address size, length) -> prefix
+        self._order: list[tuple[int, int]] = []  # longest first
+        self._cache: dict[bytes, Port | None] = {}
+
+    def add(self, prefix: bytes, length: int, port: Port, metric: int = 0) -> None:
+        """Bits of `prefix` behind `length` are ignored; ValueError when the length does not fit."""
+        level, key = self._place(prefix, length)
+        if level not in self._levels:
+            self._levels[level] = {}
+            self._order = sorted(self._levels, reverse=True)
+        routes = self._levels[level].setdefault(key, [])
+        routes.append(Route(prefix, length, port, metric))
+        routes.sort(key=lambda route: route.metric)
+        self._cache.clear()
+
+    def remove(self, prefix: bytes, length: int, port: Port) -> None:
+        """Take the oldest route to that prefix through that port away; ValueError when there is none."""
+        level, key = self._place(prefix, length)
+        routes = self._levels.get(level, {}).get(key, [])
+        for route in routes:
+            if route.port is port:
+                routes.remove(route)
+                self._cache.clear()
+                return
+        raise ValueError(f"no such route through {port!r}")
+
+    def lookup(self, dst: bytes) -> Port | None:
+        """The port towards `dst`, or None when there is no route."""
+        try:
+            return self._cache[dst]
+        except KeyError:
+            if len(self._cache) >= 65536:  # a scan over addresses must not eat the memory
+                self._cache.clear()
+            port = self._cache[dst] = self._search(dst)
+            return port
+
+    def flush(self) -> None:
+        self._cache.clear()
+
+    def _search(self, dst: bytes) -> Port | None:
+        size, value = len(dst), int.from_bytes(dst, "big")
+        for level in self._order:
+            if level[0] != size:
+                continue
+            for route in self._levels[level].get(value >> (8 * size - level[1]), ()):
+                if route.port.up:
+                    return route.port
+        return None
+
+    @staticmethod
+    def _place(prefix: bytes, length: int) -> tuple[tuple[int, int], int]:
+        size = len(prefix)
+        if size not in (4, 16) or not 0 <= length <= 8 * size:
+            raise ValueError(f"a prefix of {size} octets cannot have the length {length}")
+        return (size, length), int.from_bytes(prefix, "big") >> (8 * size - length)
