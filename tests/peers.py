@@ -1,0 +1,31 @@
+"""Programs that are not ours and judge what we do: tshark, iproute2, nftables, strongSwan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # Debian users lack sbin
+
+
+def require(program: str) -> str:
+    """The path of that program. Without it the test is skipped, or fails when REQUIRE_PEERS=1."""
+    found = shutil.which(program, path=_PATH)
+    if found is None:
+        _missing(f"{program} is not installed")
+    return found
+
+
+def require_root() -> None:
+    """For tests that make network namespaces."""
+    if os.geteuid() != 0:
+        _missing("network namespaces need root")
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("REQUIRE_PEERS") == "1":
+        pytest.fail(f"{what}, and REQUIRE_PEERS=1 demands it")
+    pytest.skip(what)
