@@ -1,4 +1,4 @@
-"""The wall clock and entropy are refused where time is `now` and randomness is `rand`: ruff's banned-api works."""
+"""Ruff's banned-api refuses clock and entropy wherever time is `now` and randomness is `rand`."""
 
 from __future__ import annotations
 
