@@ -1,0 +1,84 @@
+"""Keying material (RFC 7296 2.13, 2.14, 2.17, 2.18).
+
+The PRFs in the tables take keys of any size, so the rule for PRFs with a fixed key (2.14) is left out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sim.crypto.prf import Prf
+from sim.crypto.suites import Encryption, Integrity
+from sim.ike.proposals import EspSuite, IkeSuite
+
+
+class IkeKeys(NamedTuple):
+    """The seven secrets of an IKE SA, in the order in which prf+ gives them (RFC 7296 2.14)."""
+
+    sk_d: bytes
+    sk_ai: bytes
+    sk_ar: bytes
+    sk_ei: bytes
+    sk_er: bytes
+    sk_pi: bytes
+    sk_pr: bytes
+
+
+class ChildKeys(NamedTuple):
+    """A Child SA's keys: towards the responder of the exchange first, encryption first (RFC 7296 2.17).
+
+    Encryption keys end with the salt where the cipher has one; an AEAD's integrity keys are empty.
+    """
+
+    encr_i: bytes
+    integ_i: bytes
+    encr_r: bytes
+    integ_r: bytes
+
+
+def skeyseed(prf: Prf, nonce_i: bytes, nonce_r: bytes, shared: bytes) -> bytes:
+    """SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 2.14)."""
+    return prf(nonce_i + nonce_r, shared)
+
+
+def rekey_skeyseed(prf: Prf, sk_d: bytes, shared: bytes, nonce_i: bytes, nonce_r: bytes) -> bytes:
+    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old IKE SA's PRF (RFC 7296 2.18)."""
+    return prf(sk_d, shared + nonce_i + nonce_r)
+
+
+def ike_keys(
+    suite: IkeSuite, seed: bytes, nonce_i: bytes, nonce_r: bytes, spi_i: bytes, spi_r: bytes
+) -> IkeKeys:
+    """{SK_d | SK_ai | ... | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) (RFC 7296 2.14)."""
+    integ, encr = _integrity_bytes(suite.integrity), suite.encryption.keymat_bytes
+    key = suite.prf.key_bytes
+    sizes = (key, integ, integ, encr, encr, key, key)
+    return IkeKeys(*_expand(suite.prf, seed, nonce_i + nonce_r + spi_i + spi_r, sizes))
+
+
+def child_keys(
+    prf: Prf, sk_d: bytes, suite: EspSuite, nonce_i: bytes, nonce_r: bytes, shared: bytes = b""
+) -> ChildKeys:
+    """KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr) (RFC 7296 2.17).
+
+    `nonce_i` is that of the initiator of the exchange that made the Child SA, not of the IKE SA.
+    """
+    sizes = _child_sizes(suite.encryption, suite.integrity) * 2
+    return ChildKeys(*_expand(prf, sk_d, shared + nonce_i + nonce_r, sizes))
+
+
+def _child_sizes(encryption: Encryption, integrity: Integrity | None) -> tuple[int, int]:
+    return encryption.keymat_bytes, _integrity_bytes(integrity)
+
+
+def _integrity_bytes(integrity: Integrity | None) -> int:
+    return 0 if integrity is None else integrity.key_bytes
+
+
+def _expand(prf: Prf, key: bytes, seed: bytes, sizes: tuple[int, ...]) -> list[bytes]:
+    stream = prf.plus(key, seed, sum(sizes))
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(stream[start : start + size])
+        start += size
+    return parts

@@ -1,0 +1,261 @@
+"""IKE messages: the header, the chain of payloads, and the Encrypted payload around them.
+
+RFC 7296 3.1 (header), 3.2 (generic payload header), 3.14 (Encrypted payload), RFC 5282 (AEADs).
+`parse_message` followed by `emit_message` gives back the same octets for every well-formed message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from struct import Struct
+from typing import TypeVar
+
+from sim.crypto.cipher import Cipher
+from sim.ike.constants import Flags, PayloadType
+from sim.ike.payloads import LAST_PARSERS, PARSERS, EncryptedPayload, NotifyPayload, Payload, UnknownPayload
+from sim.wire.buffer import Buf, Reader, WireError
+
+P = TypeVar("P", bound=Payload)
+
+#                      1                   2                   3
+#  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |                       IKE SA Initiator's SPI                  |
+# |                       IKE SA Responder's SPI                  |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |  Next Payload | MjVer | MnVer | Exchange Type |     Flags     |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |                          Message ID                           |
+# |                            Length                             |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+_HEADER = Struct(">8s8sBBBBII")
+
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# | Next Payload  |C|  RESERVED   |         Payload Length        |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+_GENERIC = Struct(">BBH")
+
+HEADER_BYTES = _HEADER.size
+GENERIC_BYTES = _GENERIC.size
+MAJOR_VERSION = 2
+NO_SPI = bytes(8)
+"""The responder's SPI before the responder has chosen one."""
+
+
+class ProtectedWireError(WireError):
+    """What an authentic message protects is malformed: the peer is told INVALID_SYNTAX (RFC 7296 2.21.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The IKE header without its Next Payload and Length, which follow from the payloads.
+
+    `flags` and `version` keep reserved bits and minor version as they came (RFC 7296 2.5).
+    """
+
+    spi_i: bytes
+    spi_r: bytes
+    exchange: int
+    flags: int
+    message_id: int
+    version: int = MAJOR_VERSION << 4
+
+    @property
+    def major(self) -> int:
+        return self.version >> 4
+
+    @property
+    def is_response(self) -> bool:
+        return bool(self.flags & Flags.RESPONSE)
+
+    @property
+    def from_initiator(self) -> bool:
+        """Whether the original initiator of the IKE SA sent it, which tells whose SPI is whose."""
+        return bool(self.flags & Flags.INITIATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message and the octets that it came in, which are what AUTH covers (RFC 7296 2.15).
+
+    `raw` starts with the IKE header: a non-ESP marker is not part of it.
+    """
+
+    header: Header
+    payloads: tuple[Payload, ...]
+    raw: bytes
+
+    def find(self, kind: type[P]) -> P | None:
+        """The first payload of a class."""
+        for payload in self.payloads:
+            if isinstance(payload, kind):
+                return payload
+        return None
+
+    def find_all(self, kind: type[P]) -> tuple[P, ...]:
+        return tuple(payload for payload in self.payloads if isinstance(payload, kind))
+
+    def of_type(self, payload_type: int) -> Payload | None:
+        """The first payload of a type: tells IDi from IDr and TSi from TSr."""
+        return next((p for p in self.payloads if p.payload_type == payload_type), None)
+
+    def notify(self, notify_type: int) -> NotifyPayload | None:
+        """The first notification of a type."""
+        return next((n for n in self.find_all(NotifyPayload) if n.type == notify_type), None)
+
+    def notifies(self, notify_type: int) -> tuple[NotifyPayload, ...]:
+        return tuple(n for n in self.find_all(NotifyPayload) if n.type == notify_type)
+
+    def unsupported_critical(self) -> UnknownPayload | None:
+        """The first payload that demands UNSUPPORTED_CRITICAL_PAYLOAD (RFC 7296 2.5)."""
+        return next((p for p in self.find_all(UnknownPayload) if p.critical), None)
+
+
+def parse_header(data: Buf) -> Header:
+    """The header of any IKE message, of whatever major version.
+
+    Only the Length field is checked, against `data`.
+    """
+    return _split_header(data)[0]
+
+
+def parse_message(data: Buf) -> Message:
+    """A whole IKEv2 message; an Encrypted payload stays closed. WireError also for another major version."""
+    raw = bytes(data)
+    header, first_type = _split_header(raw)
+    if header.major != MAJOR_VERSION:
+        raise WireError(f"major version {header.major}, not {MAJOR_VERSION} (RFC 7296 2.5)")
+    return Message(header, _parse_chain(first_type, raw, HEADER_BYTES), raw)
+
+
+def parse_payloads(first_type: int, data: Buf) -> tuple[Payload, ...]:
+    """A chain of payloads that fills `data`; its first has type `first_type`."""
+    return _parse_chain(first_type, memoryview(data), 0)
+
+
+def emit_message(header: Header, payloads: Sequence[Payload]) -> bytes:
+    first_type, chain = emit_payloads(payloads)
+    return _pack_header(header, first_type, len(chain)) + chain
+
+
+def emit_payloads(payloads: Sequence[Payload]) -> tuple[int, bytes]:
+    """The type of the first payload and the octets of the chain."""
+    parts: list[bytes] = []
+    following = _inner_type(payloads[-1]) if payloads else int(PayloadType.NONE)
+    for payload in reversed(payloads):
+        body = payload.emit()
+        parts += body, _GENERIC.pack(following, payload.header_bits, GENERIC_BYTES + len(body))
+        following = payload.payload_type
+    parts.reverse()
+    return following, b"".join(parts)
+
+
+def seal_message(
+    header: Header,
+    payloads: Sequence[Payload],
+    cipher: Cipher,
+    iv_counter: int,
+    *,
+    rand: Callable[[int], bytes] | None = None,
+) -> bytes:
+    """The message whose only payload is an Encrypted payload around `payloads` (RFC 7296 3.14).
+
+    `iv_counter` must never repeat under one key. The padding, as short as the cipher allows, comes from
+    `rand`; it is zeros without one.
+    """
+    first_type, chain = emit_payloads(payloads)
+    pad_length = -(len(chain) + 1) % cipher.block_bytes
+    padding = rand(pad_length) if rand is not None and pad_length else bytes(pad_length)
+    plaintext = b"".join((chain, padding, bytes((pad_length,))))
+    iv = cipher.next_iv(iv_counter)
+    size = GENERIC_BYTES + len(iv) + len(plaintext) + cipher.icv_bytes
+    # The ICV covers all from the IKE header to the IV, lengths included (RFC 7296 3.14, RFC 5282 5.1).
+    aad = _pack_header(header, PayloadType.SK, size) + _GENERIC.pack(first_type, 0, size)
+    start = len(aad) + len(iv)
+    out = bytearray(HEADER_BYTES + size)
+    out[:start] = aad + iv
+    cipher.seal_into(aad, iv, plaintext, memoryview(out)[start:])
+    return bytes(out)
+
+
+def open_message(message: Message, cipher: Cipher) -> Message:
+    """The message with the payloads from inside its Encrypted payload in the place of that payload.
+
+    IntegrityError when it was made with other keys, WireError when it has no Encrypted payload or one too
+    short: nobody has proved to have sent those. ProtectedWireError when the key holder sent nonsense.
+    """
+    closed = message.payloads[-1] if message.payloads else None
+    if not isinstance(closed, EncryptedPayload):
+        raise WireError("the message has no Encrypted payload")
+    text_bytes = len(closed.data) - cipher.iv_bytes - cipher.icv_bytes
+    if text_bytes < 1 or text_bytes % cipher.block_bytes:
+        raise WireError(f"an Encrypted payload cannot hold {text_bytes} octets of ciphertext (RFC 7296 3.14)")
+    aad = message.raw[: -len(closed.data)]
+    iv, sealed = closed.data[: cipher.iv_bytes], closed.data[cipher.iv_bytes :]
+    inner = _parse_protected(closed.first_type, cipher.open(aad, iv, sealed))
+    return replace(message, payloads=message.payloads[:-1] + inner)
+
+
+def _split_header(data: Buf) -> tuple[Header, int]:
+    if len(data) < HEADER_BYTES:
+        raise WireError(f"an IKE message of {len(data)} octets; the header alone has {HEADER_BYTES}")
+    spi_i, spi_r, first_type, version, exchange, flags, message_id, length = _HEADER.unpack_from(data)
+    if length != len(data):
+        raise WireError(f"Length is {length} in an IKE message of {len(data)} octets")
+    return Header(spi_i, spi_r, exchange, flags, message_id, version), first_type
+
+
+def _pack_header(header: Header, first_type: int, size: int) -> bytes:
+    return _HEADER.pack(
+        header.spi_i,
+        header.spi_r,
+        first_type,
+        header.version,
+        header.exchange,
+        header.flags,
+        header.message_id,
+        HEADER_BYTES + size,
+    )
+
+
+def _parse_chain(kind: int, data: Buf, offset: int) -> tuple[Payload, ...]:
+    """Payloads from `offset` to the end of `data`; the one place that checks their lengths."""
+    view = memoryview(data)
+    payloads: list[Payload] = []
+    while kind:
+        if offset + GENERIC_BYTES > len(view):
+            raise WireError(f"payload {kind} is announced but the message ends at offset {offset}")
+        following, bits, length = _GENERIC.unpack_from(view, offset)
+        end = offset + length
+        if length < GENERIC_BYTES or end > len(view):
+            raise WireError(
+                f"payload {kind} at offset {offset} has length {length}, {len(view) - offset} are left"
+            )
+        parse = LAST_PARSERS.get(kind)
+        if parse is not None:
+            kind, following = following, PayloadType.NONE
+        else:
+            parse = PARSERS.get(kind, UnknownPayload.parse)
+        r = Reader(view[offset + GENERIC_BYTES : end], offset + GENERIC_BYTES)
+        payloads.append(parse(r, kind, bits))
+        r.done()
+        kind, offset = following, end
+    if offset != len(view):
+        raise WireError(f"{len(view) - offset} octets follow the last payload at offset {offset}")
+    return tuple(payloads)
+
+
+def _inner_type(last: Payload) -> int:
+    """What the Next Payload field of the last payload says."""
+    return getattr(last, "first_type", PayloadType.NONE)
+
+
+def _parse_protected(first_type: int, plaintext: bytes) -> tuple[Payload, ...]:
+    size = len(plaintext) - 1 - plaintext[-1]
+    if size < 0:
+        raise ProtectedWireError(f"Pad Length {plaintext[-1]} in {len(plaintext)} octets (RFC 7296 3.14)")
+    try:
+        return parse_payloads(first_type, plaintext[:size])
+    except WireError as error:
+        raise ProtectedWireError(str(error)) from error

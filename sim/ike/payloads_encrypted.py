@@ -1,0 +1,59 @@
+"""The Encrypted payload (RFC 7296 3.14) and the Encrypted Fragment payload (RFC 7383 2.5), still closed.
+
+Opening and sealing are in `sim.ike.message`; fragments are not put together yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import ClassVar, Self
+
+from sim.ike.constants import PayloadType
+from sim.ike.payloads_base import CRITICAL, Payload
+from sim.wire.buffer import Reader, WireError
+
+_FRAGMENT = Struct(">HH")  # Fragment Number, Total Fragments
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedPayload(Payload):
+    """IV, ciphertext and ICV, as they travel; the last payload of its message.
+
+    `first_type` is the type of the first payload inside, which stands in the Next Payload field.
+    """
+
+    TYPE: ClassVar[PayloadType] = PayloadType.SK
+
+    first_type: int
+    data: bytes
+
+    @classmethod
+    def parse(cls, r: Reader, first_type: int, bits: int) -> Self:
+        return cls(first_type, r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+
+    def emit(self) -> bytes:
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedFragment(Payload):
+    """One numbered piece of an encrypted message; `first_type` is 0 in all but the first."""
+
+    TYPE: ClassVar[PayloadType] = PayloadType.SKF
+
+    first_type: int
+    number: int
+    total: int
+    data: bytes
+
+    @classmethod
+    def parse(cls, r: Reader, first_type: int, bits: int) -> Self:
+        number, total = r.unpack(_FRAGMENT)
+        if not 1 <= number <= total:
+            raise WireError(f"fragment {number} of {total} (RFC 7383 2.5)")
+        reserved = cls.reserved_from(bits)
+        return cls(first_type, number, total, r.rest(), critical=bits >= CRITICAL, reserved=reserved)
+
+    def emit(self) -> bytes:
+        return _FRAGMENT.pack(self.number, self.total) + self.data

@@ -1,0 +1,181 @@
+"""The Security Association payload: proposals, transforms and their attributes (RFC 7296 3.3).
+
+Octets only; what a proposal means and which one to choose is in `sim.ike.proposals`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from struct import Struct
+from typing import ClassVar, NamedTuple, Self
+
+from sim.ike.constants import AttributeType, PayloadType
+from sim.ike.payloads_base import CRITICAL, Payload
+from sim.wire.buffer import Reader, WireError
+
+#                      1                   2                   3
+#  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# | Last Substruc |   RESERVED    |         Proposal Length       |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# | Proposal Num  |  Protocol ID  |    SPI Size   |Num  Transforms|
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# ~                        SPI (variable)                         ~
+# ~                        <Transforms>                           ~
+_PROPOSAL = Struct(">BBHBBBB")
+
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# | Last Substruc |   RESERVED    |        Transform Length       |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |Transform Type |   RESERVED    |          Transform ID         |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# ~                      Transform Attributes                     ~
+_TRANSFORM = Struct(">BBHBBH")
+
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |A|       Attribute Type        |    AF=0  Attribute Length     |
+# |F|                             |    AF=1  Attribute Value      |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# ~                   AF=0  Attribute Value                       ~
+_ATTRIBUTE = Struct(">HH")
+_SHORT_FORM = 0x8000
+_KEY_LENGTH = _SHORT_FORM | AttributeType.KEY_LENGTH
+
+_LAST, _MORE_PROPOSALS, _MORE_TRANSFORMS = 0, 2, 3
+
+
+class Attribute(NamedTuple):
+    """A transform attribute; an `int` value stands for the short form (AF=1), octets for the long one."""
+
+    type: int
+    value: int | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One algorithm on offer.
+
+    `key_bits` is the Key Length attribute in the only form that RFC 7296 3.3.5 allows: short and first.
+    Everything else lands in `attributes`, unchanged, and keeps the transform from ever being chosen (3.3.6).
+    `reserved` holds the two RESERVED octets.
+    """
+
+    type: int
+    id: int
+    key_bits: int | None = None
+    attributes: tuple[Attribute, ...] = ()
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One alternative: a protocol, the sender's SPI (empty in an initial IKE_SA_INIT) and the transforms."""
+
+    number: int
+    protocol: int
+    spi: bytes
+    transforms: tuple[Transform, ...]
+    reserved: int = 0
+
+    def of_type(self, kind: int) -> tuple[Transform, ...]:
+        """The transforms of one type, in order of preference."""
+        return tuple(transform for transform in self.transforms if transform.type == kind)
+
+    def without(self, kind: int) -> Proposal:
+        """The same proposal with no transform of that type."""
+        return replace(self, transforms=tuple(t for t in self.transforms if t.type != kind))
+
+
+@dataclass(frozen=True, slots=True)
+class SaPayload(Payload):
+    """The proposals on offer, or the one that was chosen."""
+
+    TYPE: ClassVar[PayloadType] = PayloadType.SA
+
+    proposals: tuple[Proposal, ...]
+
+    @classmethod
+    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+        return cls(_parse_proposals(r), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+
+    def emit(self) -> bytes:
+        last = len(self.proposals) - 1
+        return b"".join(
+            _emit_proposal(proposal, _MORE_PROPOSALS if index < last else _LAST)
+            for index, proposal in enumerate(self.proposals)
+        )
+
+
+def _parse_proposals(r: Reader) -> tuple[Proposal, ...]:
+    proposals = []
+    more = _MORE_PROPOSALS
+    while more == _MORE_PROPOSALS:
+        more, reserved, length, number, protocol, spi_size, count = r.unpack(_PROPOSAL)
+        with r.sub(length - _PROPOSAL.size) as body:
+            spi = body.take(spi_size)
+            proposals.append(Proposal(number, protocol, spi, _parse_transforms(body, count), reserved))
+    if more != _LAST:
+        raise WireError(f"Last Substruc of a proposal is {more}, not 0 or 2 (RFC 7296 3.3.1)")
+    return tuple(proposals)
+
+
+def _emit_proposal(proposal: Proposal, more: int) -> bytes:
+    last = len(proposal.transforms) - 1
+    body = proposal.spi + b"".join(
+        _emit_transform(transform, _MORE_TRANSFORMS if index < last else _LAST)
+        for index, transform in enumerate(proposal.transforms)
+    )
+    return (
+        _PROPOSAL.pack(
+            more,
+            proposal.reserved,
+            _PROPOSAL.size + len(body),
+            proposal.number,
+            proposal.protocol,
+            len(proposal.spi),
+            len(proposal.transforms),
+        )
+        + body
+    )
+
+
+def _parse_transforms(r: Reader, count: int) -> tuple[Transform, ...]:
+    transforms = []
+    for left in range(count - 1, -1, -1):
+        more, high, length, kind, low, transform_id = r.unpack(_TRANSFORM)
+        if more != (_MORE_TRANSFORMS if left else _LAST):
+            raise WireError(f"Last Substruc of a transform is {more} with {left} to come (RFC 7296 3.3.2)")
+        key_bits: int | None = None
+        attributes: tuple[Attribute, ...] = ()
+        if length != _TRANSFORM.size:
+            with r.sub(length - _TRANSFORM.size) as body:
+                key_bits, attributes = _parse_attributes(body)
+        transforms.append(Transform(kind, transform_id, key_bits, attributes, high << 8 | low))
+    return tuple(transforms)
+
+
+def _emit_transform(transform: Transform, more: int) -> bytes:
+    body = b"".join(_emit_attribute(attribute) for attribute in transform.attributes)
+    if transform.key_bits is not None:
+        body = _ATTRIBUTE.pack(_KEY_LENGTH, transform.key_bits) + body
+    high, low = divmod(transform.reserved, 256)
+    return _TRANSFORM.pack(more, high, _TRANSFORM.size + len(body), transform.type, low, transform.id) + body
+
+
+def _parse_attributes(r: Reader) -> tuple[int | None, tuple[Attribute, ...]]:
+    attributes = []
+    while r.remaining:
+        kind, value = r.unpack(_ATTRIBUTE)
+        short = kind & _SHORT_FORM
+        attributes.append(Attribute(kind & ~_SHORT_FORM, value if short else r.take(value)))
+    first = attributes[0]
+    if first.type == AttributeType.KEY_LENGTH and isinstance(first.value, int):
+        return first.value, tuple(attributes[1:])
+    return None, tuple(attributes)
+
+
+def _emit_attribute(attribute: Attribute) -> bytes:
+    kind, value = attribute
+    if isinstance(value, int):
+        return _ATTRIBUTE.pack(kind | _SHORT_FORM, value)
+    return _ATTRIBUTE.pack(kind, len(value)) + value

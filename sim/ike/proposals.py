@@ -1,0 +1,305 @@
+"""Proposals: strongSwan's strings, the choice among them, and the algorithms that they name.
+
+RFC 7296 2.7 (negotiation), 3.3 and 3.3.3 (what a proposal must hold), 3.3.6 (choosing), RFC 5282 8 (AEADs).
+Not here yet: AH, and additional key exchanges (RFC 9370).
+
+A responder's own order decides, of its proposals and of the algorithms in them, as with strongSwan's
+`prefer_configured_proposals`; but a suite with the group of the KE payload comes before one that needs
+another round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
+from sim.crypto.kex import KeyExchange
+from sim.crypto.prf import Prf
+from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF, Encryption, Integrity
+from sim.ike.algorithms import ALIASES, IMPLIED_PRF, NAMES, TOKENS, is_aead, is_supported
+from sim.ike.constants import Esn, ProtocolId, TransformType
+from sim.ike.payloads_sa import Attribute, Proposal, Transform
+
+__all__ = [
+    "Attribute",
+    "EspSuite",
+    "IkeSuite",
+    "Proposal",
+    "Transform",
+    "esp_suite",
+    "format_proposal",
+    "ike_suite",
+    "is_choice_of",
+    "offer",
+    "parse_proposal",
+    "select",
+]
+
+NONE = 0
+"""The Transform ID NONE of integrity algorithms and key exchange methods."""
+
+_TYPES = {
+    ProtocolId.IKE: (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE),
+    ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ESN),
+}
+_ADDITIONAL = {f"ke{n}" for n in range(1, 8)}
+_MAY_BE_NONE = (TransformType.INTEG, TransformType.KE)
+
+
+@dataclass(frozen=True, slots=True)
+class IkeSuite:
+    """The algorithms of an IKE SA; `integrity` is None with an AEAD."""
+
+    encryption: Encryption
+    integrity: Integrity | None
+    prf: Prf
+    kex: KeyExchange
+
+
+@dataclass(frozen=True, slots=True)
+class EspSuite:
+    """The algorithms of a Child SA; `kex` is None where the keys come from the IKE SA's nonces alone."""
+
+    encryption: Encryption
+    integrity: Integrity | None
+    esn: bool
+    kex: KeyExchange | None
+
+
+def parse_proposal(text: str, protocol: int) -> Proposal:
+    """The proposal that a string such as `aes256-sha256-modp2048` stands for, number 1 and without SPI.
+
+    Several algorithms of one type are alternatives, in order of preference. Without a PRF an IKE proposal
+    takes those of its integrity algorithms, without `esn` an ESP proposal offers NO_ESN. ValueError names
+    the word that is wrong, and what would be right.
+    """
+    transforms = [_transform(word, text, protocol) for word in text.strip().lower().split("-")]
+    if protocol == ProtocolId.IKE:
+        transforms += _implied_prfs(transforms)
+    elif not _of(transforms, TransformType.ESN):
+        transforms.append(Transform(TransformType.ESN, Esn.NO_ESN))
+    _check(transforms, text, protocol)
+    ordered = [t for kind in _TYPES[ProtocolId(protocol)] for t in _of(transforms, kind)]
+    return Proposal(1, protocol, b"", tuple(dict.fromkeys(ordered)))
+
+
+def format_proposal(proposal: Proposal) -> str:
+    """The string that `parse_proposal` reads; what has no name is shown as `type:id:key bits`."""
+    implied = set(_of(proposal.transforms, TransformType.PRF)) == set(_implied_prfs(_no_prf(proposal)))
+    return "-".join(
+        _name(transform)
+        for transform in proposal.transforms
+        if not (implied and transform.type == TransformType.PRF)
+        and not (_is_none(transform) or _is_default_esn(transform, proposal))
+    )
+
+
+def offer(proposals: Iterable[Proposal], spi: bytes = b"") -> tuple[Proposal, ...]:
+    """The proposals as an SA payload carries them: numbered from 1, each with the sender's SPI (3.3.1)."""
+    return tuple(replace(proposal, number=n, spi=spi) for n, proposal in enumerate(proposals, 1))
+
+
+def select(
+    offered: Sequence[Proposal], accepted: Sequence[Proposal], ke_group: int | None = None
+) -> Proposal | None:
+    """The offered proposal cut down to one transform of each type, or None for NO_PROPOSAL_CHOSEN.
+
+    Number, SPI and transforms stay the initiator's, untouched: an answer needs
+    `replace(chosen, spi=own_spi)`. `ke_group` is the group of the KE payload that came along; the choice may
+    still name another one, which is for INVALID_KE_PAYLOAD to tell.
+    """
+    pairs = [(mine, theirs) for mine in accepted for theirs in offered]
+    if ke_group is not None:
+        for mine, theirs in pairs:
+            if (chosen := _match(mine, _only_group(theirs, ke_group))) is not None:
+                return chosen
+    return next((chosen for mine, theirs in pairs if (chosen := _match(mine, theirs)) is not None), None)
+
+
+def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> bool:
+    """Whether a responder's answer is one offered proposal with one transform of each type (RFC 7296 2.7)."""
+    if len(answer) != 1:
+        return False
+    chosen = answer[0]
+    kinds = [transform.type for transform in chosen.transforms]
+    return len(set(kinds)) == len(kinds) and any(
+        chosen.number == proposal.number
+        and chosen.protocol == proposal.protocol
+        and set(kinds) == _required(proposal)
+        and all(any(_same(t, o) for o in proposal.transforms) for t in chosen.transforms)
+        for proposal in offered
+    )
+
+
+def ike_suite(chosen: Proposal) -> IkeSuite:
+    """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
+    kex = _kex(chosen)
+    if kex is None:
+        raise ValueError("an IKE SA needs a key exchange")
+    return IkeSuite(_encryption(chosen), _integrity(chosen), PRF[PrfId(_id(chosen, TransformType.PRF))], kex)
+
+
+def esp_suite(chosen: Proposal) -> EspSuite:
+    """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
+    esn = _id(chosen, TransformType.ESN) == Esn.ESN
+    return EspSuite(_encryption(chosen), _integrity(chosen), esn, _kex(chosen))
+
+
+def _transform(word: str, text: str, protocol: int) -> Transform:
+    if word.partition("_")[0] in _ADDITIONAL:
+        raise ValueError(f"proposal {text!r}: additional key exchanges ({word}) are not supported yet")
+    transform = TOKENS.get(ALIASES.get(word, word))
+    if transform is None:
+        raise ValueError(f"proposal {text!r}: {word!r} is no algorithm; known are {_known(protocol)}")
+    if not is_supported(transform):
+        raise ValueError(f"proposal {text!r}: {word} is not supported yet; supported are {_known(protocol)}")
+    if transform.type not in _TYPES[ProtocolId(protocol)]:
+        raise ValueError(f"proposal {text!r}: {word} has no place in a proposal for {_protocol(protocol)}")
+    return transform
+
+
+def _known(protocol: int) -> str:
+    kinds = _TYPES[ProtocolId(protocol)]
+    return ", ".join(name for name, t in TOKENS.items() if is_supported(t) and t.type in kinds)
+
+
+def _protocol(protocol: int) -> str:
+    return ProtocolId(protocol).name
+
+
+def _implied_prfs(transforms: Sequence[Transform]) -> list[Transform]:
+    if _of(transforms, TransformType.PRF):
+        return []
+    integrity = _of(transforms, TransformType.INTEG)
+    return [Transform(TransformType.PRF, IMPLIED_PRF[t.id]) for t in integrity if t.id in IMPLIED_PRF]
+
+
+def _check(transforms: Sequence[Transform], text: str, protocol: int) -> None:
+    """What RFC 7296 3.3 and 3.3.3 demand of a proposal, as sentences."""
+    aeads = {is_aead(t.id) for t in _of(transforms, TransformType.ENCR)}
+    integrity = _of(transforms, TransformType.INTEG)
+    problem = ""
+    if not aeads:
+        problem = "it names no encryption algorithm"
+    elif len(aeads) == 2:
+        problem = "AEAD and other ciphers belong into separate proposals (RFC 7296 3.3)"
+    elif True in aeads and integrity:
+        problem = "an AEAD cipher takes no integrity algorithm beside it (RFC 7296 3.3)"
+    elif False in aeads and not integrity:
+        problem = "its cipher needs an integrity algorithm, such as sha256"
+    elif protocol == ProtocolId.IKE:
+        problem = _ike_problem(transforms)
+    if problem:
+        raise ValueError(f"proposal {text!r}: {problem}")
+
+
+def _ike_problem(transforms: Sequence[Transform]) -> str:
+    groups = _of(transforms, TransformType.KE)
+    if not groups:
+        return "an IKE proposal needs a key exchange method, such as x25519"
+    if any(t.id == NONE for t in groups):
+        return "an IKE proposal cannot do without a key exchange"
+    if not _of(transforms, TransformType.PRF):
+        return "with an AEAD cipher an IKE proposal must name a PRF, such as prfsha256"
+    return ""
+
+
+def _match(mine: Proposal, theirs: Proposal) -> Proposal | None:
+    """One transform of each type that either side has, from `theirs`, by the order of `mine`."""
+    if mine.protocol != theirs.protocol:
+        return None
+    chosen = []
+    for kind in sorted(_required(theirs) | _required(mine)):
+        wanted, available = mine.of_type(kind), theirs.of_type(kind)
+        transform = _pick(kind, wanted, available)
+        if transform is None:
+            if available or not _allows_none(kind, wanted):
+                return None
+            continue
+        chosen.append(transform)
+    if _mixes_integrity(chosen):
+        return None
+    return replace(theirs, transforms=tuple(chosen))
+
+
+def _pick(kind: int, wanted: Sequence[Transform], available: Sequence[Transform]) -> Transform | None:
+    """The first of `wanted` that is available; NONE where nothing is wanted."""
+    for transform in wanted:
+        for candidate in available:
+            if _same(transform, candidate):
+                return candidate
+    if wanted or kind not in _MAY_BE_NONE:
+        return None
+    return next((t for t in available if _is_none(t)), None)
+
+
+def _allows_none(kind: int, wanted: Sequence[Transform]) -> bool:
+    return kind in _MAY_BE_NONE and (not wanted or any(_is_none(t) for t in wanted))
+
+
+def _mixes_integrity(chosen: Sequence[Transform]) -> bool:
+    """An AEAD with an integrity algorithm, or any other cipher without one (RFC 7296 3.3)."""
+    aead = any(is_aead(t.id) for t in _of(chosen, TransformType.ENCR))
+    integrity = any(not _is_none(t) for t in _of(chosen, TransformType.INTEG))
+    return aead == integrity
+
+
+def _only_group(proposal: Proposal, group: int) -> Proposal:
+    kept = tuple(t for t in proposal.transforms if t.type != TransformType.KE or t.id == group)
+    return replace(proposal, transforms=kept)
+
+
+def _same(one: Transform, other: Transform) -> bool:
+    """Equal in all that is negotiated; an attribute that we do not know matches nothing (RFC 7296 3.3.6)."""
+    return (one.type, one.id, one.key_bits) == (other.type, other.id, other.key_bits) and not (
+        one.attributes or other.attributes
+    )
+
+
+def _required(proposal: Proposal) -> set[int]:
+    return {transform.type for transform in proposal.transforms}
+
+
+def _of(transforms: Iterable[Transform], kind: int) -> list[Transform]:
+    return [transform for transform in transforms if transform.type == kind]
+
+
+def _no_prf(proposal: Proposal) -> list[Transform]:
+    return [transform for transform in proposal.transforms if transform.type != TransformType.PRF]
+
+
+def _is_none(transform: Transform) -> bool:
+    return transform.type in _MAY_BE_NONE and transform.id == NONE
+
+
+def _is_default_esn(transform: Transform, proposal: Proposal) -> bool:
+    return transform.type == TransformType.ESN and [t.id for t in proposal.of_type(TransformType.ESN)] == [
+        Esn.NO_ESN
+    ]
+
+
+def _name(transform: Transform) -> str:
+    name = NAMES.get((transform.type, transform.id, transform.key_bits))
+    if name is not None and not transform.attributes:
+        return name
+    return f"{transform.type}:{transform.id}:{transform.key_bits or ''}".rstrip(":")
+
+
+def _id(chosen: Proposal, kind: int) -> int:
+    return next((t.id for t in chosen.transforms if t.type == kind), NONE)
+
+
+def _encryption(chosen: Proposal) -> Encryption:
+    (transform,) = chosen.of_type(TransformType.ENCR)
+    return ENCRYPTION[EncryptionId(transform.id), transform.key_bits]
+
+
+def _integrity(chosen: Proposal) -> Integrity | None:
+    algorithm = _id(chosen, TransformType.INTEG)
+    return INTEGRITY[IntegrityId(algorithm)] if algorithm != NONE else None
+
+
+def _kex(chosen: Proposal) -> KeyExchange | None:
+    method = _id(chosen, TransformType.KE)
+    return KEY_EXCHANGE[KeyExchangeId(method)] if method != NONE else None

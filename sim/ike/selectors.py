@@ -1,0 +1,85 @@
+"""Traffic selectors on the wire (RFC 7296 3.13.1) and their narrowing (RFC 7296 2.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from struct import Struct
+
+from sim.ike.constants import TsType
+from sim.wire.buffer import Reader, WireError
+from sim.wire.selector import OPAQUE_PORTS, Selector
+
+#                      1                   2                   3
+#  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |   TS Type     |IP Protocol ID*|       Selector Length         |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |           Start Port*         |           End Port*           |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# ~                        Starting Address*                      ~
+# ~                        Ending Address*                        ~
+_HEAD = Struct(">BBH")
+_PORTS = Struct(">HH")
+_ADDRESS_BYTES = {TsType.IPV4_ADDR_RANGE: 4, TsType.IPV6_ADDR_RANGE: 16}
+_TYPE_OF = {4: TsType.IPV4_ADDR_RANGE, 16: TsType.IPV6_ADDR_RANGE}
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSelector:
+    """A selector of a type that is not an address range, such as TS_SECLABEL; it matches nothing."""
+
+    type: int
+    protocol: int
+    data: bytes
+
+
+WireSelector = Selector | UnknownSelector
+
+
+def parse_selector(r: Reader) -> WireSelector:
+    kind, protocol, length = r.unpack(_HEAD)
+    size = _ADDRESS_BYTES.get(kind)
+    with r.sub(length - _HEAD.size) as body:
+        if size is None:
+            return UnknownSelector(kind, protocol, body.rest())
+        first, last = body.unpack(_PORTS)
+        start, end = body.take(size), body.take(size)
+    if start > end or (first > last and (first, last) != OPAQUE_PORTS):
+        raise WireError("a traffic selector's range ends before it starts (RFC 7296 3.13.1)")
+    return Selector(start, end, protocol, (first, last))
+
+
+def emit_selector(selector: WireSelector) -> bytes:
+    if isinstance(selector, UnknownSelector):
+        head = _HEAD.pack(selector.type, selector.protocol, _HEAD.size + len(selector.data))
+        return head + selector.data
+    size = len(selector.start)
+    head = _HEAD.pack(_TYPE_OF[size], selector.protocol, _HEAD.size + _PORTS.size + 2 * size)
+    return head + _PORTS.pack(*selector.ports) + selector.start + selector.end
+
+
+def narrow(offered: Iterable[WireSelector], allowed: Sequence[Selector]) -> tuple[Selector, ...]:
+    """What both sides allow of one direction's selectors; empty means TS_UNACCEPTABLE (RFC 7296 2.9).
+
+    An initiator that a packet triggered puts that packet's own selector first. The answer keeps to it: the
+    part that contains the first offer comes first, and what lies wholly inside another part is dropped. The
+    result is never wider than `offered` nor than `allowed`.
+    """
+    common: list[Selector] = []
+    for theirs in offered:
+        if isinstance(theirs, Selector):
+            common += [part for ours in allowed if (part := theirs.intersect(ours)) is not None]
+    return _covers_first(common, _without_covered(common))
+
+
+def _without_covered(parts: Sequence[Selector]) -> list[Selector]:
+    """The parts that no other one contains, each once, in order."""
+    unique = list(dict.fromkeys(parts))
+    return [part for part in unique if not any(o != part and o.contains(part) for o in unique)]
+
+
+def _covers_first(common: Sequence[Selector], parts: list[Selector]) -> tuple[Selector, ...]:
+    if not common:
+        return ()
+    return tuple(sorted(parts, key=lambda part: not part.contains(common[0])))
