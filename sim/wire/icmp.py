@@ -22,7 +22,7 @@ from sim.wire.buffer import Buf, WireError
 from sim.wire.checksum import internet_checksum, pseudo_header_sum, update
 from sim.wire.ip import IpHeader, Protocol
 
-HEADER_BYTES = 8
+ICMP_HEADER_BYTES = 8
 ERROR_TOS = 0xC0
 """Errors travel with precedence "internetwork control" (RFC 1812 4.3.2.5)."""
 
@@ -173,14 +173,14 @@ def parse(data: Buf, offset: int) -> IcmpMessage:
 
     WireError when it is shorter than its header or its checksum is wrong. A type that is not known is kept.
     """
-    if len(data) < offset + HEADER_BYTES:
+    if len(data) < offset + ICMP_HEADER_BYTES:
         raise WireError(f"{max(len(data) - offset, 0)} octets are too few for an ICMP header")
     version = data[0] >> 4
     body = bytes(data[offset:])
     if internet_checksum(body, _pseudo_header(version, *ip.addresses(data), len(body))):
         raise WireError("ICMP checksum is wrong")
     kind, code, checksum, rest = _HEAD.unpack_from(body)
-    return IcmpMessage(version, kind, code, checksum, rest, body[HEADER_BYTES:])
+    return IcmpMessage(version, kind, code, checksum, rest, body[ICMP_HEADER_BYTES:])
 
 
 def echo_request(
@@ -211,7 +211,7 @@ def echo_reply_to(request: Buf, *, ttl: int = 64) -> bytearray:
     header = ip.parse(request)
     old, new = _ECHO_TYPES[header.version]
     message = bytearray(request[header.upper_offset :])
-    if header.protocol != _PROTOCOLS[header.version] or len(message) < HEADER_BYTES or message[0] != old:
+    if header.protocol != _PROTOCOLS[header.version] or len(message) < ICMP_HEADER_BYTES or message[0] != old:
         raise ValueError("this packet is no echo request")
     message[0] = new
     checksum = update(int.from_bytes(message[2:4], "big"), old << 8, new << 8)
@@ -264,8 +264,8 @@ def _rest(header: IpHeader, kind: IcmpError, mtu: int) -> bytes:
 def _quote_bytes(header: IpHeader) -> int:
     """As much of the packet in error as fits (RFC 1812 4.3.2.3, RFC 4443 3.1)."""
     if header.version == 6:
-        return ip.IPV6_MIN_MTU - ip.IPV6_HEADER_BYTES - HEADER_BYTES
-    return _MAX_V4_ERROR_BYTES - ip.IPV4_HEADER_BYTES - HEADER_BYTES
+        return ip.IPV6_MIN_MTU - ip.IPV6_HEADER_BYTES - ICMP_HEADER_BYTES
+    return _MAX_V4_ERROR_BYTES - ip.IPV4_HEADER_BYTES - ICMP_HEADER_BYTES
 
 
 def _forbidden(header: IpHeader, original: Buf, kind: IcmpError) -> bool:
@@ -298,7 +298,7 @@ def _is_error_type(version: int, kind: int) -> bool:
 
 def _message(src: bytes, dst: bytes, kind: int, code: int, rest: bytes, body: Buf) -> bytes:
     version = 4 if len(src) == 4 else 6
-    length = HEADER_BYTES + len(body)
+    length = ICMP_HEADER_BYTES + len(body)
     words = _pseudo_header(version, src, dst, length) + int.from_bytes(_HEAD.pack(kind, code, 0, rest), "big")
     return _HEAD.pack(kind, code, internet_checksum(body, words), rest) + body
 

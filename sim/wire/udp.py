@@ -15,7 +15,7 @@ from sim.wire.address import Sock
 from sim.wire.buffer import Buf, WireError
 from sim.wire.checksum import internet_checksum, pseudo_header_sum
 
-HEADER_BYTES = 8
+UDP_HEADER_BYTES = 8
 
 _HEAD = Struct(">HHHH")
 _PORTS = Struct(">HH")
@@ -36,10 +36,10 @@ def parse(data: Buf, offset: int) -> UdpHeader:
     WireError when the length is less than 8 or reaches beyond `data`. Octets after it are surplus that
     receivers ignore (RFC 9868 3).
     """
-    if len(data) < offset + HEADER_BYTES:
+    if len(data) < offset + UDP_HEADER_BYTES:
         raise WireError(f"{max(len(data) - offset, 0)} octets are too few for a UDP header")
     header = UdpHeader._make(_HEAD.unpack_from(data, offset))
-    if not HEADER_BYTES <= header.length <= len(data) - offset:
+    if not UDP_HEADER_BYTES <= header.length <= len(data) - offset:
         raise WireError(f"UDP length {header.length}, but {len(data) - offset} octets")
     return header
 
@@ -59,7 +59,7 @@ def build(
 
     ValueError when the payload does not fit.
     """
-    length = HEADER_BYTES + len(payload)
+    length = UDP_HEADER_BYTES + len(payload)
     if length > ip.MAX_PACKET_BYTES:
         raise ValueError(f"{len(payload)} octets do not fit into a UDP datagram")
     total = 0
