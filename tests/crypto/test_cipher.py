@@ -1,0 +1,312 @@
+"""Ciphers as ESP and SK use them: published packets, Wycheproof, and what must be refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.crypto.cipher import Cipher, cipher
+from sim.crypto.errors import IntegrityError
+from sim.crypto.ids import EncryptionId, IntegrityId
+from sim.crypto.suites import ENCRYPTION, INTEGRITY, Encryption, Integrity
+from tests.crypto.vectors import (
+    CBC,
+    CHACHA,
+    GCM,
+    SHA1,
+    SHA256,
+    SUITES,
+    any_cipher,
+    cases,
+    cbc,
+    chacha,
+    drawn,
+    gcm,
+    load,
+    no_rand,
+    octets,
+    seal,
+)
+
+ESP = load("rfc-vectors/mcgrew_gcm_esp.json")["vectors"]
+ESP_NOW = [v for v in ESP if len(v["key"]) != 48]  # AES-192 is not in the table
+suites = pytest.mark.parametrize(
+    ("encryption", "integrity"), SUITES, ids=lambda row: row.name if row else "aead"
+)
+
+
+@pytest.mark.parametrize("vector", ESP_NOW, ids=lambda v: f"case{v['case']}")
+def test_rfc_4106_packet_is_sealed_and_opened(vector: dict[str, Any]) -> None:
+    key, salt, aad, iv, plaintext, packet = octets(
+        vector, "key", "salt", "aad", "iv", "plaintext_with_trailer", "packet"
+    )
+    one = gcm(key, salt)
+    assert packet[8:] == iv + seal(one, aad, iv, plaintext)
+    assert one.open(aad, iv, packet[8 + one.iv_bytes :]) == plaintext
+
+
+@pytest.mark.parametrize("vector", [v for v in ESP_NOW if v["esn"]], ids=lambda v: f"case{v['case']}")
+def test_rfc_4106_packet_with_another_esn_half_is_refused(vector: dict[str, Any]) -> None:
+    key, salt, aad, iv, packet = octets(vector, "key", "salt", "aad", "iv", "packet")
+    other = aad[:4] + bytes([aad[4] ^ 1]) + aad[5:]
+    with pytest.raises(IntegrityError):
+        gcm(key, salt).open(other, iv, packet[16:])
+
+
+def test_rfc_7634_esp_packet_is_sealed_and_opened() -> None:
+    (vector,) = load("rfc-vectors/rfc7634_esp.json")["vectors"]
+    key, salt, aad, iv, plaintext, packet = octets(
+        vector, "key", "salt", "aad", "iv", "plaintext_with_trailer", "packet"
+    )
+    one = chacha(key, salt)
+    assert packet == aad + iv + seal(one, aad, iv, plaintext)
+    assert one.open(aad, iv, packet[16:]) == plaintext
+
+
+def test_rfc_7634_ike_message_is_sealed_and_opened() -> None:
+    """The AAD is the message up to the IV: IKE header and SK generic header (RFC 5282 5.1)."""
+    key, salt, message, plaintext = octets(
+        load("rfc-vectors/rfc7634_ikev2.json"), "key", "salt", "message", "plaintext"
+    )
+    one = chacha(key, salt)
+    aad, iv, sealed = message[:32], message[32:40], message[40:]
+    assert seal(one, aad, iv, plaintext) == sealed
+    assert one.open(aad, iv, sealed) == plaintext
+
+
+def test_android_ike_auth_is_sealed_and_opened() -> None:
+    """AES-CBC-128 with HMAC-SHA1-96: the ICV covers the message from its first octet (RFC 7296 3.14)."""
+    vector = load("android-unit/android_ike_unit_vectors.json")["constants"]
+    key, integrity_key, message = octets(
+        vector["message/IkeSkPayloadTest.java"],
+        "ENCR_KEY_FROM_INIT_TO_RESP",
+        "INTE_KEY_FROM_INIT_TO_RESP",
+        "IKE_AUTH_INIT_REQUEST_HEX_STRING",
+    )
+    body, padding = octets(
+        vector["message/IkeEncryptedPayloadBodyTest.java"],
+        "IKE_AUTH_INIT_REQUEST_UNENCRYPTED_DATA",
+        "IKE_AUTH_INIT_REQUEST_PADDING",
+    )
+    plaintext = body + padding + bytes([len(padding)])
+    aad, iv, sealed = message[:32], message[32:48], message[48:]
+    one = cbc(key, integrity_key, SHA1)
+    assert one.open(aad, iv, sealed) == plaintext
+    assert seal(one, aad, iv, plaintext) == sealed
+
+
+@pytest.mark.parametrize(
+    "vector", load("rfc-vectors/rfc3602.json")["vectors"], ids=lambda v: f"case{v['case']}"
+)
+def test_rfc_3602_plaintext_gives_the_ciphertext(vector: dict[str, Any]) -> None:
+    key, iv, plaintext, ciphertext = octets(vector, "key", "iv", "plaintext", "ciphertext")
+    aad = bytes.fromhex(vector.get("spi", "") + vector.get("seq", ""))
+    one = cbc(key, bytes(32))
+    sealed = seal(one, aad, iv, plaintext)
+    assert sealed[: -one.icv_bytes] == ciphertext
+    assert one.open(aad, iv, sealed) == plaintext
+
+
+@pytest.mark.parametrize("vector", load("rfc-vectors/rfc4868.json")["vectors"][1:], ids=lambda v: v["case"])
+def test_rfc_4868_mac_covers_aad_iv_ciphertext_and_tail(vector: dict[str, Any]) -> None:
+    """The RFC's message cut in three around an empty ciphertext: the ICV is its MAC, cut to 128 bits."""
+    key, data, mac = octets(vector, "key", "data", "mac")
+    aad, iv, tail = data[:8], data[8:24], data[24:]
+    one = cbc(bytes(16), key)
+    assert seal(one, aad, iv, b"", tail) == mac[:16]
+    assert one.open(aad, iv, mac[:16], tail) == b""
+
+
+def test_wycheproof_hmac_sha2_256_128_icv() -> None:
+    ran = 0
+    for group, test in cases("wycheproof/hmac_sha256_test.json"):
+        key, message, tag = octets(test, "key", "msg", "tag")
+        if len(key) != 32 or group["tagSize"] != 128 or len(message) < 16:
+            continue  # other sizes than ours; too short to hold an IV
+        opened = accepts(cbc(bytes(16), key), message[16:], message[:16], tag)
+        if message[16:]:
+            opened = accepts(cbc(bytes(16), key), b"", message[:16], tag, message[16:])
+        assert opened == (test["result"] == "valid"), test["tcId"]
+        ran += 1
+    assert ran > 30
+
+
+@pytest.mark.parametrize("origin", ["intel-ipsec-mb", "wycheproof"])
+@pytest.mark.parametrize(("name", "make"), [("aes_gcm", gcm), ("chacha20_poly1305", chacha)])
+def test_published_aead_vectors(origin: str, name: str, make: Any) -> None:
+    """The published nonce is salt ‖ IV, the published tag the ICV."""
+    path = (
+        f"{origin}/{name}_test.json"
+        if origin == "wycheproof"
+        else f"{origin}/{name.removeprefix('aes_')}_test.json"
+    )
+    ran = 0
+    for group, test in cases(path):
+        if (group["keySize"], group["ivSize"], group["tagSize"]) not in {(128, 96, 128), (256, 96, 128)}:
+            continue
+        key, nonce, aad, plaintext, ciphertext, tag = octets(test, "key", "iv", "aad", "msg", "ct", "tag")
+        one = make(key, nonce[:4])
+        valid = test["result"] == "valid"
+        assert accepts(one, aad, nonce[4:], ciphertext + tag) == valid, test["tcId"]
+        assert (seal(one, aad, nonce[4:], plaintext) == ciphertext + tag) == valid, test["tcId"]
+        ran += 1
+    assert ran >= 3
+
+
+def test_published_cbc_vectors() -> None:
+    ran = 0
+    for group, test in cases("intel-ipsec-mb/cbc_test.json"):
+        key, iv, plaintext, ciphertext = octets(test, "key", "iv", "msg", "ct")
+        if group["keySize"] == 192:
+            continue  # AES-192 is not in the table
+        one = cbc(key, bytes(32))
+        sealed = seal(one, b"", iv, plaintext)
+        assert sealed[:-16] == ciphertext
+        assert one.open(b"", iv, sealed) == plaintext
+        ran += 1
+    assert ran == 5
+
+
+@suites
+@given(data=st.data())
+def test_open_gives_back_what_was_sealed(
+    encryption: Encryption, integrity: Integrity | None, data: st.DataObject
+) -> None:
+    one = any_cipher(encryption, integrity)
+    aad, iv, plaintext, tail = data.draw(packets(one))
+    assert one.open(aad, iv, seal(one, aad, iv, plaintext, tail), tail) == plaintext
+
+
+@suites
+@given(data=st.data())
+def test_a_flipped_bit_anywhere_is_refused(
+    encryption: Encryption, integrity: Integrity | None, data: st.DataObject
+) -> None:
+    one = any_cipher(encryption, integrity)
+    aad, iv, plaintext, tail = data.draw(packets(one))
+    parts = [aad, iv, seal(one, aad, iv, plaintext, tail), b"" if encryption.aead else tail]
+    place = data.draw(st.integers(0, 8 * sum(map(len, parts)) - 1))
+    aad, iv, sealed, tail = flip(parts, place)
+    with pytest.raises(IntegrityError):
+        one.open(aad, iv, sealed, tail)
+
+
+@suites
+def test_sealed_octets_cut_anywhere_are_refused(encryption: Encryption, integrity: Integrity | None) -> None:
+    one = any_cipher(encryption, integrity)
+    iv = bytes(one.iv_bytes)
+    sealed = seal(one, b"aad", iv, bytes(64))
+    for size in range(len(sealed)):
+        assert not accepts(one, b"aad", iv, sealed[:size])
+
+
+@suites
+def test_plaintext_may_be_the_start_of_the_output(
+    encryption: Encryption, integrity: Integrity | None
+) -> None:
+    one = any_cipher(encryption, integrity)
+    iv, plaintext = bytes(one.iv_bytes), bytes(range(256)) * 5
+    expected = seal(one, b"aad", iv, plaintext, b"tail")
+    out = memoryview(bytearray(plaintext + b"\xa5" * one.icv_bytes))
+    one.seal_into(b"aad", iv, out[: len(plaintext)], out, b"tail")
+    assert bytes(out) == expected
+
+
+@suites
+def test_every_kind_of_buffer_is_taken(encryption: Encryption, integrity: Integrity | None) -> None:
+    one = any_cipher(encryption, integrity)
+    iv, plaintext = bytes(one.iv_bytes), bytes(32)
+    sealed = seal(one, b"aad", iv, plaintext, b"tail")
+    for kind in (bytearray, memoryview):
+        assert seal(one, kind(b"aad"), kind(iv), kind(plaintext), kind(b"tail")) == sealed
+        assert one.open(kind(b"aad"), kind(iv), kind(sealed), kind(b"tail")) == plaintext
+
+
+@suites
+def test_a_wrong_size_is_named(encryption: Encryption, integrity: Integrity | None) -> None:
+    one = any_cipher(encryption, integrity)
+    for size in {0, 4, 7, 8, 9, 12, 15, 16, 17} - {one.iv_bytes}:
+        with pytest.raises(ValueError, match=f"{one.iv_bytes} octets of IV, not {size}"):
+            one.open(b"", bytes(size), bytes(64))
+        with pytest.raises(ValueError, match=f"{one.iv_bytes} octets of IV, not {size}"):
+            seal(one, b"", bytes(size), bytes(64))
+    good = encryption.keymat_bytes
+    integrity_key = bytes(integrity.key_bytes if integrity else 0)
+    for size in (0, good - 1, good + 1):
+        with pytest.raises(ValueError, match=f"{encryption.name} takes {good} octets of key, not {size}"):
+            cipher(encryption, integrity, bytes(size), integrity_key, no_rand)
+
+
+@pytest.mark.parametrize("integrity", INTEGRITY.values(), ids=lambda i: i.name)
+def test_a_wrong_size_of_integrity_key_is_named(integrity: Integrity) -> None:
+    for size in (0, integrity.key_bytes - 1, integrity.key_bytes + 1):
+        with pytest.raises(ValueError, match=f"{integrity.name} takes {integrity.key_bytes} octets of key"):
+            cbc(bytes(16), bytes(size), integrity)
+
+
+def test_cbc_takes_whole_blocks_only() -> None:
+    one = cbc(bytes(16), bytes(32))
+    with pytest.raises(ValueError, match="whole blocks of 16, not 17"):
+        seal(one, b"", bytes(16), bytes(17))
+
+
+def test_aead_iv_is_the_counter_and_never_repeats() -> None:
+    """RFC 4106 3.1, RFC 7634 2: a counter is the simplest way to a unique IV."""
+    one = gcm(bytes(16), bytes(4))
+    assert [one.next_iv(n) for n in (0, 1, 2**64 - 1)] == [bytes(8), bytes(7) + b"\x01", b"\xff" * 8]
+    with pytest.raises(OverflowError):
+        one.next_iv(2**64)
+
+
+def test_cbc_iv_is_drawn_at_random() -> None:
+    """RFC 3602 3: it must not be predictable, so no counter and no last block."""
+    first, second = bytes(range(16)), bytes(range(16, 32))
+    one = cbc(bytes(16), bytes(32), SHA256, drawn(first, second))
+    assert [one.next_iv(1), one.next_iv(1)] == [first, second]
+
+
+def test_c18_an_aead_takes_no_second_integrity() -> None:
+    for row in (ENCRYPTION[GCM, 128], CHACHA):
+        with pytest.raises(ValueError, match="brings its own integrity"):
+            cipher(row, SHA256, bytes(row.keymat_bytes), bytes(32), no_rand)
+
+
+def test_c34_no_cipher_without_encryption_or_integrity() -> None:
+    assert not [row for row in ENCRYPTION if row[0] == EncryptionId.ENCR_NULL]
+    assert IntegrityId.NONE not in INTEGRITY
+    with pytest.raises(ValueError, match="needs an integrity algorithm"):
+        cipher(ENCRYPTION[CBC, 128], None, bytes(16), b"", no_rand)
+
+
+def accepts(one: Cipher, aad: bytes, iv: bytes, sealed: bytes, tail: bytes = b"") -> bool:
+    try:
+        one.open(aad, iv, sealed, tail)
+    except IntegrityError:
+        return False
+    return True
+
+
+@st.composite
+def packets(draw: st.DrawFn, one: Cipher) -> tuple[bytes, bytes, bytes, bytes]:
+    blocks = draw(st.integers(0, 100 // one.block_bytes))
+    size = blocks * one.block_bytes
+    return (
+        draw(st.binary(max_size=40)),
+        draw(st.binary(min_size=one.iv_bytes, max_size=one.iv_bytes)),
+        draw(st.binary(min_size=size, max_size=size)),
+        draw(st.binary(max_size=4)),
+    )
+
+
+def flip(parts: list[bytes], place: int) -> list[bytes]:
+    """The parts with one bit changed, `place` counting over all of them."""
+    whole = bytearray(b"".join(parts))
+    whole[place // 8] ^= 1 << place % 8
+    out = []
+    for part in parts:
+        out.append(bytes(whole[: len(part)]))
+        del whole[: len(part)]
+    return out
