@@ -49,7 +49,7 @@ def deliver_udp(node: IpNode, packet: Packet, header: IpHeader, now: int) -> Non
     elif not udp.checksum_ok(packet.data, header.upper_offset):
         node.drop(packet, "UDP checksum is wrong", now)
     else:
-        start = header.upper_offset + udp.HEADER_BYTES
+        start = header.upper_offset + udp.UDP_HEADER_BYTES
         payload = bytes(packet.data[start : header.upper_offset + datagram.length])
         handler(payload, (header.src, datagram.src_port), (header.dst, datagram.dst_port), now)
 
