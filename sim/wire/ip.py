@@ -187,6 +187,11 @@ def addresses(ip: Buf) -> tuple[bytes, bytes]:
     return _V4_ADDRESSES.unpack_from(ip, 12)
 
 
+def dont_fragment(ip: Buf) -> bool:
+    """Whether routers must not fragment a sound packet: IPv4 with DF, and all IPv6."""
+    return ip[0] >= 0x60 or bool(ip[6] & 0x40)
+
+
 def write_checksum(ip: bytearray) -> None:
     """Compute the IPv4 header checksum anew, in place; nothing to do in IPv6."""
     if ip[0] >= 0x60:
