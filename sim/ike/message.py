@@ -238,8 +238,9 @@ def _parse_chain(kind: int, data: Buf, offset: int) -> tuple[Payload, ...]:
         else:
             parse = PARSERS.get(kind, UnknownPayload.parse)
         r = Reader(view[offset + GENERIC_BYTES : end], offset + GENERIC_BYTES)
-        payloads.append(parse(r, kind, bits))
+        payload = parse(r, kind)
         r.done()
+        payloads.append(payload.with_header_bits(bits) if bits else payload)
         kind, offset = following, end
     if offset != len(view):
         raise WireError(f"{len(view) - offset} octets follow the last payload at offset {offset}")
@@ -256,6 +257,9 @@ def _parse_protected(first_type: int, plaintext: bytes) -> tuple[Payload, ...]:
     if size < 0:
         raise ProtectedWireError(f"Pad Length {plaintext[-1]} in {len(plaintext)} octets (RFC 7296 3.14)")
     try:
-        return parse_payloads(first_type, plaintext[:size])
+        inner = parse_payloads(first_type, plaintext[:size])
     except WireError as error:
         raise ProtectedWireError(str(error)) from error
+    if inner and inner[-1].payload_type in LAST_PARSERS:
+        raise ProtectedWireError("an Encrypted payload inside another one (RFC 7296 3.14)")
+    return inner

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from sim.ike.constants import PayloadType
-from sim.ike.payloads_base import CRITICAL, Payload
+from sim.ike.payloads_base import Payload
 from sim.ike.payloads_cp import ConfigAttribute, CpPayload
 from sim.ike.payloads_encrypted import EncryptedFragment, EncryptedPayload
 from sim.ike.payloads_sa import Attribute, Proposal, SaPayload, Transform
@@ -67,9 +67,9 @@ class KePayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         group, reserved = r.unpack(_KE)
-        return cls(group, r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits, reserved))
+        return cls(group, r.rest(), reserved=reserved)
 
     def emit(self) -> bytes:
         return _KE.pack(self.group, self.body_reserved) + self.data
@@ -90,35 +90,37 @@ class IdPayload(Payload):
         return self.role
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         (head,) = r.unpack(_BYTE_AND_24_BITS)
-        reserved = cls.reserved_from(bits, head & 0xFFFFFF)
-        return cls(kind, head >> 24, r.rest(), critical=bits >= CRITICAL, reserved=reserved)
+        return cls(kind, head >> 24, r.rest(), reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         return _BYTE_AND_24_BITS.pack(self.id_type << 24 | self.body_reserved) + self.data
 
 
 @dataclass(frozen=True, slots=True)
-class CertPayload(Payload):
-    """A certificate, a CRL or whatever else `encoding` names (RFC 7296 3.6)."""
-
-    TYPE: ClassVar[PayloadType] = PayloadType.CERT
-
+class _Encoded(Payload):
     encoding: int
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         (encoding,) = r.unpack(_BYTE)
-        return cls(encoding, r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+        return cls(encoding, r.rest())
 
     def emit(self) -> bytes:
         return _BYTE.pack(self.encoding) + self.data
 
 
 @dataclass(frozen=True, slots=True)
-class CertReqPayload(CertPayload):
+class CertPayload(_Encoded):
+    """A certificate, a CRL or whatever else `encoding` names (RFC 7296 3.6)."""
+
+    TYPE: ClassVar[PayloadType] = PayloadType.CERT
+
+
+@dataclass(frozen=True, slots=True)
+class CertReqPayload(_Encoded):
     """The certification authorities that a sender trusts, as SHA-1 hashes of their keys (RFC 7296 3.7)."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.CERTREQ
@@ -135,10 +137,9 @@ class AuthPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         (head,) = r.unpack(_BYTE_AND_24_BITS)
-        reserved = cls.reserved_from(bits, head & 0xFFFFFF)
-        return cls(head >> 24, r.rest(), critical=bits >= CRITICAL, reserved=reserved)
+        return cls(head >> 24, r.rest(), reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         return _BYTE_AND_24_BITS.pack(self.method << 24 | self.body_reserved) + self.data
@@ -153,10 +154,10 @@ class NoncePayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         if r.remaining not in _NONCE_BYTES:
             raise WireError(f"a nonce of {r.remaining} octets; 16 to 256 are allowed (RFC 7296 3.9)")
-        return cls(r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+        return cls(r.rest())
 
     def emit(self) -> bytes:
         return self.data
@@ -174,11 +175,10 @@ class NotifyPayload(Payload):
     spi: bytes = b""
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         protocol, spi_size, notify_type = r.unpack(_NOTIFY)
         spi = r.take(spi_size)
-        reserved = cls.reserved_from(bits)
-        return cls(notify_type, r.rest(), protocol, spi, critical=bits >= CRITICAL, reserved=reserved)
+        return cls(notify_type, r.rest(), protocol, spi)
 
     def emit(self) -> bytes:
         return _NOTIFY.pack(self.protocol, len(self.spi), self.type) + self.spi + self.data
@@ -199,13 +199,12 @@ class DeletePayload(Payload):
     empty_spi_bytes: int = 0
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         protocol, size, count = r.unpack(_DELETE)
         if count and not size:
             raise WireError(f"{count} SPIs of no octets to delete (RFC 7296 3.11)")
         spis = tuple(r.take(size) for _ in range(count))
-        reserved = cls.reserved_from(bits)
-        return cls(protocol, spis, 0 if count else size, critical=bits >= CRITICAL, reserved=reserved)
+        return cls(protocol, spis, 0 if count else size)
 
     def emit(self) -> bytes:
         size = len(self.spis[0]) if self.spis else self.empty_spi_bytes
@@ -221,8 +220,8 @@ class VendorPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
-        return cls(r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+    def parse(cls, r: Reader, kind: int) -> Self:
+        return cls(r.rest())
 
     def emit(self) -> bytes:
         return self.data
@@ -242,11 +241,10 @@ class TsPayload(Payload):
         return self.role
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         (head,) = r.unpack(_BYTE_AND_24_BITS)
         selectors = tuple(parse_selector(r) for _ in range(head >> 24))
-        reserved = cls.reserved_from(bits, head & 0xFFFFFF)
-        return cls(kind, selectors, critical=bits >= CRITICAL, reserved=reserved)
+        return cls(kind, selectors, reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         head = _BYTE_AND_24_BITS.pack(len(self.selectors) << 24 | self.body_reserved)
@@ -262,12 +260,12 @@ class EapPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         data = r.rest()
         _, _, length = Reader(data, r.base).unpack(_EAP)
         if length != len(data):
             raise WireError(f"an EAP message of {length} octets in a payload of {len(data)} (RFC 7296 3.16)")
-        return cls(data, critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+        return cls(data)
 
     def emit(self) -> bytes:
         return self.data
@@ -285,14 +283,14 @@ class UnknownPayload(Payload):
         return self.type
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
-        return cls(kind, r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+    def parse(cls, r: Reader, kind: int) -> Self:
+        return cls(kind, r.rest())
 
     def emit(self) -> bytes:
         return self.body
 
 
-PayloadParser = Callable[[Reader, int, int], Payload]
+PayloadParser = Callable[[Reader, int], Payload]
 
 PARSERS: dict[int, PayloadParser] = {
     PayloadType.SA: SaPayload.parse,

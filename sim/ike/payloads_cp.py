@@ -7,7 +7,7 @@ from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
 from sim.ike.constants import PayloadType
-from sim.ike.payloads_base import CRITICAL, Payload
+from sim.ike.payloads_base import Payload
 from sim.wire.buffer import Reader
 
 #                      1                   2                   3
@@ -42,7 +42,7 @@ class CpPayload(Payload):
     attributes: tuple[ConfigAttribute, ...] = ()
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
+    def parse(cls, r: Reader, kind: int) -> Self:
         (head,) = r.unpack(_HEAD)
         config_type, reserved = head >> 24, head & 0xFFFFFF
         attributes = []
@@ -53,8 +53,7 @@ class CpPayload(Payload):
         return cls(
             config_type,
             tuple(attributes),
-            critical=bits >= CRITICAL,
-            reserved=cls.reserved_from(bits, reserved),
+            reserved=reserved,
         )
 
     def emit(self) -> bytes:

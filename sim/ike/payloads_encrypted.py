@@ -10,7 +10,7 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from sim.ike.constants import PayloadType
-from sim.ike.payloads_base import CRITICAL, Payload
+from sim.ike.payloads_base import Payload
 from sim.wire.buffer import Reader, WireError
 
 _FRAGMENT = Struct(">HH")  # Fragment Number, Total Fragments
@@ -29,8 +29,8 @@ class EncryptedPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, first_type: int, bits: int) -> Self:
-        return cls(first_type, r.rest(), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+    def parse(cls, r: Reader, first_type: int) -> Self:
+        return cls(first_type, r.rest())
 
     def emit(self) -> bytes:
         return self.data
@@ -48,12 +48,11 @@ class EncryptedFragment(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, first_type: int, bits: int) -> Self:
+    def parse(cls, r: Reader, first_type: int) -> Self:
         number, total = r.unpack(_FRAGMENT)
         if not 1 <= number <= total:
             raise WireError(f"fragment {number} of {total} (RFC 7383 2.5)")
-        reserved = cls.reserved_from(bits)
-        return cls(first_type, number, total, r.rest(), critical=bits >= CRITICAL, reserved=reserved)
+        return cls(first_type, number, total, r.rest())
 
     def emit(self) -> bytes:
         return _FRAGMENT.pack(self.number, self.total) + self.data

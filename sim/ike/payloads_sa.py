@@ -10,7 +10,7 @@ from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
 from sim.ike.constants import AttributeType, PayloadType
-from sim.ike.payloads_base import CRITICAL, Payload
+from sim.ike.payloads_base import Payload
 from sim.wire.buffer import Reader, WireError
 
 #                      1                   2                   3
@@ -95,8 +95,8 @@ class SaPayload(Payload):
     proposals: tuple[Proposal, ...]
 
     @classmethod
-    def parse(cls, r: Reader, kind: int, bits: int) -> Self:
-        return cls(_parse_proposals(r), critical=bits >= CRITICAL, reserved=cls.reserved_from(bits))
+    def parse(cls, r: Reader, kind: int) -> Self:
+        return cls(_parse_proposals(r))
 
     def emit(self) -> bytes:
         last = len(self.proposals) - 1

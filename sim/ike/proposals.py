@@ -18,7 +18,7 @@ from sim.crypto.kex import KeyExchange
 from sim.crypto.prf import Prf
 from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF, Encryption, Integrity
 from sim.ike.algorithms import ALIASES, IMPLIED_PRF, NAMES, TOKENS, is_aead, is_supported
-from sim.ike.constants import Esn, ProtocolId, TransformType
+from sim.ike.constants import Esn, ProtocolId, TransformType, name_of
 from sim.ike.payloads_sa import Attribute, Proposal, Transform
 
 __all__ = [
@@ -43,6 +43,7 @@ _TYPES = {
     ProtocolId.IKE: (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE),
     ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ESN),
 }
+_SPI_BYTES = {ProtocolId.IKE: (0, 8), ProtocolId.ESP: (4,)}  # none in an initial IKE_SA_INIT
 _ADDITIONAL = {f"ke{n}" for n in range(1, 8)}
 _MAY_BE_NONE = (TransformType.INTEG, TransformType.KE)
 
@@ -74,6 +75,8 @@ def parse_proposal(text: str, protocol: int) -> Proposal:
     takes those of its integrity algorithms, without `esn` an ESP proposal offers NO_ESN. ValueError names
     the word that is wrong, and what would be right.
     """
+    if protocol not in _TYPES:
+        raise ValueError(f"proposal {text!r}: {name_of(ProtocolId, protocol)} is not supported yet")
     transforms = [_transform(word, text, protocol) for word in text.strip().lower().split("-")]
     if protocol == ProtocolId.IKE:
         transforms += _implied_prfs(transforms)
@@ -126,6 +129,7 @@ def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> boo
     return len(set(kinds)) == len(kinds) and any(
         chosen.number == proposal.number
         and chosen.protocol == proposal.protocol
+        and _has_usable_spi(chosen)
         and set(kinds) == _required(proposal)
         and all(any(_same(t, o) for o in proposal.transforms) for t in chosen.transforms)
         for proposal in offered
@@ -155,17 +159,15 @@ def _transform(word: str, text: str, protocol: int) -> Transform:
     if not is_supported(transform):
         raise ValueError(f"proposal {text!r}: {word} is not supported yet; supported are {_known(protocol)}")
     if transform.type not in _TYPES[ProtocolId(protocol)]:
-        raise ValueError(f"proposal {text!r}: {word} has no place in a proposal for {_protocol(protocol)}")
+        raise ValueError(
+            f"proposal {text!r}: {word} has no place in a proposal for {ProtocolId(protocol).name}"
+        )
     return transform
 
 
 def _known(protocol: int) -> str:
     kinds = _TYPES[ProtocolId(protocol)]
     return ", ".join(name for name, t in TOKENS.items() if is_supported(t) and t.type in kinds)
-
-
-def _protocol(protocol: int) -> str:
-    return ProtocolId(protocol).name
 
 
 def _implied_prfs(transforms: Sequence[Transform]) -> list[Transform]:
@@ -207,7 +209,7 @@ def _ike_problem(transforms: Sequence[Transform]) -> str:
 
 def _match(mine: Proposal, theirs: Proposal) -> Proposal | None:
     """One transform of each type that either side has, from `theirs`, by the order of `mine`."""
-    if mine.protocol != theirs.protocol:
+    if mine.protocol != theirs.protocol or not _has_usable_spi(theirs):
         return None
     chosen = []
     for kind in sorted(_required(theirs) | _required(mine)):
@@ -217,10 +219,17 @@ def _match(mine: Proposal, theirs: Proposal) -> Proposal | None:
             if available or not _allows_none(kind, wanted):
                 return None
             continue
-        chosen.append(transform)
+        chosen.append(Transform(kind, transform.id, transform.key_bits))
     if _mixes_integrity(chosen):
         return None
-    return replace(theirs, transforms=tuple(chosen))
+    return Proposal(theirs.number, theirs.protocol, theirs.spi, tuple(chosen))
+
+
+def _has_usable_spi(proposal: Proposal) -> bool:
+    """Whether the SPI has the protocol's size (RFC 7296 3.3.1) and names an SA at all (RFC 4303 2.1)."""
+    return len(proposal.spi) in _SPI_BYTES[ProtocolId(proposal.protocol)] and (
+        not proposal.spi or any(proposal.spi)
+    )
 
 
 def _pick(kind: int, wanted: Sequence[Transform], available: Sequence[Transform]) -> Transform | None:
