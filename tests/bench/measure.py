@@ -1,0 +1,37 @@
+"""What the bench measures by: the chain's numbers, one sample, and ratios of runs that take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+PAYLOAD_BYTES = 1372
+PACKET_BYTES = PAYLOAD_BYTES + 28
+INTERVAL_NS = 10_000
+"""From packet to packet: a ninth of what a link carries, so that no queue builds up in any simulator."""
+
+
+class Sample(NamedTuple):
+    """How much was done in how many seconds of real time."""
+
+    done: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.done / self.seconds
+
+
+Contestant = Callable[[], Sample]
+
+
+def take_turns(contestants: Sequence[Contestant], rounds: int) -> list[list[float]]:
+    """Rates by contestant and round, run as A B C, A B C ...: what slows the machine down slows all."""
+    results = [[contestant().rate for contestant in contestants] for _ in range(rounds)]
+    return [list(rates) for rates in zip(*results, strict=True)]
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the ratios within a round."""
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
