@@ -104,18 +104,37 @@ class AeadCipher:
 
 
 class AesCbc:
-    """AES in CBC mode, without padding (RFC 3602)."""
+    """AES in CBC mode, without padding (RFC 3602).
 
-    __slots__ = ("_aes",)
+    A CBC context for each packet costs more than the encryption of 1400 octets, so one context each way runs
+    on without end, and the IV is put in its place in the chain: CBC starts a packet from the IV where the
+    context would go on from its last ciphertext block.
+    """
+
+    __slots__ = ("_chain", "_decryptor", "_encryptor")
 
     def __init__(self, key: bytes) -> None:
-        self._aes = AES(key)
+        context = PycaCipher(AES(key), CBC(bytes(16)))
+        self._encryptor = context.encryptor()
+        self._decryptor = context.decryptor()
+        self._chain = (
+            0  # the last ciphertext block, which the encryptor will XOR into the next plaintext block
+        )
 
     def encrypt(self, iv: Buf, plaintext: Buf) -> bytes:
-        return PycaCipher(self._aes, CBC(iv)).encryptor().update(plaintext)
+        if not plaintext:
+            return b""
+        first = _number(plaintext[:16]) ^ _number(iv) ^ self._chain
+        ciphertext = self._encryptor.update(b"".join((first.to_bytes(16, "big"), plaintext[16:])))
+        self._chain = _number(ciphertext[-16:])
+        return ciphertext
 
     def decrypt(self, iv: Buf, ciphertext: Buf) -> bytes:
-        return PycaCipher(self._aes, CBC(iv)).decryptor().update(ciphertext)
+        return self._decryptor.update(b"".join((iv, ciphertext)))[16:]
+
+
+def _number(block: Buf) -> int:
+    return int.from_bytes(block, "big")
 
 
 _CIPHERS: dict[EncryptionId, type[AesCbc]] = {EncryptionId.ENCR_AES_CBC: AesCbc}

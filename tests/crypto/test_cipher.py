@@ -216,6 +216,21 @@ def test_plaintext_may_be_the_start_of_the_output(
 
 
 @suites
+def test_a_packet_does_not_depend_on_those_before_it(
+    encryption: Encryption, integrity: Integrity | None
+) -> None:
+    """Packets get lost, and forged ones come between: each stands alone."""
+    one = any_cipher(encryption, integrity)
+    for n in (3, 1, 0, 5, 2):
+        iv, plaintext = bytes([n]) * one.iv_bytes, bytes([n]) * 16 * n
+        fresh = any_cipher(encryption, integrity)
+        sealed = seal(fresh, b"aad", iv, plaintext)
+        assert seal(one, b"aad", iv, plaintext) == sealed
+        assert not accepts(one, b"other", iv, sealed)
+        assert one.open(b"aad", iv, sealed) == fresh.open(b"aad", iv, sealed) == plaintext
+
+
+@suites
 def test_every_kind_of_buffer_is_taken(encryption: Encryption, integrity: Integrity | None) -> None:
     one = any_cipher(encryption, integrity)
     iv, plaintext = bytes(one.iv_bytes), bytes(32)
