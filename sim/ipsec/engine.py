@@ -1,87 +1,265 @@
 """The data plane of one node: what leaves is protected, what arrives is opened and checked (RFC 4301 5).
 
-Pure given `now`; the control plane installs SAs and drains events. Packets of IKE itself, on its two UDP
-ports of a local address, pass by all policies.
+Pure given `now`; the control plane installs SAs and drains events. Datagrams of IKE itself, on its two UDP
+ports of a local address, pass by all policies, as the sockets of an IKE daemon do.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from struct import Struct
+from types import MappingProxyType
+from typing import TypeVar
 
+from sim.crypto.cipher import Rand
 from sim.ipsec.events import Event
-from sim.ipsec.sad import InboundSa, OutboundSa, Sad, Usage
+from sim.ipsec.policy import Action, Policy
+from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
 from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
-from sim.ipsec.verdict import Verdict
+from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable, selectors_of
+from sim.ipsec.verdict import BYPASS, DROP, Acquire, Reason, Verdict
 from sim.wire.address import Sock
+from sim.wire.buffer import WireError
+from sim.wire.esp import HEADER, HEADER_BYTES
+from sim.wire.ip import IPV4_HEADER_BYTES, MF, OFFSET_MASK, IpHeader, Protocol
+from sim.wire.udp import UDP_HEADER_BYTES
+
+Outcome = bytearray | Verdict
+Handler = Callable[[bytearray, int], Outcome]
+Decision = TypeVar("Decision", Handler, Verdict)
+
+# What ESP in IPv4 without options shows at fixed offsets: version and IHL, total length, flags and offset,
+# protocol, addresses, and the 8 octets behind the header (SPI and sequence number, or the UDP header).
+_LOCATE = Struct(">BxHxxHxBxx4s4sII")
+_locate = _LOCATE.unpack_from
+_esp_header = HEADER.unpack_from
+_in_udp = Struct(">4xHxxI").unpack_from  # length, then the SPI or the non-ESP marker
+_FRAGMENT_BITS = MF | OFFSET_MASK
+_ENCAPSULATED = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
 
 
 class Engine:
-    """SPD, SAD and the two ways through them."""
+    """SPD, SAD and the two ways through them.
 
-    def __init__(self, *, rand: Callable[[int], bytes], ike_port: int = 500, natt_port: int = 4500) -> None:
+    `spd` may be changed at any time; what was remembered of it is forgotten. `sad` shows the SAs, in pairs,
+    by inbound SPI.
+    """
+
+    def __init__(self, *, rand: Rand, ike_port: int = 500, natt_port: int = 4500) -> None:
         self._rand = rand
+        self._natt_port = natt_port
+        self._ike_ports = frozenset({ike_port, natt_port})
+        self._local: frozenset[bytes] = frozenset()
+        self._pairs: dict[int, Pair] = {}
+        self._openers: dict[int, InboundSa] = {}
+        self._leaving: dict[FlowKey, Handler] = {}
+        self._arriving: dict[FlowKey, Verdict] = {}
         self._events: deque[Event] = deque()
         self.spd = Spd(self._forget_flows)
-        self.sad = Sad()
+        self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
     @property
     def local_addresses(self) -> frozenset[bytes]:
         """The addresses at which ESP is opened; assign the whole set anew when one comes or goes."""
-        raise NotImplementedError
+        return self._local
 
     @local_addresses.setter
     def local_addresses(self, addresses: Iterable[bytes]) -> None:
-        raise NotImplementedError
+        self._local = frozenset(addresses)
+        self._forget_flows()
 
     def install(self, spec: ChildSpec, now: int) -> None:
         """Make both SAs and the policy for them, which goes before all others: the newest pair is used.
 
-        ValueError for an inbound SPI that is in use, and for keys or settings that do not fit together.
+        ValueError for an inbound SPI that is zero or in use, and for settings that do not fit together.
         """
-        raise NotImplementedError
+        if not spec.spi_in or not spec.spi_out:
+            raise ValueError("an SPI of an SA is not zero (RFC 4303 2.1)")
+        if spec.spi_in in self._pairs:
+            raise ValueError(f"the inbound SPI {spec.spi_in:#010x} is in use")
+        report = self._events.append
+        policy = _policy_for(spec)
+        inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
+        self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
+        self._openers[spec.spi_in] = inbound
+        self.spd.add(policy, first=True)
 
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""
-        raise NotImplementedError
+        pair = self._pairs.pop(spi_in, None)
+        if pair is not None:
+            del self._openers[spi_in]
+            self.spd.remove(pair.policy)
 
     def move(self, spi_in: int, local: Sock, remote: Sock, encap: bool) -> None:
-        """Give a pair of SAs other outer addresses; SPIs, sequence numbers, window and counters stay."""
-        raise NotImplementedError
+        """Give a pair of SAs other outer addresses; SPIs, sequence numbers, window and counters stay.
+
+        Nothing happens when there is no such pair. ValueError when the addresses do not fit together.
+        """
+        pair = self._pairs.get(spi_in)
+        if pair is not None:
+            pair.move(local, remote, encap)
 
     def pair(self, spi_in: int) -> tuple[InboundSa, OutboundSa]:
         """Both SAs of a pair; KeyError when there is none."""
-        raise NotImplementedError
+        inbound, outbound, _ = self._pairs[spi_in]
+        return inbound, outbound
 
     def usage(self, spi_in: int) -> Usage | None:
-        raise NotImplementedError
+        """When a pair last carried something; None when there is no such pair."""
+        pair = self._pairs.get(spi_in)
+        return Usage(pair.inbound.last_at, pair.outbound.last_at) if pair else None
 
-    def outbound(self, ip: bytearray, now: int) -> bytearray | Verdict:
-        """The protected packet (a new one; `ip` is left as it was), or why there is none."""
-        raise NotImplementedError
+    def outbound(self, ip: bytearray, now: int) -> Outcome:
+        """The protected packet (a new one; `ip` stays as it was), or why there is none."""
+        handler = self._leaving.get(flow_key(ip))
+        if handler is None:
+            handler = self._leaving_handler(ip)
+        return handler(ip, now)
 
-    def inbound(self, ip: bytearray, now: int) -> bytearray | Verdict:
+    def inbound(self, ip: bytearray, now: int) -> Outcome:
         """The inner packet of ESP for this node; BYPASS for what arrives rightly in the clear; else Drop.
 
         Takes any octets whatever and never raises. Octets that fail a check change nothing but counters.
+        `ip` is spent if it was ESP.
         """
-        raise NotImplementedError
+        if len(ip) >= _LOCATE.size:
+            first, total, fragment, protocol, src, dst, word, low = _locate(ip)
+            if first == 0x45 and total == len(ip) and dst in self._local and not fragment & _FRAGMENT_BITS:
+                if protocol == Protocol.ESP:
+                    return self._open(ip, IPV4_HEADER_BYTES, word, low, None, now)
+                if protocol == Protocol.UDP and word & 0xFFFF == self._natt_port:
+                    return self._natt(ip, IPV4_HEADER_BYTES, (src, word >> 16), now)
+        verdict = self._arriving.get(flow_key(ip))
+        return self._inbound_slow(ip, now) if verdict is None else verdict
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
     def protecting(self, ip: bytearray) -> int | None:
         """The inbound SPI of the pair that would protect an outbound packet, for questions about its size."""
-        raise NotImplementedError
+        try:
+            traffic, _ = classify(ip)
+        except WireError:
+            return None
+        policy = self.spd.outbound(traffic)
+        return policy.spi_in if policy and policy.spi_in in self._pairs else None
 
     def overhead(self, spi_in: int, inner_bytes: int) -> int:
-        """How many octets longer the protected form of an `inner_bytes` long IPv4 packet is."""
-        raise NotImplementedError
+        """How many octets longer a packet of `inner_bytes` octets, without IP options, becomes."""
+        return self._pairs[spi_in].outbound.size(inner_bytes) - inner_bytes
 
     def max_inner(self, mtu: int, spi_in: int) -> int:
-        """The longest packet whose protected form fits into `mtu` octets."""
-        raise NotImplementedError
+        """The longest packet without IP options whose protected form fits into `mtu`; 0 if none does."""
+        return self._pairs[spi_in].outbound.max_inner(mtu)
+
+    def _open(self, ip: bytearray, at: int, spi: int, low: int, peer: Sock | None, now: int) -> Outcome:
+        opener = self._openers.get(spi)
+        return DROP[Reason.UNKNOWN_SPI] if opener is None else opener.open(ip, at, low, peer, now)
+
+    def _natt(self, ip: bytearray, at: int, peer: Sock, now: int) -> Outcome:
+        """A datagram to the NAT traversal port, whose UDP header is at `at`: ESP, or IKE's (RFC 3948 2)."""
+        inner = at + UDP_HEADER_BYTES
+        if len(ip) < inner + HEADER_BYTES:
+            return BYPASS  # a keepalive, or too short for anything: IKE counts it
+        length, spi = _in_udp(ip, at)
+        if not spi:
+            return BYPASS
+        if length != len(ip) - at:
+            return DROP[Reason.MALFORMED_ESP]
+        return self._open(ip, inner, spi, _esp_header(ip, inner)[1], peer, now)
+
+    def _inbound_slow(self, ip: bytearray, now: int) -> Outcome:
+        """Whatever is not ESP in plain IPv4, nor of a flow that is remembered."""
+        try:
+            traffic, header = classify(ip)
+        except WireError:
+            return DROP[Reason.MALFORMED_IP]
+        if header.dst in self._local:
+            if header.protocol == Protocol.ESP:
+                return self._open_parsed(ip, header, now)
+            if traffic.protocol == Protocol.UDP and traffic.dst_port == self._natt_port:
+                if header.is_fragment:
+                    return DROP[Reason.FRAGMENT]
+                return self._natt(ip, header.upper_offset, (traffic.src, traffic.src_port), now)
+        verdict = self._arriving.get(traffic) or self._arriving_verdict(traffic)
+        _remember(self._arriving, memorable(ip, traffic, header), verdict)
+        return verdict
+
+    def _open_parsed(self, ip: bytearray, header: IpHeader, now: int) -> Outcome:
+        at = header.upper_offset
+        if header.is_fragment:
+            return DROP[Reason.FRAGMENT]  # RFC 4303 3.4.1: reassembly comes before ESP
+        if len(ip) < at + HEADER_BYTES:
+            return DROP[Reason.MALFORMED_ESP]
+        spi, low = _esp_header(ip, at)
+        return self._open(ip, at, spi, low, None, now)
+
+    def _arriving_verdict(self, traffic: Traffic) -> Verdict:
+        """RFC 4301 5.2 step 3: may this come in the clear?"""
+        if (
+            traffic.dst_port in self._ike_ports
+            and traffic.protocol == Protocol.UDP
+            and traffic.dst in self._local
+        ):
+            return BYPASS
+        policy = self.spd.inbound(traffic)
+        action = policy.action if policy else self.spd.default
+        return DROP[Reason.CLEAR_TEXT] if action is Action.PROTECT else _CLEAR[action]
+
+    def _leaving_handler(self, ip: bytearray) -> Handler:
+        try:
+            traffic, header = classify(ip)
+        except WireError:
+            return _constantly(DROP[Reason.MALFORMED_IP])
+        handler = self._leaving.get(traffic) or self._decide_leaving(traffic)
+        _remember(self._leaving, memorable(ip, traffic, header), handler)
+        return handler
+
+    def _decide_leaving(self, traffic: Traffic) -> Handler:
+        """RFC 4301 5.1 step 2: what to do with a packet that leaves, and with all like it."""
+        if (
+            traffic.src_port in self._ike_ports
+            and traffic.protocol == Protocol.UDP
+            and traffic.src in self._local
+        ):
+            return _constantly(BYPASS)
+        policy = self.spd.outbound(traffic)
+        if policy is None or policy.action is not Action.PROTECT:
+            return _constantly(_CLEAR[policy.action if policy else self.spd.default])
+        pair = self._pairs.get(policy.spi_in)
+        if pair is None:
+            return _constantly(Acquire(policy, *selectors_of(traffic)))
+        return pair.outbound.seal
 
     def _forget_flows(self) -> None:
-        raise NotImplementedError
+        self._leaving.clear()
+        self._arriving.clear()
+
+
+_CLEAR: dict[Action, Verdict] = {Action.BYPASS: BYPASS, Action.DISCARD: DROP[Reason.DISCARD_POLICY]}
+
+
+def _policy_for(spec: ChildSpec) -> Policy:
+    return Policy(
+        name=f"{spec.connection}/{spec.child}",
+        action=Action.PROTECT,
+        local_ts=spec.local_ts,
+        remote_ts=spec.remote_ts,
+        connection=spec.connection,
+        child=spec.child,
+        mode=spec.mode,
+        spi_in=spec.spi_in,
+    )
+
+
+def _constantly(verdict: Verdict) -> Handler:
+    return lambda ip, now: verdict
+
+
+def _remember(flows: dict[FlowKey, Decision], key: FlowKey, value: Decision) -> None:
+    if len(flows) >= MAX_FLOWS:
+        flows.clear()
+    flows[key] = value

@@ -1,8 +1,32 @@
-"""The security association database and the SAs in it (RFC 4301 4.4.2)."""
+"""The security associations of one node, in pairs (RFC 4301 4.4.2)."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
+
+from sim.crypto.cipher import Rand, cipher
+from sim.ipsec.esp import EspOpener, EspSealer
+from sim.ipsec.events import Event, PeerMoved, SequenceExhausted
+from sim.ipsec.outer import outer
+from sim.ipsec.policy import Policy, covers_both
+from sim.ipsec.replay import ReplayWindow
+from sim.ipsec.spec import ChildSpec
+from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
+from sim.ipsec.transport import TransportOpener, TransportSealer
+from sim.ipsec.tunnel import TunnelOpener, TunnelSealer
+from sim.ipsec.verdict import DROP, Drop, PacketError, Reason
+from sim.wire.address import Sock
+from sim.wire.buffer import WireError
+from sim.wire.esp import Mode
+from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES
+
+MAX_FLOWS = 4096
+"""How many flows an SA or an engine remembers; one more, and it starts afresh."""
+
+Report = Callable[[Event], None]
 
 
 class Usage(NamedTuple):
@@ -13,20 +37,147 @@ class Usage(NamedTuple):
 
 
 class OutboundSa:
-    """Counters and state of what leaves."""
+    """One SA for sending. `packets` and `bytes` count inner packets; `drops` counts by reason."""
 
-    packets: int
-    bytes: int
-    last_at: int
+    def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
+        keyed = cipher(spec.encryption, spec.integrity, *spec.keys_out, rand)
+        self._esp = EspSealer(keyed, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
+        self._report = report
+        self.spec = spec
+        self.packets = 0
+        self.bytes = 0
+        self.last_at = -1
+        self.drops: Counter[Reason] = Counter()
+        self.settle(spec)
+
+    @property
+    def spi(self) -> int:
+        return self.spec.spi_out
+
+    @property
+    def seq(self) -> int:
+        """The number of the last packet sent; the first has 1."""
+        return self._esp.seq
+
+    def settle(self, spec: ChildSpec) -> None:
+        """Use the addresses of `spec` from now on."""
+        self.spec = spec
+        self._mode = _sealer(spec, self._esp)
+
+    def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
+        """The protected form of a packet that the policy assigns to this SA."""
+        try:
+            sealed = self._mode.seal(packet)
+        except PacketError as error:
+            return self._dropped(error.reason)
+        self.packets += 1
+        self.bytes += len(packet)
+        self.last_at = now
+        return sealed
+
+    def size(self, inner: int) -> int:
+        """The size of the protected form of a packet of `inner` octets without IP options."""
+        if isinstance(self._mode, TunnelSealer):
+            return self._mode.size(inner)
+        return self._mode.size(inner, _header_bytes(self.spec))
+
+    def max_inner(self, mtu: int) -> int:
+        if isinstance(self._mode, TunnelSealer):
+            return self._mode.max_inner(mtu)
+        return self._mode.max_inner(mtu, _header_bytes(self.spec))
+
+    def _dropped(self, reason: Reason) -> Drop:
+        if reason is Reason.SEQUENCE_EXHAUSTED and not self.drops[reason]:
+            self._report(SequenceExhausted(self.spec.spi_in, self.spec.spi_out))
+        self.drops[reason] += 1
+        return DROP[reason]
 
 
 class InboundSa:
-    """Counters and state of what arrives."""
+    """One SA for receiving. `packets` and `bytes` count inner packets that were let through."""
 
-    packets: int
-    bytes: int
-    last_at: int
+    def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
+        keyed = cipher(spec.encryption, spec.integrity, *spec.keys_in, rand)
+        self.window = ReplayWindow(spec.replay_window, esn=spec.esn)
+        self._esp = EspOpener(keyed, spec.spi_in, self.window, aead=spec.encryption.aead, esn=spec.esn)
+        self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+        self._report = report
+        self._flows: set[FlowKey] = set()
+        self.packets = 0
+        self.bytes = 0
+        self.last_at = -1
+        self.drops: Counter[Reason] = Counter()
+        self.settle(spec)
+
+    @property
+    def spi(self) -> int:
+        return self.spec.spi_in
+
+    def settle(self, spec: ChildSpec) -> None:
+        """Expect the peer at the addresses of `spec` from now on."""
+        self.spec = spec
+        self._peer = spec.remote
+
+    def open(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
+        """The inner packet of ESP at `at`, which shows the sequence number `low`; `packet` is spent.
+
+        `peer` is where the packet says that it comes from, None unless it came in UDP. A packet may use
+        UDP or not, whatever the SA does (RFC 7296 2.23).
+        """
+        try:
+            payload, next_header, newest = self._esp.open(packet, at, low)
+            self.last_at = now
+            if newest and peer != self._peer and peer is not None:
+                self._follow(peer)
+            inner = self._mode.open(packet, at, payload, next_header)
+            if flow_key(inner) not in self._flows:
+                self._check_selectors(inner)
+        except PacketError as error:
+            self.drops[error.reason] += 1
+            return DROP[error.reason]
+        self.packets += 1
+        self.bytes += len(inner)
+        return inner
+
+    def _check_selectors(self, inner: bytearray) -> None:
+        """RFC 4301 5.2 step 4: what came through the SA is what the SA is for."""
+        try:
+            traffic, header = classify(inner)
+        except WireError:
+            raise PacketError(Reason.MALFORMED_INNER) from None
+        if traffic in self._flows:
+            return
+        if not covers_both(traffic, self.spec.remote_ts, self.spec.local_ts):
+            raise PacketError(Reason.SELECTOR_MISMATCH)
+        if len(self._flows) >= MAX_FLOWS:
+            self._flows.clear()
+        self._flows.add(memorable(inner, traffic, header))
+
+    def _follow(self, peer: Sock) -> None:
+        self._peer = peer
+        if self.spec.encap and peer != self.spec.remote:
+            self._report(PeerMoved(self.spec.spi_in, peer))
 
 
-class Sad:
-    """Pairs of SAs by inbound SPI."""
+class Pair(NamedTuple):
+    """The two SAs of one Child SA and the policy that leads to them."""
+
+    inbound: InboundSa
+    outbound: OutboundSa
+    policy: Policy
+
+    def move(self, local: Sock, remote: Sock, encap: bool) -> None:
+        spec = replace(self.outbound.spec, local=local, remote=remote, encap=encap)
+        self.outbound.settle(spec)
+        self.inbound.settle(spec)
+
+
+def _sealer(spec: ChildSpec, esp: EspSealer) -> TunnelSealer | TransportSealer:
+    if spec.mode is Mode.TUNNEL:
+        around = outer(spec.local, spec.remote, encap=spec.encap, ttl=spec.ttl)
+        return TunnelSealer(esp, around, copy_df=spec.copy_df, df=spec.df)
+    return TransportSealer(esp, (spec.local[1], spec.remote[1]) if spec.encap else None)
+
+
+def _header_bytes(spec: ChildSpec) -> int:
+    return IPV4_HEADER_BYTES if len(spec.remote[0]) == 4 else IPV6_HEADER_BYTES

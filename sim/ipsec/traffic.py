@@ -30,7 +30,6 @@ FlowKey = tuple[object, ...]
 _KEY_V4 = Struct(">6xHxB2xQI")  # flags and offset, protocol, both addresses, both ports
 _KEY_V6 = Struct(">6xBx16s16sI")  # next header, source, destination, both ports
 _key_v4, _key_v6 = _KEY_V4.unpack_from, _KEY_V6.unpack_from
-_FRAGMENT_BITS = ip_wire.MF | ip_wire.OFFSET_MASK
 
 
 class Traffic(NamedTuple):
@@ -49,23 +48,24 @@ def classify(packet: Buf) -> tuple[Traffic, IpHeader]:
     return Traffic(header.src, header.dst, header.protocol, *_ports(packet, header)), header
 
 
-def flow_key(packet: Buf) -> FlowKey | None:
-    """What is equal for all packets of a flow, found at fixed offsets; None where that cannot be.
+def flow_key(packet: Buf) -> FlowKey:
+    """What is equal for all packets of a flow, found at fixed offsets; empty where that cannot be.
 
-    A key tells flows apart only if `remembers` says so.
+    Look decisions up by it, but remember them by `memorable`: not every key stands for a flow.
     """
     first = packet[0] if packet else 0
     if first == 0x45 and len(packet) >= _KEY_V4.size:
         return _key_v4(packet)
     if first >> 4 == 6 and len(packet) >= _KEY_V6.size:
         return _key_v6(packet)
-    return None
+    return ()
 
 
-def remembers(key: FlowKey, header: IpHeader) -> bool:
-    """Whether packets with this key are all alike to selectors: unfragmented, with ports where expected."""
+def memorable(packet: Buf, traffic: Traffic, header: IpHeader) -> FlowKey:
+    """The flow key of a whole packet that has its ports where expected, else all that selectors see of it."""
     fixed = ip_wire.IPV4_HEADER_BYTES if header.version == 4 else ip_wire.IPV6_HEADER_BYTES
-    return header.protocol in _PORTED and header.upper_offset == fixed and not header.is_fragment
+    ported = header.protocol in _PORTED and header.upper_offset == fixed and not header.is_fragment
+    return (ported and flow_key(packet)) or traffic
 
 
 def covers(selector: Selector, address: bytes, protocol: int, port: int) -> bool:

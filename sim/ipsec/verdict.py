@@ -72,7 +72,7 @@ class Acquire(Verdict):
     remote: Selector
 
 
-class Refused(Exception):
+class PacketError(Exception):
     """A packet fails a rule of the SA that handles it; becomes a counter and a Drop inside the SA."""
 
     def __init__(self, reason: Reason) -> None:

@@ -1,0 +1,137 @@
+"""Sealing and opening ESP, whatever it wraps (RFC 4303 2, 3.3.2 to 3.3.3, 3.4.2 to 3.4.4).
+
+    0       SPI                                            authenticated
+    4       sequence number
+    8       IV
+    8 + iv  payload | 1 2 3 ... | pad length | next header   authenticated, encrypted
+            ICV
+
+An AEAD takes SPI ‖ ESN ‖ sequence number as its additional data (RFC 4106 5); a MAC covers the ESN half
+behind the ciphertext (RFC 4303 2.2.1). Only the alignment's own padding is sent; more of it is accepted.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from sim.crypto.cipher import Cipher
+from sim.crypto.errors import IntegrityError
+from sim.ipsec.replay import ReplayWindow
+from sim.ipsec.verdict import PacketError, Reason
+from sim.wire.esp import ALIGNMENT, HEADER, HEADER_BYTES, MAX_PADDING, TRAILER_BYTES
+
+LAST_SEQ = 0xFFFFFFFF
+LAST_ESN = 0xFFFFFFFFFFFFFFFF
+_pack_header = HEADER.pack
+_pack_esn = Struct(">IQ").pack
+_PADDING = [bytes(range(1, size + 1)) for size in range(MAX_PADDING + 1)]
+_TRAILERS = [padding + bytes((size,)) for size, padding in enumerate(_PADDING)]
+
+
+Opened = tuple[bytearray, int, bool]
+"""Payload, next header, and whether no packet with a later sequence number came before."""
+
+
+class EspSealer:
+    """One direction's keys, SPI and sequence number, for sending."""
+
+    __slots__ = ("_aead", "_align", "_cipher", "_esn", "_fixed", "_last", "_prefix", "seq", "spi")
+
+    def __init__(self, cipher: Cipher, spi: int, *, aead: bool, esn: bool) -> None:
+        self.spi = spi
+        self.seq = 0
+        self._cipher = cipher
+        self._aead = aead
+        self._esn = esn
+        self._last = LAST_ESN if esn else LAST_SEQ
+        self._align = max(cipher.block_bytes, ALIGNMENT)
+        self._prefix = HEADER_BYTES + cipher.iv_bytes
+        self._fixed = self._prefix + TRAILER_BYTES + cipher.icv_bytes
+
+    def size(self, payload: int) -> int:
+        """The size of ESP around `payload` octets, from the SPI to the ICV."""
+        return self._fixed + payload + -(payload + TRAILER_BYTES) % self._align
+
+    def max_payload(self, size: int) -> int:
+        """The largest payload whose ESP fits into `size` octets; negative if none does."""
+        room = size - self._prefix - self._cipher.icv_bytes
+        return room - room % self._align - TRAILER_BYTES
+
+    def write(self, out: bytearray, at: int, payload: bytearray, next_header: bytes) -> None:
+        """Seal `payload` into `out` from `at` to its end, which leaves exactly `size(len(payload))` octets.
+
+        PacketError when the sequence numbers are used up: they never wrap (RFC 4303 3.3.3).
+        """
+        seq = self.seq + 1
+        if seq > self._last:
+            raise PacketError(Reason.SEQUENCE_EXHAUSTED)
+        self.seq = seq
+        cipher = self._cipher
+        header = _pack_header(self.spi, seq & LAST_SEQ)
+        iv = cipher.next_iv(seq)
+        start = at + self._prefix
+        out[at:start] = header + iv
+        trailer = _TRAILERS[-(len(payload) + TRAILER_BYTES) % self._align] + next_header
+        if self._esn:
+            self._seal_esn(header, iv, payload + trailer, memoryview(out)[start:])
+        else:
+            cipher.seal_into(header, iv, payload + trailer, memoryview(out)[start:])
+
+    def _seal_esn(self, header: bytes, iv: bytes, plaintext: bytearray, out: memoryview) -> None:
+        if self._aead:
+            self._cipher.seal_into(_pack_esn(self.spi, self.seq), iv, plaintext, out)
+        else:
+            self._cipher.seal_into(header, iv, plaintext, out, (self.seq >> 32).to_bytes(4, "big"))
+
+
+class EspOpener:
+    """One direction's keys, SPI and replay window, for receiving."""
+
+    __slots__ = ("_aead", "_align", "_cipher", "_esn", "_least", "_prefix", "spi", "window")
+
+    def __init__(self, cipher: Cipher, spi: int, window: ReplayWindow, *, aead: bool, esn: bool) -> None:
+        self.spi = spi
+        self.window = window
+        self._cipher = cipher
+        self._aead = aead
+        self._esn = esn
+        self._align = max(cipher.block_bytes, ALIGNMENT)
+        self._prefix = HEADER_BYTES + cipher.iv_bytes
+        self._least = self._prefix + self._align + cipher.icv_bytes
+
+    def open(self, packet: bytearray, at: int, low: int) -> Opened:
+        """Check and decrypt the ESP that starts at `at` and fills the packet; `low` is the number it shows.
+
+        The window moves only after the ICV holds. PacketError says which check failed first, in the order of
+        RFC 4303 3.4: length, replay, integrity, then (authentic, but wrong) padding.
+        """
+        size = len(packet) - at
+        if size < self._least or (size - self._least) % self._align:
+            raise PacketError(Reason.MALFORMED_ESP)
+        window = self.window
+        seq = window.recover(low)
+        if not window.check(seq):
+            raise PacketError(Reason.REPLAYED)
+        try:
+            plaintext = self._decrypt(packet, at, seq)
+        except IntegrityError:
+            raise PacketError(Reason.INTEGRITY) from None
+        newest = window.accept(seq)
+        end = len(plaintext) - TRAILER_BYTES
+        padding = plaintext[end]
+        start = end - padding
+        if start < 0 or plaintext[start:end] != _PADDING[padding]:
+            raise PacketError(Reason.PADDING)
+        payload = bytearray(plaintext)
+        del payload[start:]
+        return payload, plaintext[end + 1], newest
+
+    def _decrypt(self, packet: bytearray, at: int, seq: int) -> bytes:
+        start = at + self._prefix
+        iv = packet[at + HEADER_BYTES : start]
+        sealed = memoryview(packet)[start:]
+        if not self._esn:
+            return self._cipher.open(packet[at : at + HEADER_BYTES], iv, sealed)
+        if self._aead:
+            return self._cipher.open(_pack_esn(self.spi, seq), iv, sealed)
+        return self._cipher.open(packet[at : at + HEADER_BYTES], iv, sealed, (seq >> 32).to_bytes(4, "big"))
