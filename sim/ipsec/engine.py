@@ -33,9 +33,11 @@ Decision = TypeVar("Decision", Handler, Verdict)
 # What ESP in IPv4 without options shows at fixed offsets: version and IHL, total length, flags and offset,
 # protocol, addresses, and the 8 octets behind the header (SPI and sequence number, or the UDP header).
 _LOCATE = Struct(">BxHxxHxBxx4s4sII")
+_LOCATE_BYTES = _LOCATE.size
 _locate = _LOCATE.unpack_from
 _esp_header = HEADER.unpack_from
 _in_udp = Struct(">4xHxxI").unpack_from  # length, then the SPI or the non-ESP marker
+_ESP, _UDP = int(Protocol.ESP), int(Protocol.UDP)  # an IntEnum's member costs 0.07 us to look up
 _FRAGMENT_BITS = MF | OFFSET_MASK
 _ENCAPSULATED = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
 
@@ -125,12 +127,13 @@ class Engine:
         Takes any octets whatever and never raises. Octets that fail a check change nothing but counters.
         `ip` is spent if it was ESP.
         """
-        if len(ip) >= _LOCATE.size:
+        size = len(ip)
+        if size >= _LOCATE_BYTES:
             first, total, fragment, protocol, src, dst, word, low = _locate(ip)
-            if first == 0x45 and total == len(ip) and dst in self._local and not fragment & _FRAGMENT_BITS:
-                if protocol == Protocol.ESP:
+            if first == 0x45 and total == size and dst in self._local and not fragment & _FRAGMENT_BITS:
+                if protocol == _ESP:
                     return self._open(ip, IPV4_HEADER_BYTES, word, low, None, now)
-                if protocol == Protocol.UDP and word & 0xFFFF == self._natt_port:
+                if protocol == _UDP and word & 0xFFFF == self._natt_port:
                     return self._natt(ip, IPV4_HEADER_BYTES, (src, word >> 16), now)
         verdict = self._arriving.get(flow_key(ip))
         return self._inbound_slow(ip, now) if verdict is None else verdict
@@ -178,9 +181,9 @@ class Engine:
         except WireError:
             return DROP[Reason.MALFORMED_IP]
         if header.dst in self._local:
-            if header.protocol == Protocol.ESP:
+            if header.protocol == _ESP:
                 return self._open_parsed(ip, header, now)
-            if traffic.protocol == Protocol.UDP and traffic.dst_port == self._natt_port:
+            if traffic.protocol == _UDP and traffic.dst_port == self._natt_port:
                 if header.is_fragment:
                     return DROP[Reason.FRAGMENT]
                 return self._natt(ip, header.upper_offset, (traffic.src, traffic.src_port), now)
@@ -199,11 +202,7 @@ class Engine:
 
     def _arriving_verdict(self, traffic: Traffic) -> Verdict:
         """RFC 4301 5.2 step 3: may this come in the clear?"""
-        if (
-            traffic.dst_port in self._ike_ports
-            and traffic.protocol == Protocol.UDP
-            and traffic.dst in self._local
-        ):
+        if traffic.dst_port in self._ike_ports and traffic.protocol == _UDP and traffic.dst in self._local:
             return BYPASS
         policy = self.spd.inbound(traffic)
         action = policy.action if policy else self.spd.default
@@ -220,11 +219,7 @@ class Engine:
 
     def _decide_leaving(self, traffic: Traffic) -> Handler:
         """RFC 4301 5.1 step 2: what to do with a packet that leaves, and with all like it."""
-        if (
-            traffic.src_port in self._ike_ports
-            and traffic.protocol == Protocol.UDP
-            and traffic.src in self._local
-        ):
+        if traffic.src_port in self._ike_ports and traffic.protocol == _UDP and traffic.src in self._local:
             return _constantly(BYPASS)
         policy = self.spd.outbound(traffic)
         if policy is None or policy.action is not Action.PROTECT:

@@ -22,8 +22,8 @@ from sim.wire.esp import ALIGNMENT, HEADER, HEADER_BYTES, MAX_PADDING, TRAILER_B
 
 LAST_SEQ = 0xFFFFFFFF
 LAST_ESN = 0xFFFFFFFFFFFFFFFF
-_pack_header = HEADER.pack
-_pack_esn = Struct(">IQ").pack
+_header = HEADER.pack
+_esn_header = Struct(">IQ").pack
 _PADDING = [bytes(range(1, size + 1)) for size in range(MAX_PADDING + 1)]
 _TRAILERS = [padding + bytes((size,)) for size, padding in enumerate(_PADDING)]
 
@@ -35,7 +35,18 @@ Opened = tuple[bytearray, int, bool]
 class EspSealer:
     """One direction's keys, SPI and sequence number, for sending."""
 
-    __slots__ = ("_aead", "_align", "_cipher", "_esn", "_fixed", "_last", "_prefix", "seq", "spi")
+    __slots__ = (
+        "_aead",
+        "_align",
+        "_cipher",
+        "_esn",
+        "_fixed",
+        "_last",
+        "_prefix",
+        "_put_prefix",
+        "seq",
+        "spi",
+    )
 
     def __init__(self, cipher: Cipher, spi: int, *, aead: bool, esn: bool) -> None:
         self.spi = spi
@@ -46,6 +57,7 @@ class EspSealer:
         self._last = LAST_ESN if esn else LAST_SEQ
         self._align = max(cipher.block_bytes, ALIGNMENT)
         self._prefix = HEADER_BYTES + cipher.iv_bytes
+        self._put_prefix = Struct(f"8s{cipher.iv_bytes}s").pack_into
         self._fixed = self._prefix + TRAILER_BYTES + cipher.icv_bytes
 
     def size(self, payload: int) -> int:
@@ -67,19 +79,19 @@ class EspSealer:
             raise PacketError(Reason.SEQUENCE_EXHAUSTED)
         self.seq = seq
         cipher = self._cipher
-        header = _pack_header(self.spi, seq & LAST_SEQ)
+        header = _header(self.spi, seq & LAST_SEQ)
         iv = cipher.next_iv(seq)
-        start = at + self._prefix
-        out[at:start] = header + iv
-        trailer = _TRAILERS[-(len(payload) + TRAILER_BYTES) % self._align] + next_header
+        self._put_prefix(out, at, header, iv)
+        sealed = memoryview(out)[at + self._prefix :]
+        plaintext = payload + (_TRAILERS[-(len(payload) + TRAILER_BYTES) % self._align] + next_header)
         if self._esn:
-            self._seal_esn(header, iv, payload + trailer, memoryview(out)[start:])
+            self._seal_esn(header, iv, plaintext, sealed)
         else:
-            cipher.seal_into(header, iv, payload + trailer, memoryview(out)[start:])
+            cipher.seal_into(header, iv, plaintext, sealed)
 
     def _seal_esn(self, header: bytes, iv: bytes, plaintext: bytearray, out: memoryview) -> None:
         if self._aead:
-            self._cipher.seal_into(_pack_esn(self.spi, self.seq), iv, plaintext, out)
+            self._cipher.seal_into(_esn_header(self.spi, self.seq), iv, plaintext, out)
         else:
             self._cipher.seal_into(header, iv, plaintext, out, (self.seq >> 32).to_bytes(4, "big"))
 
@@ -112,26 +124,27 @@ class EspOpener:
         seq = window.recover(low)
         if not window.check(seq):
             raise PacketError(Reason.REPLAYED)
+        start = at + self._prefix
+        header, iv = packet[at : at + HEADER_BYTES], packet[at + HEADER_BYTES : start]
+        sealed = memoryview(packet)[start:]
         try:
-            plaintext = self._decrypt(packet, at, seq)
+            if self._esn:
+                plaintext = self._open_esn(header, iv, sealed, seq)
+            else:
+                plaintext = self._cipher.open(header, iv, sealed)
         except IntegrityError:
             raise PacketError(Reason.INTEGRITY) from None
         newest = window.accept(seq)
         end = len(plaintext) - TRAILER_BYTES
         padding = plaintext[end]
-        start = end - padding
-        if start < 0 or plaintext[start:end] != _PADDING[padding]:
+        last = end - padding
+        if last < 0 or plaintext[last:end] != _PADDING[padding]:
             raise PacketError(Reason.PADDING)
         payload = bytearray(plaintext)
-        del payload[start:]
+        del payload[last:]
         return payload, plaintext[end + 1], newest
 
-    def _decrypt(self, packet: bytearray, at: int, seq: int) -> bytes:
-        start = at + self._prefix
-        iv = packet[at + HEADER_BYTES : start]
-        sealed = memoryview(packet)[start:]
-        if not self._esn:
-            return self._cipher.open(packet[at : at + HEADER_BYTES], iv, sealed)
+    def _open_esn(self, header: bytearray, iv: bytearray, sealed: memoryview, seq: int) -> bytes:
         if self._aead:
-            return self._cipher.open(_pack_esn(self.spi, seq), iv, sealed)
-        return self._cipher.open(packet[at : at + HEADER_BYTES], iv, sealed, (seq >> 32).to_bytes(4, "big"))
+            return self._cipher.open(_esn_header(self.spi, seq), iv, sealed)
+        return self._cipher.open(header, iv, sealed, (seq >> 32).to_bytes(4, "big"))

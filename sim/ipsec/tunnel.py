@@ -14,6 +14,7 @@ from sim.wire.ip import DF, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, MAX_PACKET_BYT
 
 _NEXT_IPV4 = bytes((Protocol.IPV4,))
 _NEXT_IPV6 = bytes((Protocol.IPV6,))
+_IPV4, _IPV6 = int(Protocol.IPV4), int(Protocol.IPV6)
 _DF_OCTET = DF >> 8
 _ECN = 3
 _UNFIT = -1
@@ -70,11 +71,11 @@ class TunnelOpener:
 
     def open(self, packet: bytearray, at: int, payload: bytearray, next_header: int) -> bytearray:
         """The inner packet, which is `payload` itself; `packet` is the outer one."""
-        if next_header == Protocol.IPV4:
+        if next_header == _IPV4:
             if len(payload) < IPV4_HEADER_BYTES or payload[0] >> 4 != 4:
                 raise PacketError(Reason.MALFORMED_INNER)
             _cut(payload, payload[2] << 8 | payload[3])
-        elif next_header == Protocol.IPV6:
+        elif next_header == _IPV6:
             if len(payload) < IPV6_HEADER_BYTES or payload[0] >> 4 != 6:
                 raise PacketError(Reason.MALFORMED_INNER)
             _cut(payload, IPV6_HEADER_BYTES + (payload[4] << 8 | payload[5]))
