@@ -9,23 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
 from sim.scenario.errors import Path, Problem, dotted
 from sim.scenario.schema_network import (
-    ExponentialJitter,
     GatewayNode,
     HostNode,
     Jitter,
     Link,
     NatNode,
     Node,
-    NormalJitter,
     Queue,
     RouterNode,
-    UniformJitter,
 )
 from sim.scenario.schema_traffic import (
     CbrFlow,
@@ -40,6 +38,7 @@ from sim.scenario.schema_traffic import (
     RebindEvent,
     ReplayFlow,
     UpEvent,
+    record_names,
 )
 from sim.scenario.schema_tunnels import (
     Connection,
@@ -54,11 +53,11 @@ from sim.scenario.source import Source
 
 __all__ = [
     "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
-    "ExponentialJitter", "Flow",
-    "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node", "NormalJitter",
+    "Flow",
+    "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
     "PingFlow",
     "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "Scenario", "Tunnel", "TunnelAuth", "TunnelChild",
-    "TunnelSide", "UniformJitter", "UpEvent", "json_schema",
+    "TunnelSide", "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip
 
 
@@ -83,12 +82,18 @@ class Scenario(Model):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the content, replayed captures included, in hexadecimal."""
-        content = [self.plain(), [self._source.digests.get(path) for path in sorted(self._source.digests)]]
+        content = [self.plain(), self._source.digests]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def plain(self) -> dict[str, Any]:
         """The content as YAML or JSON has it; it loads to an equal scenario."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def rewritten(self, plain: dict[str, Any], origin: dict[Path, Path]) -> Scenario:
+        """The scenario of `plain`, as coming from the same file; `origin` says where new keys come from."""
+        scenario = Scenario.model_validate(plain)
+        scenario._source = self._source.derive(origin)
+        return scenario
 
     def where(self, path: Path) -> str:
         """`file:line` of a setting, or of the closest thing around it that the file mentions."""
@@ -98,7 +103,7 @@ class Scenario(Model):
         """For a ScenarioError: what is wrong with the setting at `path`, such as `("traffic", 0, "to")`."""
         return Problem(self.where(path), dotted(path), text)
 
-    def capture_file(self, flow: ReplayFlow) -> str:
+    def capture_file(self, flow: ReplayFlow) -> FilePath:
         """Where the capture of a replay lies: beside the scenario's file unless absolute."""
         return self._source.beside(flow.file)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from sim.scenario.schema_types import (
     Directed,
@@ -35,9 +37,6 @@ from sim.units import format_duration, format_size, parse_size
 
 DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-port-dependent"]
 """What else a NAT's mapping, or its filter, depends on (RFC 4787 4.1 and 5)."""
-
-
-Extra = Annotated[Duration, Field(ge=0)]
 
 
 class _Node(Model):
@@ -81,46 +80,29 @@ class NatNode(_Node):
 Node = Annotated[HostNode | RouterNode | GatewayNode | NatNode, Field(discriminator="kind")]
 
 
-class UniformJitter(Model):
-    """Anything from `low` to `high`. In short, `2 ms` is `{distribution: uniform, high: 2 ms}`."""
+class Jitter(Model):
+    """What a packet's delay differs by. In short, `2 ms` is `{distribution: uniform, scale: 2 ms}`.
 
-    distribution: Literal["uniform"]
-    low: Extra = 0
-    high: Extra
+    `scale` is the half-width of uniform (delay - scale to delay + scale), the standard deviation of normal
+    around the delay, and the mean of exponential, which comes on top. No delay becomes negative.
+    """
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError("`low` is above `high`")
-        return self
+    distribution: Literal["uniform", "normal", "exponential"] = "uniform"
+    scale: Annotated[Duration, Field(gt=0)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: object) -> object:
+        return data if isinstance(data, dict) else {"scale": data}
 
     @model_serializer(mode="wrap")
     def _short(self, handler: SerializerFunctionWrapHandler) -> object:
-        return handler(self) if self.low else format_duration(self.high)
+        return handler(self) if self.distribution != "uniform" else format_duration(self.scale)
 
-
-class NormalJitter(Model):
-    """Cut off at zero."""
-
-    distribution: Literal["normal"]
-    mean: Extra
-    deviation: Extra
-
-
-class ExponentialJitter(Model):
-    distribution: Literal["exponential"]
-    mean: Annotated[Duration, Field(gt=0)]
-
-
-def _jitter(value: object) -> object:
-    return value if isinstance(value, (dict, Model)) else {"distribution": "uniform", "high": value}
-
-
-Jitter = Annotated[
-    Annotated[UniformJitter | NormalJitter | ExponentialJitter, Field(discriminator="distribution")],
-    BeforeValidator(_jitter, json_schema_input_type=str | UniformJitter | NormalJitter | ExponentialJitter),
-]
-"""What is added to a link's delay, packet by packet; never negative."""
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        whole = handler.resolve_ref_schema(handler(core))
+        return {"anyOf": [whole["properties"]["scale"], dict(whole)]}
 
 
 class Queue(Model):

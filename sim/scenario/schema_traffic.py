@@ -10,6 +10,7 @@ from sim.scenario.schema_types import END_PATTERN, NAME_PATTERN, Duration, Model
 
 Time = Annotated[Duration, Field(ge=0)]
 Span = Annotated[Duration, Field(gt=0)]
+RECORD_PATTERN = rf"{NAME_PATTERN[:-1]}(\.up|\.down)?$"
 Target = Annotated[str, StringConstraints(pattern=rf"{NAME_PATTERN}|{END_PATTERN}")]
 """A node, whose first address is meant, or `node:interface`."""
 
@@ -61,6 +62,11 @@ class ReplayFlow(_Flow):
     """Relative to the scenario's file."""
     client: str | None = None
     """The address in the capture that becomes `from`; None: whoever sends the first packet."""
+
+
+def record_names(flow: CbrFlow | PingFlow | ReplayFlow) -> tuple[str, ...]:
+    """The names that a flow has in results and checks: its own, or for a replay one for each direction."""
+    return (f"{flow.name}.up", f"{flow.name}.down") if isinstance(flow, ReplayFlow) else (flow.name,)
 
 
 Flow = Annotated[CbrFlow | PingFlow | ReplayFlow, Field(discriminator="kind")]
@@ -119,7 +125,8 @@ class ConnectionCheck(Model):
 class FlowCheck(Model):
     """Limits that a flow must keep. Every key that is given must hold."""
 
-    flow: Name
+    flow: Annotated[str, StringConstraints(pattern=RECORD_PATTERN)]
+    """The name of a flow; of a replay `NAME.up`, what `from` sends, or `NAME.down`."""
     max_outage: Time | None = None
     max_loss: Ratio | None = None
     min_goodput: Rate | None = None

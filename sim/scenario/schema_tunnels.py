@@ -56,7 +56,7 @@ class _IkeSettings(Model):
     """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
     retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"
     """Whose timing unanswered requests are repeated with."""
-    return_routability: Literal["before", "none"] = "before"
+    return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
 
 

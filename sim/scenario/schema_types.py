@@ -28,6 +28,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from sim.ike.constants import ProtocolId
+from sim.ike.identity import Identity
+from sim.ike.proposals import parse_proposal
 from sim.scenario.selectors import format_selectors, parse_selectors
 from sim.units import (
     NS_PER_S,
@@ -152,24 +155,16 @@ def _address(text: object) -> str:
 
 
 def _identity(text: str) -> str:
-    from sim.ike.identity import Identity
-
     Identity.parse(text)
     return text
 
 
 def _ike_proposal(text: str) -> str:
-    from sim.ike.constants import ProtocolId
-    from sim.ike.proposals import parse_proposal
-
     parse_proposal(text, ProtocolId.IKE)
     return text
 
 
 def _esp_proposal(text: str) -> str:
-    from sim.ike.constants import ProtocolId
-    from sim.ike.proposals import parse_proposal
-
     parse_proposal(text, ProtocolId.ESP)
     return text
 

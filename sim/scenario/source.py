@@ -37,8 +37,8 @@ class Source:
                 return self.lines[path[:size]]
         return self.file
 
-    def beside(self, name: str) -> str:
-        return str(FilePath(self.file).parent / name)
+    def beside(self, name: str) -> FilePath:
+        return FilePath(self.file).parent / name
 
     def derive(self, aliases: dict[Path, Path]) -> Source:
         """The same file after rewriting: what is new at a key stands where its value stood."""

@@ -1,0 +1,195 @@
+"""Whether the parts of a scenario fit together: every name is known, every check can be asked.
+
+Addresses and links are looked at in `addressing`; what depends on routes, when the scenario is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator
+
+from sim.scenario.addressing import check_addresses, check_links, check_networks
+from sim.scenario.errors import Path, Problem
+from sim.scenario.expand import sides
+from sim.scenario.schema import (
+    CbrFlow,
+    Check,
+    ConnectionCheck,
+    Event,
+    FlowCheck,
+    GatewayNode,
+    HostNode,
+    MoveEvent,
+    NatNode,
+    RebindEvent,
+    Scenario,
+    record_names,
+)
+
+Found = Iterator[tuple[Path, str]]
+
+
+def check_consistency(scenario: Scenario) -> list[Problem]:
+    """Everything that does not fit, in the order of the file's sections."""
+    found = [scenario.problem(path, text) for check in _CHECKS for path, text in check(scenario)]
+    return list(dict.fromkeys(found))
+
+
+def _nodes(scenario: Scenario) -> Found:
+    for name, model in scenario.nodes.items():
+        for prefix, interface in model.routes.items():
+            if interface not in model.interfaces:
+                yield ("nodes", name, "routes", prefix), _unknown("interface", interface, model.interfaces)
+        if isinstance(model, NatNode):
+            yield from (((("nodes", name)), text) for text in _nat(model))
+
+
+def _nat(model: NatNode) -> Iterator[str]:
+    if model.outside not in model.interfaces:
+        yield f"a NAT needs an outside interface: name one `{model.outside}`, or write `outside: NAME`"
+    elif not any("." in text for text in model.interfaces[model.outside]):
+        yield f"the outside interface `{model.outside}` needs an IPv4 address"
+    elif len(model.interfaces) == 1:
+        yield "a NAT needs an interface besides its outside one"
+
+
+def _tunnels(scenario: Scenario) -> Found:
+    for name, tunnel in scenario.tunnels.items():
+        ends = {"initiator": tunnel.initiator, "responder": tunnel.responder}
+        for role, node in ends.items():
+            yield from ((("tunnels", name, role), text) for text in _tunnel_end(scenario, node))
+            if name in scenario.connections.get(node, {}):
+                yield ("tunnels", name), f"{node} has a connection of that name already"
+        if tunnel.initiator == tunnel.responder:
+            yield ("tunnels", name, "responder"), "is the initiator itself"
+        if any(side.psk is None for side in sides(tunnel)):
+            yield ("tunnels", name, "auth"), "has no psk: write `auth: {psk: ...}`"
+
+
+def _tunnel_end(scenario: Scenario, node: str) -> Iterator[str]:
+    model = scenario.nodes.get(node)
+    if model is None:
+        yield _unknown("node", node, scenario.nodes)
+    elif not isinstance(model, HostNode | GatewayNode):
+        yield f"{node} is a {model.kind}: only a host or a gateway can be the end of a tunnel"
+
+
+def _connections(scenario: Scenario) -> Found:
+    for node, connections in scenario.connections.items():
+        yield from ((("connections", node), text) for text in _tunnel_end(scenario, node))
+        for name, connection in connections.items():
+            for child, model in connection.children.items():
+                if model.start_action != "none" and not connection.remote_addrs:
+                    path = "connections", node, name, "children", child, "start_action"
+                    yield path, "the connection has no `remote_addrs`, so there is nobody to call"
+
+
+def _traffic(scenario: Scenario) -> Found:
+    seen: set[str] = set()
+    for index, flow in enumerate(scenario.traffic):
+        path: Path = ("traffic", index)
+        if flow.name in seen:
+            yield (*path, "name"), f"another flow has the name {flow.name} already"
+        seen.add(flow.name)
+        yield from (((*path, "from"), text) for text in _target(scenario, flow.from_))
+        yield from (((*path, "to"), text) for text in _target(scenario, flow.to))
+        if flow.from_ == flow.to.partition(":")[0]:
+            yield (*path, "to"), "is where the traffic comes from"
+        if flow.start >= scenario.duration:
+            yield (*path, "start"), "is not before the end of the run, so nothing would be sent"
+        if isinstance(flow, CbrFlow) and flow.stop is not None and flow.stop > scenario.duration:
+            yield (*path, "stop"), "is after the end of the run"
+
+
+def _target(scenario: Scenario, target: str) -> Iterator[str]:
+    node, colon, interface = target.partition(":")
+    if node not in scenario.nodes:
+        yield _unknown("node", node, scenario.nodes)
+    elif colon and interface not in scenario.nodes[node].interfaces:
+        yield _unknown(f"interface of {node}", interface, scenario.nodes[node].interfaces)
+
+
+def _events(scenario: Scenario) -> Found:
+    for index, event in enumerate(scenario.events):
+        path: Path = ("events", index)
+        if event.at >= scenario.duration:
+            yield (*path, "at"), "is not before the end of the run, so it would never happen"
+        if event.node not in scenario.nodes:
+            yield (*path, "node"), _unknown("node", event.node, scenario.nodes)
+            continue
+        model = scenario.nodes[event.node]
+        if isinstance(event, RebindEvent) and not isinstance(model, NatNode):
+            yield (*path, "node"), f"{event.node} is a {model.kind}: only a NAT has mappings"
+        for key, interface in _switched(event).items():
+            if interface not in model.interfaces:
+                yield (*path, key), _unknown(f"interface of {event.node}", interface, model.interfaces)
+        if isinstance(event, MoveEvent) and event.from_ == event.to:
+            yield (*path, "to"), "is where the node is already"
+
+
+def _switched(event: Event) -> dict[str, str]:
+    """Which key names which interface."""
+    if isinstance(event, MoveEvent):
+        return {"from": event.from_, "to": event.to}
+    return {} if isinstance(event, RebindEvent) else {"interface": event.interface}
+
+
+def _checks(scenario: Scenario) -> Found:
+    for index, check in enumerate(scenario.checks):
+        ask: Callable[[Scenario, Check], Iterator[tuple[str, str]]] = _ASK[type(check)]
+        yield from ((("checks", index, key), text) for key, text in ask(scenario, check))
+
+
+def _connection_check(scenario: Scenario, check: ConnectionCheck) -> Iterator[tuple[str, str]]:
+    nodes = {node for node, own in scenario.connections.items() if check.connection in own}
+    tunnel = scenario.tunnels.get(check.connection)
+    if tunnel is not None:
+        nodes |= {tunnel.initiator, tunnel.responder}
+    if not nodes:
+        known = {*scenario.tunnels, *(name for own in scenario.connections.values() for name in own)}
+        yield "connection", _unknown("tunnel or connection", check.connection, sorted(known))
+    elif check.node is not None and check.node not in nodes:
+        yield "node", f"{check.node} has no connection {check.connection}"
+    if check.by is not None and check.by > scenario.duration:
+        yield "by", "is after the end of the run"
+    if check.reason is not None and check.is_ == "established":
+        yield "reason", "a connection that is established has no reason for its end: say `is: failed`"
+
+
+def _flow_check(scenario: Scenario, check: FlowCheck) -> Iterator[tuple[str, str]]:
+    known = [name for flow in scenario.traffic for name in record_names(flow)]
+    if check.flow not in known:
+        yield "flow", _unknown("flow", check.flow, known)
+
+
+def _capture(scenario: Scenario) -> Found:
+    ends = [f"{node}:{name}" for node, model in scenario.nodes.items() for name in model.interfaces]
+    for index, pattern in enumerate(scenario.capture):
+        if not fnmatch.filter(ends, pattern):
+            yield ("capture", index), f"no interface matches {pattern!r}: write node:interface, or a pattern"
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(names) or 'none'}"
+    return f"there is no {kind} `{name}`; {hint}"
+
+
+_ASK: dict[type, Callable[..., Iterator[tuple[str, str]]]] = {
+    ConnectionCheck: _connection_check,
+    FlowCheck: _flow_check,
+}
+_CHECKS: tuple[Callable[[Scenario], Found], ...] = (
+    check_addresses,
+    _nodes,
+    check_links,
+    check_networks,
+    _tunnels,
+    _connections,
+    _traffic,
+    _events,
+    _checks,
+    _capture,
+)

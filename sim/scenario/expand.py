@@ -1,0 +1,87 @@
+"""The tunnels of a scenario as connections of both ends, which is all that the rest of the program knows.
+
+Works on the text form, so that the result is what a file with these connections would load to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.scenario.errors import Path, ScenarioError
+from sim.scenario.paths import responder_address
+from sim.scenario.schema import Scenario, Tunnel, TunnelSide
+
+_START_ACTION = {"at once": "start", "trap": "trap", "none": "none"}
+_SHARED = ("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability")
+_SHARED_CHILD = ("mode", "esp_proposals", "replay_window", "copy_df")
+
+Plain = dict[str, Any]
+"""A part of a scenario as YAML has it."""
+
+
+def expand(scenario: Scenario) -> Scenario:
+    """The same scenario without shorthand; a scenario that has none is returned as it is.
+
+    ScenarioError when a tunnel's initiator has no way to its responder.
+    """
+    if not scenario.tunnels:
+        return scenario
+    plain = scenario.plain()
+    connections = plain["connections"]
+    origin: dict[Path, Path] = {}
+    for name, tunnel in scenario.tunnels.items():
+        for node, connection in _both_ends(scenario, name, tunnel).items():
+            connections.setdefault(node, {})[name] = connection
+            origin["connections", node, name] = "tunnels", name
+    return scenario.rewritten(plain | {"tunnels": {}}, origin)
+
+
+def sides(tunnel: Tunnel) -> tuple[TunnelSide, TunnelSide]:
+    """What initiator and responder believe, inherited settings filled in; a psk may still be missing."""
+    auth = tunnel.auth
+    initiator = TunnelSide.model_construct(
+        psk=auth.initiator.psk or auth.psk,
+        local_id=auth.initiator.local_id or auth.local_id,
+        remote_id=auth.initiator.remote_id or auth.remote_id,
+    )
+    responder = TunnelSide.model_construct(
+        psk=auth.responder.psk or auth.psk,
+        local_id=auth.responder.local_id or auth.remote_id,
+        remote_id=auth.responder.remote_id or auth.local_id,
+    )
+    return initiator, responder
+
+
+def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain]:
+    address = responder_address(scenario, tunnel.initiator, tunnel.responder)
+    if address is None:
+        place: Path = ("tunnels", name, "responder")
+        text = f"no links lead there from {tunnel.initiator} without entering a NAT from outside"
+        raise ScenarioError([scenario.problem(place, text)])
+    plain = _plain(tunnel)
+    shared = {key: plain[key] for key in _SHARED}
+    initiator, responder = (_plain(side) for side in sides(tunnel))
+    calling = {name: _initiator_child(child) for name, child in plain["children"].items()}
+    waiting = {name: _responder_child(child) for name, child in plain["children"].items()}
+    return {
+        tunnel.initiator: shared | initiator | {"remote_addrs": [address], "children": calling},
+        tunnel.responder: shared | responder | {"children": waiting},
+    }
+
+
+def _initiator_child(child: Plain) -> Plain:
+    own = {"local_ts": child["local_ts"], "remote_ts": child["remote_ts"]}
+    return _shared_child(child) | own | {"start_action": _START_ACTION[child["start"]]}
+
+
+def _responder_child(child: Plain) -> Plain:
+    """The mirror; it waits for the initiator."""
+    return _shared_child(child) | {"local_ts": child["remote_ts"], "remote_ts": child["local_ts"]}
+
+
+def _shared_child(child: Plain) -> Plain:
+    return {key: child[key] for key in _SHARED_CHILD}
+
+
+def _plain(model: Tunnel | TunnelSide) -> Plain:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,64 @@
+"""Which interface a node is reached at: the links walked as packets would go, without any routing table."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import deque
+
+from sim.scenario.schema import HostNode, NatNode, Scenario
+
+
+def responder_address(scenario: Scenario, initiator: str, responder: str) -> str | None:
+    """The address of `responder` where a packet of `initiator` comes in, or None when there is no way.
+
+    The initiator's interfaces are tried in their order, then the fewest links count. The address is of a
+    family that the initiator has at the interface it starts from.
+    """
+    for interface, own in scenario.nodes[initiator].interfaces.items():
+        entry = _entry(scenario, (initiator, interface), responder)
+        if entry is None:
+            continue
+        families = {_version(text) for text in own}
+        for text in scenario.nodes[responder].interfaces[entry]:
+            if _version(text) in families:
+                return str(ipaddress.ip_interface(text).ip)
+    return None
+
+
+def _entry(scenario: Scenario, start: tuple[str, str], goal: str) -> str | None:
+    """The interface of `goal` where a packet that leaves at `start` arrives first."""
+    peers = link_peers(scenario)
+    waiting, seen = deque([start]), {start}
+    while waiting:
+        arrived = peers.get(waiting.popleft())
+        if arrived is None:
+            continue
+        node, interface = arrived
+        if node == goal:
+            return interface
+        exits = [(node, other) for other in _exits(scenario, node, interface) if (node, other) not in seen]
+        waiting.extend(exits)
+        seen.update(exits)
+    return None
+
+
+def link_peers(scenario: Scenario) -> dict[tuple[str, str], tuple[str, str]]:
+    """(node, interface) to what is at the other end of its link, for both ends of every link."""
+    peers = {}
+    for link in scenario.links:
+        (a, a_port), (b, b_port) = (end.split(":") for end in link.ends)
+        peers[a, a_port] = (b, b_port)
+        peers[b, b_port] = (a, a_port)
+    return peers
+
+
+def _exits(scenario: Scenario, node: str, entry: str) -> list[str]:
+    """Where a packet that came in at `entry` may go on; a NAT lets nothing in that nobody asked for."""
+    model = scenario.nodes[node]
+    if isinstance(model, HostNode) or (isinstance(model, NatNode) and entry == model.outside):
+        return []
+    return [interface for interface in model.interfaces if interface != entry]
+
+
+def _version(interface: str) -> int:
+    return ipaddress.ip_interface(interface).version
