@@ -140,7 +140,7 @@ class _Curve25519Pair:
         _check_size(self._group, peer_public)
         try:
             return self._private.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
-        except ValueError as error:  # all zero: a point of low order (RFC 7748 6.1, RFC 8031 2.3)
+        except ValueError as error:  # all zero: a point of low order (RFC 7748 6.1)
             raise CryptoError(f"the peer's {self._group.name} value gives an all-zero secret") from error
 
 

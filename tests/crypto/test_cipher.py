@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 import pytest
@@ -228,6 +229,17 @@ def test_a_packet_does_not_depend_on_those_before_it(
         assert seal(one, b"aad", iv, plaintext) == sealed
         assert not accepts(one, b"other", iv, sealed)
         assert one.open(b"aad", iv, sealed) == fresh.open(b"aad", iv, sealed) == plaintext
+
+
+@pytest.mark.parametrize("size", [1, 15, 17, 31])
+def test_part_of_a_block_is_refused_and_does_no_harm_to_the_next_packet(size: int) -> None:
+    """A peer can put a good ICV on a ciphertext that is no whole number of blocks."""
+    key, iv, ciphertext = bytes(range(32)), bytes(16), bytes(size)
+    one = cbc(bytes(16), key)
+    assert not accepts(
+        one, b"aad", iv, ciphertext + hmac.digest(key, b"aad" + iv + ciphertext, "sha256")[:16]
+    )
+    assert one.open(b"aad", iv, seal(one, b"aad", iv, bytes(32))) == bytes(32)
 
 
 @suites

@@ -114,15 +114,14 @@ def test_rfc_6989_modp_value_inside_its_range_is_accepted(value: int) -> None:
 def test_rfc_6989_ecp_value_off_the_curve_is_refused() -> None:
     pair = P256.generate(drawn(b"\x11" * 32))
     x, y = pair.public[:32], pair.public[32:]
-    above = (int.from_bytes(x, "big") + P256_PRIME) % 2**256  # the same x, not reduced, where it still fits
-    off = [bytes(64), x + x, y + x, x + bytes(32), above.to_bytes(32, "big") + y, b"\xff" * 64]
+    off = [bytes(64), x + x, y + x, x + bytes(32), b"\xff" * 64]
     for public in off:
         with pytest.raises(CryptoError, match="no point on the curve"):
             pair.agree(public)
 
 
 def test_rfc_6989_ecp_coordinate_that_is_not_reduced_is_refused() -> None:
-    """(5, y) lies on the curve; (5 + p, y) names the same point in a form that RFC 6989 2.3 forbids."""
+    """(5, y) lies on the curve; (5 + p, y) solves its equation too, but is no point (SEC 1 3.2.2.1)."""
     pair = P256.generate(drawn(b"\x11" * 32))
     y = point_with_x(5)
     pair.agree((5).to_bytes(32, "big") + y)
@@ -144,7 +143,7 @@ def test_wycheproof_ecdh_on_p256() -> None:
 
 
 def test_wycheproof_x25519_low_order_points_are_refused() -> None:
-    """An all-zero secret is refused (RFC 8031 5), all else agrees: twist and unreduced values too."""
+    """An all-zero secret is refused (RFC 7748 6.1), all else agrees: twist and unreduced values too."""
     results = {True: 0, False: 0}
     for _, test in cases("wycheproof/x25519_test.json"):
         public, private, shared = octets(test, "public", "private", "shared")
