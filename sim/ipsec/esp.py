@@ -24,8 +24,7 @@ LAST_SEQ = 0xFFFFFFFF
 LAST_ESN = 0xFFFFFFFFFFFFFFFF
 _header = HEADER.pack
 _esn_header = Struct(">IQ").pack
-_PADDING = [bytes(range(1, size + 1)) for size in range(MAX_PADDING + 1)]
-_TRAILERS = [padding + bytes((size,)) for size, padding in enumerate(_PADDING)]
+_TRAILERS = [bytes((*range(1, size + 1), size)) for size in range(MAX_PADDING + 1)]  # 1 2 3 3
 
 
 Opened = tuple[bytearray, int, bool]
@@ -69,8 +68,8 @@ class EspSealer:
         room = size - self._prefix - self._cipher.icv_bytes
         return room - room % self._align - TRAILER_BYTES
 
-    def write(self, out: bytearray, at: int, payload: bytearray, next_header: bytes) -> None:
-        """Seal `payload` into `out` from `at` to its end, which leaves exactly `size(len(payload))` octets.
+    def seal(self, room: int, payload: bytearray, next_header: bytes) -> bytearray:
+        """ESP around `payload`, behind `room` zero octets that the caller fills with what goes in front.
 
         PacketError when the sequence numbers are used up: they never wrap (RFC 4303 3.3.3).
         """
@@ -78,16 +77,20 @@ class EspSealer:
         if seq > self._last:
             raise PacketError(Reason.SEQUENCE_EXHAUSTED)
         self.seq = seq
+        size = len(payload)
+        padding = -(size + TRAILER_BYTES) % self._align
+        out = bytearray(room + self._fixed + size + padding)
         cipher = self._cipher
         header = _header(self.spi, seq & LAST_SEQ)
         iv = cipher.next_iv(seq)
-        self._put_prefix(out, at, header, iv)
-        sealed = memoryview(out)[at + self._prefix :]
-        plaintext = payload + (_TRAILERS[-(len(payload) + TRAILER_BYTES) % self._align] + next_header)
+        self._put_prefix(out, room, header, iv)
+        plaintext = payload + (_TRAILERS[padding] + next_header)
+        sealed = memoryview(out)[room + self._prefix :]
         if self._esn:
             self._seal_esn(header, iv, plaintext, sealed)
         else:
             cipher.seal_into(header, iv, plaintext, sealed)
+        return out
 
     def _seal_esn(self, header: bytes, iv: bytes, plaintext: bytearray, out: memoryview) -> None:
         if self._aead:
@@ -121,7 +124,7 @@ class EspOpener:
         if size < self._least or (size - self._least) % self._align:
             raise PacketError(Reason.MALFORMED_ESP)
         window = self.window
-        seq = window.recover(low)
+        seq = window.recover(low) if self._esn else low
         if not window.check(seq):
             raise PacketError(Reason.REPLAYED)
         start = at + self._prefix
@@ -135,14 +138,12 @@ class EspOpener:
         except IntegrityError:
             raise PacketError(Reason.INTEGRITY) from None
         newest = window.accept(seq)
-        end = len(plaintext) - TRAILER_BYTES
-        padding = plaintext[end]
-        last = end - padding
-        if last < 0 or plaintext[last:end] != _PADDING[padding]:
+        padding = plaintext[-2]
+        if not plaintext.endswith(_TRAILERS[padding], 0, -1):
             raise PacketError(Reason.PADDING)
         payload = bytearray(plaintext)
-        del payload[last:]
-        return payload, plaintext[end + 1], newest
+        del payload[-padding - TRAILER_BYTES :]
+        return payload, plaintext[-1], newest
 
     def _open_esn(self, header: bytearray, iv: bytearray, sealed: memoryview, seq: int) -> bytes:
         if self._aead:

@@ -127,7 +127,7 @@ class InboundSa:
         try:
             payload, next_header, newest = self._esp.open(packet, at, low)
             self.last_at = now
-            if newest and peer != self._peer and peer is not None:
+            if peer is not None and newest and peer != self._peer:
                 self._follow(peer)
             inner = self._mode.open(packet, at, payload, next_header)
             if flow_key(inner) not in self._flows:

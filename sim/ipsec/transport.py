@@ -43,13 +43,10 @@ class TransportSealer:
         """A packet with the header of `packet` and ESP around the rest; `packet` stays as it was."""
         header = _header_bytes(packet)
         next_header = bytes((packet[6 if packet[0] >= 0x60 else 9],))
-        payload = packet[header:]
-        at = header + self._shell
-        out = bytearray(at + self._esp.size(len(payload)))
-        if len(out) > MAX_PACKET_BYTES:
+        if len(packet) > self.max_inner(MAX_PACKET_BYTES, header):
             raise PacketError(Reason.TOO_BIG)
+        out = self._esp.seal(header + self._shell, packet[header:], next_header)
         out[:header] = packet[:header]
-        self._esp.write(out, at, payload, next_header)
         if self._ports:
             write_udp(out, header, *self._ports)
         _relabel(out, self._protocol)

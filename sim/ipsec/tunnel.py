@@ -31,29 +31,26 @@ _DECAPSULATED_ECN = (
 class TunnelSealer:
     """What an outbound SA in tunnel mode does to a packet."""
 
-    __slots__ = ("_copy_df", "_df", "_esp", "_outer")
+    __slots__ = ("_copy_df", "_df", "_esp", "_longest", "_outer")
 
     def __init__(self, esp: EspSealer, outer: Outer, *, copy_df: bool, df: bool) -> None:
         self._esp = esp
         self._outer = outer
         self._copy_df = copy_df
         self._df = df
+        self._longest = self.max_inner(MAX_PACKET_BYTES)
 
     def seal(self, packet: bytearray) -> bytearray:
         """The outer packet around `packet`, a whole one, which stays as it was."""
-        outer = self._outer
-        at = outer.size
-        size = at + self._esp.size(len(packet))
-        if size > MAX_PACKET_BYTES:
+        if len(packet) > self._longest:
             raise PacketError(Reason.TOO_BIG)
-        out = bytearray(size)
         if packet[0] < 0x60:
             next_header, tos, df = _NEXT_IPV4, packet[1], bool(packet[6] & _DF_OCTET)
         else:
             # An IPv6 packet is never fragmented on the way, as if it had DF.
             next_header, tos, df = _NEXT_IPV6, (packet[0] & 15) << 4 | packet[1] >> 4, True
-        self._esp.write(out, at, packet, next_header)
-        outer.write(out, tos, df if self._copy_df else self._df)
+        out = self._esp.seal(self._outer.size, packet, next_header)
+        self._outer.write(out, tos, df if self._copy_df else self._df)
         return out
 
     def size(self, inner: int) -> int:
