@@ -11,11 +11,13 @@ import random
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 from simpy import Environment
-from simpy.events import NORMAL, Event
+from simpy.events import NORMAL, Event, EventPriority
+
+_FIRST = EventPriority(-1)
 
 Callback = Callable[[int], None]
 """What happens at an instant; it is told the instant."""
@@ -33,6 +35,10 @@ class Simulation:
     @property
     def now(self) -> int:
         return int(self.env.now)
+
+    def tick(self, fire: Callback) -> Tick:
+        """For links: the cheapest event there is, with rules to obey."""
+        return Tick(self.env, fire)
 
     def alarm(self, callback: Callback) -> Alarm:
         """An alarm that is not armed yet."""
@@ -56,8 +62,8 @@ class Simulation:
     def run(self, until: int) -> None:
         """Run all events before `until`, then stand at `until`.
 
-        Equal to `env.run(until)`, but an alarm costs half of what simpy's own step costs; other simpy
-        events take simpy's step.
+        Equal to `env.run(until)`, but alarms and links bypass what simpy's step does for processes; every
+        other event takes simpy's step.
         """
         if until < self.now:
             raise ValueError(f"{until} ns lies before the present, {self.now} ns")
@@ -70,44 +76,81 @@ class Simulation:
 
 def _run(env: Environment, until: int) -> None:
     queue = env._queue
-    while queue and queue[0][0] < until:
-        event = queue[0][3]
-        if type(event) is Alarm:
-            at = int(heappop(queue)[0])
+    while queue:
+        at, _, _, event = queue[0]
+        if at >= until:
+            break
+        if isinstance(event, Tick):
             env._now = at
-            event._ring(at)
+            event.fire(at)  # type: ignore[arg-type]  # simpy allows float time; we schedule int only
         else:
             env.step()
     env._now = until
 
 
-class Alarm(Event):
-    """A callback at an instant that can be moved and cancelled any number of times.
+class Tick(Event):
+    """A simpy event that is scheduled again and again, for one callback.
 
-    It is one simpy event that is scheduled again and again. Moving it later costs nothing until the old
-    instant comes; so an alarm that is pushed away with every packet stays cheap.
+    The callback runs while the event is still the first entry of the queue, and must begin by taking it away
+    with `done` or moving it with `again`: one operation on the queue instead of two. Whoever schedules a
+    tick must bear it coming at an instant that is no longer wanted; `Alarm` does that for everybody else.
     """
 
-    def __init__(self, env: Environment, callback: Callback) -> None:
+    def __init__(self, env: Environment, fire: Callback) -> None:
         super().__init__(env)
         self._ok = True
         self._value = None
-        self.callback = callback
-        self.at: int | None = None
-        """When it goes off; None when it is not armed."""
-        self._entry: int | None = None  # the earliest instant at which the queue holds this event
+        self.fire = fire
+        self.queue = env._queue
+        self.next_id = env._eid.__next__
         self._steps: list[Callable[[Any], None]] = [_step]
         self.callbacks = self._steps
 
+    def push(self, at: int) -> None:
+        """Schedule; the event may be in the queue several times."""
+        heappush(self.queue, (at, NORMAL, self.next_id(), self))
+
+    def again(self, at: int) -> None:
+        """In the callback: schedule once more, at `at`."""
+        heapreplace(self.queue, (at, NORMAL, self.next_id(), self))
+
+    def done(self) -> None:
+        """In the callback: not again."""
+        heappop(self._queue)
+
+
+def _step(event: Event) -> None:
+    """A tick under simpy's own step, which has taken it from the queue and its callbacks from it."""
+    assert isinstance(event, Tick)
+    event.callbacks = event._steps
+    now = int(event.env.now)
+    heappush(event.queue, (now, _FIRST, -1, event))
+    event.fire(now)
+
+
+class Alarm:
+    """A callback at an instant that can be moved and cancelled any number of times.
+
+    Moving it later costs nothing until the old instant comes; so an alarm that is pushed away with every
+    packet stays cheap.
+    """
+
+    def __init__(self, env: Environment, callback: Callback) -> None:
+        self.callback = callback
+        self.at: int | None = None
+        """When it goes off; None when it is not armed."""
+        self._env = env
+        self._tick = Tick(env, self._ring)
+        self._entry: int | None = None  # the earliest instant at which the queue holds the tick
+
     def arm(self, at: int) -> None:
         """Go off at `at`, and at no other time; `at` must not lie in the past."""
-        env = self.env
-        if at < env._now:
-            raise ValueError(f"an alarm at {at} ns lies in the past, now is {env._now} ns")
+        if at < self._env._now:
+            raise ValueError(f"an alarm at {at} ns lies in the past, now is {self._env._now} ns")
         self.at = at
         if self._entry is None or at < self._entry:
             self._entry = at
-            heappush(env._queue, (at, NORMAL, next(env._eid), self))
+            self._tick.push(at)
 
     def set(self, at: int | None) -> None:
         """Arm, or cancel with None."""
@@ -121,6 +164,7 @@ class Alarm(Event):
 
     def _ring(self, now: int) -> None:
         """An entry of the queue came up; it may be out of date."""
+        self._tick.done()
         if self._entry == now:
             self._entry = None
         if self.at == now:
@@ -128,10 +172,3 @@ class Alarm(Event):
             self.callback(now)
         elif self.at is not None and self._entry is None:
             self.arm(self.at)
-
-
-def _step(event: Event) -> None:
-    """The alarm under simpy's own step, which takes the callbacks away from an event that it processes."""
-    assert isinstance(event, Alarm)
-    event.callbacks = event._steps
-    event._ring(int(event.env.now))

@@ -13,6 +13,9 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from heapq import heapreplace
+
+from simpy.events import NORMAL
 
 from sim.net.engine import Simulation
 from sim.net.jitter import Jitter
@@ -97,6 +100,7 @@ def connect(
             raise ValueError(f"{port!r} is connected already")
     link = Link(sim, HalfLink(sim, a, b, forward), HalfLink(sim, b, a, backward or forward))
     a.link, b.link = link.forward, link.backward
+    a.link_in, b.link_in = link.backward, link.forward
     a.mtu, b.mtu = link.forward.params.mtu, link.backward.params.mtu
     return link
 
@@ -105,8 +109,6 @@ class HalfLink:
     """One direction. Every packet handed to `send` either arrives or is dropped at `src` with a reason."""
 
     __slots__ = (
-        "_alarm",
-        "_arm",
         "_bit_ns",
         "_carry",
         "_delay",
@@ -115,9 +117,12 @@ class HalfLink:
         "_free_at",
         "_plain",
         "_rate",
+        "_receive",
         "_rng",
         "_sim",
-        "_tap_alarm",
+        "_tap_tick",
+        "_tick",
+        "_times",
         "_waiting",
         "_waiting_bytes",
         "bytes",
@@ -147,11 +152,12 @@ class HalfLink:
         self._waiting_bytes = 0
         self._flight: deque[tuple[int, int, Packet]] = deque()  # (arrival, end of serialisation, packet)
         self._departures: deque[tuple[int, Packet]] = deque()  # for the tap: (end of serialisation, packet)
-        self._alarm = sim.alarm(self._arrive)
-        self._arm: Callable[[int], None] = self._alarm.arm
-        self._tap_alarm = sim.alarm(self._depart)
+        self._tick = sim.tick(self._arrive)  # always in the queue for the first in flight
+        self._times: dict[int, tuple[int, int]] = {}  # size -> time to serialise, and what is left over
+        self._tap_tick = sim.tick(self._depart)
         self._apply(params)
         self._plain = self._is_plain()
+        self._receive = dst.entry()
 
     def configure(self, **changes: object) -> None:
         """Change parameters for the packets sent from now on; those under way keep what they met."""
@@ -169,17 +175,17 @@ class HalfLink:
                 self.src.node.drop(packet, "queue full", now)
                 return
             took, self._carry = divmod(size * self._bit_ns + self._carry, self._rate)
+            self._free_at = end = start + took
         else:
-            start = now
-            took, self._carry = divmod(size * self._bit_ns, self._rate)
-        self._free_at = end = start + took
+            took, self._carry = self._times.get(size) or self._time(size)
+            self._free_at = end = now + took
         self.packets += 1
         self.bytes += size
         if self._plain:
             at = end + self._delay
             flight = self._flight
             if not flight:
-                self._arm(at)
+                self._tick.push(at)
             flight.append((at, end, packet))
         else:
             self._send_impaired(packet, end, now)
@@ -200,16 +206,23 @@ class HalfLink:
         now = self._sim.now
         self._drop_unless(reason, lambda end: end <= now)
 
-    def tap_changed(self) -> None:
+    def port_changed(self) -> None:
+        """The tap or the state of a port at one of the ends changed."""
         if self.src.tap is None:
             self._departures.clear()
         self._plain = self._plain and self._is_plain()
+        self._receive = self.dst.entry()
 
     def _apply(self, params: LinkParams) -> None:
         self.params = params
         self._delay = params.delay_ns
         self._bit_ns, self._rate = (0, 1) if params.rate_bps is None else (BIT_NS, params.rate_bps)
         self._carry = 0
+        self._times.clear()
+
+    def _time(self, size: int) -> tuple[int, int]:
+        times = self._times[size] = divmod(size * self._bit_ns, self._rate)
+        return times
 
     def _is_plain(self) -> bool:
         return not self.params.loss and self.params.jitter is None and self.src.tap is None and self.up
@@ -229,7 +242,7 @@ class HalfLink:
         params, rng = self.params, self._rng
         if self.src.tap is not None:
             if not self._departures:
-                self._tap_alarm.arm(end)
+                self._tap_tick.push(end)
             self._departures.append((end, packet))
         if params.loss and rng.random() < params.loss:
             self.lost += 1
@@ -242,27 +255,36 @@ class HalfLink:
         if flight and at < flight[-1][0]:
             if params.reorder:
                 insort(flight, (at, end, packet), key=_arrival)
-                self._arm(flight[0][0])
+                self._tick.push(flight[0][0])
                 return
             at = flight[-1][0]
         if not flight:
-            self._arm(at)
+            self._tick.push(at)
         flight.append((at, end, packet))
 
     def _arrive(self, now: int) -> None:
         flight = self._flight
-        _, _, packet = flight.popleft()
+        if not flight or flight[0][0] != now:
+            self._tick.done()  # meant for a packet that was dropped or overtaken
+            return
+        packet = flight.popleft()[2]
         if flight:
-            self._arm(flight[0][0])
-        self.dst.receive(packet, now)
+            tick = self._tick  # `again`, without the call
+            heapreplace(tick.queue, (flight[0][0], NORMAL, tick.next_id(), tick))
+        else:
+            self._tick.done()
+        self._receive(packet, self.dst, now)
 
     def _depart(self, now: int) -> None:
         departures = self._departures
-        if not departures:
+        if not departures or departures[0][0] != now:
+            self._tap_tick.done()
             return
         _, packet = departures.popleft()
         if departures:
-            self._tap_alarm.arm(departures[0][0])
+            self._tap_tick.again(departures[0][0])
+        else:
+            self._tap_tick.done()
         if self.src.tap is not None:
             self.src.tap(self.src, packet.data, now, True)
 
@@ -274,12 +296,10 @@ class HalfLink:
         self._waiting.clear()
         self._waiting_bytes = 0
         self._free_at = min(self._free_at, now)
-        self._alarm.cancel()
         if self._flight:
-            self._arm(self._flight[0][0])
-        self._tap_alarm.cancel()
+            self._tick.push(self._flight[0][0])
         if self._departures:
-            self._tap_alarm.arm(self._departures[0][0])
+            self._tap_tick.push(self._departures[0][0])
         for _, _, packet in dropped:
             self.src.node.drop(packet, reason, now)
 

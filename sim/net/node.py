@@ -33,11 +33,23 @@ from sim.wire.fragment import Reassembler, fragment
 from sim.wire.icmp import IcmpError, IcmpMessage
 from sim.wire.ip import IpHeader
 
-_WORDS = Struct(">IIIII")
-_WORD = Struct(">I")
+_unpack_words = Struct(">QQI").unpack_from  # version to fragment offset, TTL to source, destination
+_pack_second = Struct(">Q").pack_into
+_ONE_HOP = 0x00FFFF00 << 32  # TTL - 1, checksum + 0x0100
+_ONE_HOP_CARRY = 0x0100FEFF << 32  # the same when the checksum carries in one's complement
 _V4_DST = Struct("16x4s")
 _V6_DST = Struct("24x16s")
-_CACHED_FLOWS = 65536
+_CACHED_DESTINATIONS = 65536
+
+_Way = tuple[Callable[[Packet, int], None], int]
+"""What takes packets to a destination, and up to what size."""
+
+
+def _nowhere(_packet: Packet, _now: int) -> None: ...
+
+
+_DELIVER: _Way = (_nowhere, ip.MAX_PACKET_BYTES)
+"""Marks the destinations that are the node's own."""
 
 IcmpListener = Callable[[IcmpMessage, IpHeader, int], None]
 
@@ -51,7 +63,7 @@ class PacketHook(Protocol):
 
 
 class IpNode:
-    """A node with ports, routes and a small stack. It takes any octets; what is no use is dropped, counted."""
+    """A node with ports, routes and a small stack. It takes any octets; what is no use is dropped."""
 
     forwarding = False
 
@@ -59,7 +71,7 @@ class IpNode:
         self.sim = sim
         self.name = name
         self.ports: dict[str, Port] = {}
-        self.routes = RouteTable()
+        self.routes = RouteTable(self._forget)
         self.protocols: dict[int, ProtocolHandler] = dict(HANDLERS)
         """Local delivery by upper-layer protocol number."""
         self.udp: dict[int, UdpHandler] = {}
@@ -77,7 +89,8 @@ class IpNode:
         self._reassembler = Reassembler()
         self._reassembly_alarm = sim.alarm(self._reassembly_expired)
         self._identification = 0
-        self._fast: dict[int, tuple[Callable[[Packet, int], None], int]] = {}  # IPv4 dst -> (send, MTU)
+        self._ways: dict[bytes, _Way] = {}
+        self._fast: dict[int, _Way] = {}  # by IPv4 destination as a number; only while there is no hook
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -99,11 +112,9 @@ class IpNode:
 
     def add_route(self, prefix: bytes, length: int, port: Port, metric: int = 0) -> None:
         self.routes.add(prefix, length, port, metric)
-        self._fast.clear()
 
     def remove_route(self, prefix: bytes, length: int, port: Port) -> None:
         self.routes.remove(prefix, length, port)
-        self._fast.clear()
 
     def is_local(self, address: bytes) -> bool:
         return address in self._local
@@ -144,21 +155,24 @@ class IpNode:
         """A packet arrived at a port. Destinations that were forwarded to before take the first branch."""
         data = packet.data
         size = len(data)
-        if self._fast and size >= 20:
-            first, second, third, src, dst = _WORDS.unpack_from(data)
+        if size >= 20:
+            first, second, dst = _unpack_words(data)
             out = self._fast.get(dst)
             if (
                 out is not None
-                and first & 0xFF00FFFF == 0x45000000 | size
-                and third >= 0x02000000
+                and first >> 32 & 0xFF00FFFF == 0x45000000 | size
                 and size <= out[1]
-                and not (first + second + third + src + dst) % 0xFFFF
+                and not (first + second + dst) % 0xFFFF
             ):
-                # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
-                third -= 0x00FFFF00 if third & 0xFFFF < 0xFEFF else 0x0100FEFF
-                _WORD.pack_into(data, 8, third)
-                out[0](packet, now)
-                return
+                if out is _DELIVER:
+                    self.deliver(packet, now)
+                    return
+                if second >> 57:
+                    # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
+                    second -= _ONE_HOP if second >> 32 & 0xFFFF < 0xFEFF else _ONE_HOP_CARRY
+                    _pack_second(data, 8, second)
+                    out[0](packet, now)
+                    return
         if not is_sound(data):
             self.drop(packet, "malformed IP packet", now)
         elif is_fragment(data) and destination(data) in self._local:
@@ -179,6 +193,8 @@ class IpNode:
                 self.drop(inner, "malformed IP packet", now)
                 return
             packet = inner
+        elif packet.data[0] < 0x60:
+            self._learn(destination(packet.data))
         self.input(packet, now)
 
     def input(self, packet: Packet, now: int) -> None:
@@ -204,10 +220,6 @@ class IpNode:
             if outer is not None:
                 self.transmit(outer, now)
         else:
-            if len(dst) == 4 and port.link is not None:
-                if len(self._fast) >= _CACHED_FLOWS:
-                    self._fast.clear()
-                self._fast[int.from_bytes(dst, "big")] = (port.link.send, port.mtu)
             self._output(packet, port, now)
 
     def send(self, packet: Packet, now: int) -> None:
@@ -222,14 +234,13 @@ class IpNode:
     def transmit(self, packet: Packet, now: int) -> None:
         """Route a sound packet and send it as it is: past the hook, with its TTL."""
         dst = destination(packet.data)
-        if dst in self._local:
-            self.sim.at(now, lambda at: self.deliver(packet, at))
+        out = self._ways.get(dst) or self._way(dst)
+        if len(packet.data) <= out[1]:
+            out[0](packet, now)
             return
         port = self.routes.lookup(dst)
-        if port is None:
-            self.drop(packet, "no route", now)
-        else:
-            self._output(packet, port, now)
+        assert port is not None
+        self._output(packet, port, now)
 
     def deliver(self, packet: Packet, now: int) -> None:
         """Give a packet to its flow, or to the handler of its protocol."""
@@ -292,10 +303,41 @@ class IpNode:
         """Forget what depended on addresses and ports, and tell the listeners."""
         self._local = {address for port in self.ports.values() for address, _ in port.addresses}
         self.routes.flush()
-        self._fast.clear()
+        self._forget()
         now = self.sim.now
         for listener in tuple(self.on_port_change):
             listener(now)
+
+    def _way(self, dst: bytes) -> _Way:
+        """Where packets to `dst` go at once, as long as they fit."""
+        if len(self._ways) >= _CACHED_DESTINATIONS:  # a scan over addresses must not eat the memory
+            self._forget()
+        port = self.routes.lookup(dst)
+        if dst in self._local:
+            way: _Way = (self._loop_back, ip.MAX_PACKET_BYTES)
+        elif port is None:
+            way = (self._no_route, ip.MAX_PACKET_BYTES)
+        else:
+            way = (port.send if port.link is None else port.link.send, port.mtu)
+        self._ways[dst] = way
+        return way
+
+    def _learn(self, dst: bytes) -> None:
+        """Let the next packet to `dst` take the first branch of `receive`."""
+        if dst in self._local:
+            self._fast[int.from_bytes(dst, "big")] = _DELIVER
+        elif self.forwarding and is_unicast(dst) and self.routes.lookup(dst) is not None:
+            self._fast[int.from_bytes(dst, "big")] = self._ways.get(dst) or self._way(dst)
+
+    def _forget(self) -> None:
+        self._fast.clear()
+        self._ways.clear()
+
+    def _loop_back(self, packet: Packet, now: int) -> None:
+        self.sim.at(now, lambda at: self.deliver(packet, at))
+
+    def _no_route(self, packet: Packet, now: int) -> None:
+        self.drop(packet, "no route", now)
 
     def _reassembly_expired(self, now: int) -> None:
         for first in self._reassembler.expire(now):

@@ -27,7 +27,7 @@ class Port:
     node when the port goes down (the weak host model, RFC 1122 3.3.4.2).
     """
 
-    __slots__ = ("_enabled", "_mtu", "_tap", "addresses", "link", "name", "node")
+    __slots__ = ("_enabled", "_mtu", "_tap", "addresses", "link", "link_in", "name", "node")
 
     def __init__(self, node: IpNode, name: str, mtu: int = 1500) -> None:
         self.node = node
@@ -35,7 +35,8 @@ class Port:
         self.addresses: list[tuple[bytes, int]] = []
         """(packed address, prefix length); change them with `add_address` and `remove_address`."""
         self.link: HalfLink | None = None
-        """The outgoing direction of the link."""
+        """The outgoing direction of the link; `link_in` is the incoming one."""
+        self.link_in: HalfLink | None = None
         self._mtu = mtu
         self._enabled = True
         self._tap: Tap | None = None
@@ -63,6 +64,7 @@ class Port:
         self._enabled = up
         if not up and self.link is not None:
             self.link.drop_waiting("port down")
+        self._tell_links()
         self.node.port_changed()
 
     @property
@@ -72,8 +74,7 @@ class Port:
     @tap.setter
     def tap(self, tap: Tap | None) -> None:
         self._tap = tap
-        if self.link is not None:
-            self.link.tap_changed()
+        self._tell_links()
 
     def add_address(self, address: bytes, prefix_length: int) -> None:
         """Own an address, and reach its prefix through this port; ValueError when it is owned already."""
@@ -104,14 +105,27 @@ class Port:
             self.node.drop(packet, "port not connected", now)
         elif not self._enabled:
             self.node.drop(packet, "port down", now)
+        elif not link.up:
+            self.node.drop(packet, "link down", now)
         else:
             link.send(packet, now)
 
-    def receive(self, packet: Packet, now: int) -> None:
-        """A packet arrived from the link."""
-        if not self._enabled:
-            self.node.drop(packet, "port down", now)
-            return
-        if self._tap is not None:
-            self._tap(self, packet.data, now, False)
-        self.node.receive(packet, self, now)
+    def entry(self) -> Callable[[Packet, Port, int], None]:
+        """What the link calls when a packet arrives; it changes with the tap and the state of the port."""
+        if self._enabled and self._tap is None:
+            return self.node.receive
+        return _receive
+
+    def _tell_links(self) -> None:
+        for half in (self.link, self.link_in):
+            if half is not None:
+                half.port_changed()
+
+
+def _receive(packet: Packet, port: Port, now: int) -> None:
+    if not port._enabled:
+        port.node.drop(packet, "port down", now)
+        return
+    if port._tap is not None:
+        port._tap(port, packet.data, now, False)
+    port.node.receive(packet, port, now)

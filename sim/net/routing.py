@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sim.net.port import Port
@@ -19,10 +20,12 @@ class Route(NamedTuple):
 class RouteTable:
     """Routes of both families, looked up by destination; a route through a port that is down is skipped.
 
-    Results are cached per destination. Whoever changes the state of a port calls `flush`.
+    Results are cached per destination. Whoever changes the state of a port calls `flush`; `changed` is
+    called whenever routes come or go.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
+        self._changed = changed
         self._levels: dict[tuple[int, int], dict[int, list[Route]]] = {}  # (address size, length) -> prefix
         self._order: list[tuple[int, int]] = []  # longest first
         self._cache: dict[bytes, Port | None] = {}
@@ -36,7 +39,7 @@ class RouteTable:
         routes = self._levels[level].setdefault(key, [])
         routes.append(Route(prefix, length, port, metric))
         routes.sort(key=lambda route: route.metric)
-        self._cache.clear()
+        self.flush()
 
     def remove(self, prefix: bytes, length: int, port: Port) -> None:
         """Take the oldest route to that prefix through that port away; ValueError when there is none."""
@@ -45,7 +48,7 @@ class RouteTable:
         for route in routes:
             if route.port is port:
                 routes.remove(route)
-                self._cache.clear()
+                self.flush()
                 return
         raise ValueError(f"no such route through {port!r}")
 
@@ -61,6 +64,8 @@ class RouteTable:
 
     def flush(self) -> None:
         self._cache.clear()
+        if self._changed is not None:
+            self._changed()
 
     def _search(self, dst: bytes) -> Port | None:
         size, value = len(dst), int.from_bytes(dst, "big")
