@@ -116,7 +116,7 @@ class Tick(Event):
 
     def done(self) -> None:
         """In the callback: not again."""
-        heappop(self._queue)
+        heappop(self.queue)
 
 
 def _step(event: Event) -> None:
