@@ -102,7 +102,7 @@ class EspSealer:
 class EspOpener:
     """One direction's keys, SPI and replay window, for receiving."""
 
-    __slots__ = ("_aead", "_align", "_cipher", "_esn", "_least", "_prefix", "spi", "window")
+    __slots__ = ("_aead", "_align", "_cipher", "_esn", "_least", "_prefix", "_take_prefix", "spi", "window")
 
     def __init__(self, cipher: Cipher, spi: int, window: ReplayWindow, *, aead: bool, esn: bool) -> None:
         self.spi = spi
@@ -112,6 +112,7 @@ class EspOpener:
         self._esn = esn
         self._align = max(cipher.block_bytes, ALIGNMENT)
         self._prefix = HEADER_BYTES + cipher.iv_bytes
+        self._take_prefix = Struct(f"8s{cipher.iv_bytes}s").unpack_from
         self._least = self._prefix + self._align + cipher.icv_bytes
 
     def open(self, packet: bytearray, at: int, low: int) -> Opened:
@@ -127,9 +128,8 @@ class EspOpener:
         seq = window.recover(low) if self._esn else low
         if not window.check(seq):
             raise PacketError(Reason.REPLAYED)
-        start = at + self._prefix
-        header, iv = packet[at : at + HEADER_BYTES], packet[at + HEADER_BYTES : start]
-        sealed = memoryview(packet)[start:]
+        header, iv = self._take_prefix(packet, at)
+        sealed = packet[at + self._prefix :]  # at these sizes a copy costs less than a memoryview
         try:
             if self._esn:
                 plaintext = self._open_esn(header, iv, sealed, seq)
@@ -145,7 +145,7 @@ class EspOpener:
         del payload[-padding - TRAILER_BYTES :]
         return payload, plaintext[-1], newest
 
-    def _open_esn(self, header: bytearray, iv: bytearray, sealed: memoryview, seq: int) -> bytes:
+    def _open_esn(self, header: bytes, iv: bytes, sealed: bytearray, seq: int) -> bytes:
         if self._aead:
             return self._cipher.open(_esn_header(self.spi, seq), iv, sealed)
         return self._cipher.open(header, iv, sealed, (seq >> 32).to_bytes(4, "big"))

@@ -41,7 +41,7 @@ class OutboundSa:
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
         keyed = cipher(spec.encryption, spec.integrity, *spec.keys_out, rand)
-        self._esp = EspSealer(keyed, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
+        self.esp = EspSealer(keyed, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
         self._report = report
         self.spec = spec
         self.packets = 0
@@ -57,12 +57,12 @@ class OutboundSa:
     @property
     def seq(self) -> int:
         """The number of the last packet sent; the first has 1."""
-        return self._esp.seq
+        return self.esp.seq
 
     def settle(self, spec: ChildSpec) -> None:
         """Use the addresses of `spec` from now on."""
+        self._mode = _sealer(spec, self.esp)
         self.spec = spec
-        self._mode = _sealer(spec, self._esp)
 
     def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
         """The protected form of a packet that the policy assigns to this SA."""
@@ -77,14 +77,11 @@ class OutboundSa:
 
     def size(self, inner: int) -> int:
         """The size of the protected form of a packet of `inner` octets without IP options."""
-        if isinstance(self._mode, TunnelSealer):
-            return self._mode.size(inner)
-        return self._mode.size(inner, _header_bytes(self.spec))
+        return self._mode.size(inner)
 
     def max_inner(self, mtu: int) -> int:
-        if isinstance(self._mode, TunnelSealer):
-            return self._mode.max_inner(mtu)
-        return self._mode.max_inner(mtu, _header_bytes(self.spec))
+        """The longest such packet whose protected form fits into `mtu`; 0 if none does."""
+        return self._mode.max_inner(mtu)
 
     def _dropped(self, reason: Reason) -> Drop:
         if reason is Reason.SEQUENCE_EXHAUSTED and not self.drops[reason]:
@@ -99,7 +96,7 @@ class InboundSa:
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
         keyed = cipher(spec.encryption, spec.integrity, *spec.keys_in, rand)
         self.window = ReplayWindow(spec.replay_window, esn=spec.esn)
-        self._esp = EspOpener(keyed, spec.spi_in, self.window, aead=spec.encryption.aead, esn=spec.esn)
+        self.esp = EspOpener(keyed, spec.spi_in, self.window, aead=spec.encryption.aead, esn=spec.esn)
         self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
         self._report = report
         self._flows: set[FlowKey] = set()
@@ -125,7 +122,7 @@ class InboundSa:
         UDP or not, whatever the SA does (RFC 7296 2.23).
         """
         try:
-            payload, next_header, newest = self._esp.open(packet, at, low)
+            payload, next_header, newest = self.esp.open(packet, at, low)
             self.last_at = now
             if peer is not None and newest and peer != self._peer:
                 self._follow(peer)
@@ -176,8 +173,5 @@ def _sealer(spec: ChildSpec, esp: EspSealer) -> TunnelSealer | TransportSealer:
     if spec.mode is Mode.TUNNEL:
         around = outer(spec.local, spec.remote, encap=spec.encap, ttl=spec.ttl)
         return TunnelSealer(esp, around, copy_df=spec.copy_df, df=spec.df)
-    return TransportSealer(esp, (spec.local[1], spec.remote[1]) if spec.encap else None)
-
-
-def _header_bytes(spec: ChildSpec) -> int:
-    return IPV4_HEADER_BYTES if len(spec.remote[0]) == 4 else IPV6_HEADER_BYTES
+    header = IPV4_HEADER_BYTES if len(spec.remote[0]) == 4 else IPV6_HEADER_BYTES
+    return TransportSealer(esp, header, (spec.local[1], spec.remote[1]) if spec.encap else None)

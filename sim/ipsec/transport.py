@@ -29,12 +29,16 @@ _CHECKSUM_AT: dict[int, int] = {Protocol.TCP: 16, Protocol.UDP: 6}
 
 
 class TransportSealer:
-    """What an outbound SA in transport mode does to a packet; `ports` (of UDP) only with encapsulation."""
+    """What an outbound SA in transport mode does to a packet.
 
-    __slots__ = ("_esp", "_ports", "_protocol", "_shell")
+    `header` is the size of an IP header without options; `ports` (of UDP) are there only with encapsulation.
+    """
 
-    def __init__(self, esp: EspSealer, ports: tuple[int, int] | None) -> None:
+    __slots__ = ("_esp", "_header", "_ports", "_protocol", "_shell")
+
+    def __init__(self, esp: EspSealer, header: int, ports: tuple[int, int] | None) -> None:
         self._esp = esp
+        self._header = header
         self._ports = ports
         self._shell = UDP_HEADER_BYTES if ports else 0
         self._protocol = Protocol.UDP if ports else Protocol.ESP
@@ -42,22 +46,23 @@ class TransportSealer:
     def seal(self, packet: bytearray) -> bytearray:
         """A packet with the header of `packet` and ESP around the rest; `packet` stays as it was."""
         header = _header_bytes(packet)
-        next_header = bytes((packet[6 if packet[0] >= 0x60 else 9],))
-        if len(packet) > self.max_inner(MAX_PACKET_BYTES, header):
+        payload = packet[header:]
+        if len(payload) > self._esp.max_payload(MAX_PACKET_BYTES - header - self._shell):
             raise PacketError(Reason.TOO_BIG)
-        out = self._esp.seal(header + self._shell, packet[header:], next_header)
+        next_header = packet[6] if packet[0] >= 0x60 else packet[9]
+        out = self._esp.seal(header + self._shell, payload, bytes((next_header,)))
         out[:header] = packet[:header]
         if self._ports:
             write_udp(out, header, *self._ports)
         _relabel(out, self._protocol)
         return out
 
-    def size(self, inner: int, header: int) -> int:
-        """The size of the protected packet, for one of `inner` octets of which the IP header has `header`."""
-        return header + self._shell + self._esp.size(inner - header)
+    def size(self, inner: int) -> int:
+        """The size of the protected form of a packet of `inner` octets."""
+        return self._header + self._shell + self._esp.size(inner - self._header)
 
-    def max_inner(self, mtu: int, header: int) -> int:
-        return max(0, header + self._esp.max_payload(mtu - header - self._shell))
+    def max_inner(self, mtu: int) -> int:
+        return max(0, self._header + self._esp.max_payload(mtu - self._header - self._shell))
 
 
 class TransportOpener:
