@@ -1,0 +1,127 @@
+"""UDP at a constant rate, each packet numbered and verified at the far end."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from sim.net.engine import Simulation
+from sim.net.node import IpNode
+from sim.net.packet import Packet
+from sim.traffic.record import FlowRecord
+from sim.traffic.source import TrafficFlow
+from sim.wire import ip, udp
+from sim.wire.ip import Protocol
+
+DISCARD_PORT = 9  # RFC 863
+NS_BITS_PER_OCTET_SECOND = 8 * 10**9
+
+_SEQUENCE = Struct(">Q")
+_CHECKSUM = Struct(">H")
+_NUMBERED_BYTES = udp.UDP_HEADER_BYTES + _SEQUENCE.size
+
+
+class ConstantRate(TrafficFlow):
+    """Packet n leaves at start + n * size / rate, as long as that lies before `stop`.
+
+    A packet is a template with its number written into the first eight octets of the payload (if there is
+    room) and the UDP checksum brought up to date. DF is set and the identification zero, as a Linux socket
+    does it that discovers the path MTU (RFC 6864 4.1); the size stays what it is all the same, so packets
+    too big for the path are lost.
+    """
+
+    def __init__(
+        self,
+        sim: Simulation,
+        name: str,
+        source: IpNode,
+        target: IpNode,
+        dst: bytes,
+        *,
+        size: int,
+        rate: int,
+        start: int,
+        stop: int,
+        port: int,
+    ) -> None:
+        super().__init__(sim, FlowRecord(name, (start, stop)), source, dst)
+        self.target = target
+        self.size = size
+        self._rate = rate
+        self._start_at = start
+        self._stop_at = stop
+        self._port = port
+        self._upper = ip.IPV4_HEADER_BYTES if len(dst) == 4 else ip.IPV6_HEADER_BYTES
+        if size < self._upper + udp.UDP_HEADER_BYTES:
+            raise ValueError(f"{size} octets do not hold an IP and a UDP header")
+        self._numbered = size >= self._upper + _NUMBERED_BYTES
+        self._payload = _pattern(size - self._upper - udp.UDP_HEADER_BYTES)
+        self._tail = self._payload[_SEQUENCE.size :] if self._numbered else self._payload
+        self._tail_at = size - len(self._tail)
+        self._tail_sum = _words(self._tail)
+        self._template = bytearray()
+        self._template_sum = 0
+
+    def start(self) -> None:
+        if self._start_at < self._stop_at:
+            self._alarm.arm(self._start_at)
+
+    def _tick(self, now: int) -> None:
+        seq = self.record.send(now, self.size)
+        if self._template or self._bind():
+            self.source.send(Packet(self._packet(seq), now, self, seq), now)
+        next_at = self._start_at + (seq + 1) * self.size * NS_BITS_PER_OCTET_SECOND // self._rate
+        if next_at < self._stop_at:
+            self._alarm.arm(next_at)
+
+    def _bind(self) -> bool:
+        src = self._bound()
+        if src is None:
+            return False
+        self._template = udp.build((src, self._port), (self.dst, DISCARD_PORT), self._payload, df=True)
+        at = self._upper + 6
+        self._template_sum = -_CHECKSUM.unpack_from(self._template, at)[0] % 0xFFFF
+        return True
+
+    def _packet(self, seq: int) -> bytearray:
+        data = self._template[:]
+        if self._numbered:
+            upper = self._upper
+            _SEQUENCE.pack_into(data, upper + udp.UDP_HEADER_BYTES, seq)
+            # 2 ** 16 is 1 modulo 0xffff, so a number is congruent to the sum of its words (RFC 1071).
+            checksum = -(self._template_sum + seq) % 0xFFFF or 0xFFFF
+            _CHECKSUM.pack_into(data, upper + 6, checksum)
+        return data
+
+    def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
+        if node is not self.target:
+            return False
+        if self._is_intact(packet):
+            self.record.receive(packet.seq, now, self.size)
+        else:
+            self.record.damaged += 1
+        return True
+
+    def _is_intact(self, packet: Packet) -> bool:
+        """Whether it is the packet that was sent, up to what routers and NATs may rightly change."""
+        data, upper = packet.data, self._upper
+        if len(data) != self.size or data[self._tail_at :] != self._tail:
+            return False
+        addresses = data[12:20] if upper == ip.IPV4_HEADER_BYTES else data[8:40]
+        total = self._tail_sum + _words(addresses) + _words(data[upper : self._tail_at])
+        total += Protocol.UDP + len(data) - upper
+        number_at = upper + udp.UDP_HEADER_BYTES
+        return not total % 0xFFFF and (
+            not self._numbered or _SEQUENCE.unpack_from(data, number_at)[0] == packet.seq
+        )
+
+
+def _pattern(size: int) -> bytes:
+    """Room for the number, then every value in turn."""
+    counted = max(0, size - _SEQUENCE.size)
+    return bytes(min(size, _SEQUENCE.size)) + (bytes(range(256)) * (counted // 256 + 1))[:counted]
+
+
+def _words(data: bytes | bytearray) -> int:
+    """A number congruent, modulo 0xffff, to the sum of the 16-bit words of `data`."""
+    number = int.from_bytes(data, "big")
+    return number << 8 if len(data) & 1 else number

@@ -1,0 +1,83 @@
+"""ICMP echo: requests at an interval, answered by the other host's own stack (RFC 792, RFC 4443 4)."""
+
+from __future__ import annotations
+
+from sim.net.engine import Simulation
+from sim.net.node import IpNode
+from sim.net.packet import Packet
+from sim.traffic.record import FlowRecord
+from sim.traffic.source import TrafficFlow
+from sim.wire import icmp, ip
+from sim.wire.buffer import WireError
+from sim.wire.icmp import IcmpType, Icmpv6Type
+
+_REPLIES = {4: IcmpType.ECHO_REPLY, 6: Icmpv6Type.ECHO_REPLY}
+_HEADER_BYTES = {4: ip.IPV4_HEADER_BYTES, 16: ip.IPV6_HEADER_BYTES}
+
+
+class Ping(TrafficFlow):
+    """Request n leaves at start + n * interval; a packet is received when its answer is back.
+
+    The record's latency is the round trip, and a lost packet may be the request or the answer.
+    """
+
+    def __init__(
+        self,
+        sim: Simulation,
+        name: str,
+        source: IpNode,
+        dst: bytes,
+        *,
+        size: int,
+        interval: int,
+        count: int | None,
+        start: int,
+        stop: int,
+        identifier: int,
+    ) -> None:
+        if count is not None:
+            stop = min(stop, start + count * interval)
+        super().__init__(sim, FlowRecord(name, (start, stop)), source, dst)
+        self.size = size
+        self._interval = interval
+        self._start_at = start
+        self._stop_at = stop
+        self._identifier = identifier
+        room = size - _HEADER_BYTES[len(dst)] - icmp.ICMP_HEADER_BYTES
+        if room < 0:
+            raise ValueError(f"{size} octets do not hold an IP and an ICMP header")
+        self._payload = (bytes(range(256)) * (room // 256 + 1))[:room]
+
+    def start(self) -> None:
+        if self._start_at < self._stop_at:
+            self._alarm.arm(self._start_at)
+
+    def _tick(self, now: int) -> None:
+        seq = self.record.send(now, self.size)
+        src = self._bound()
+        if src is not None:
+            number = (seq + 1) & 0xFFFF
+            data = icmp.echo_request(src, self.dst, self._identifier, number, self._payload, df=True)
+            self.source.send(Packet(data, now, self, seq), now)
+        if now + self._interval < self._stop_at:
+            self._alarm.arm(now + self._interval)
+
+    def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
+        """Takes the answers; the requests are the other host's to answer."""
+        if node is not self.source:
+            return False
+        if self._is_answer(packet):
+            self.record.receive(packet.seq, now, len(packet.data))
+        else:
+            self.record.damaged += 1
+        return True
+
+    def _is_answer(self, packet: Packet) -> bool:
+        try:
+            header = ip.parse(packet.data)
+            message = icmp.parse(packet.data, header.upper_offset)
+        except WireError:
+            return False
+        number = (self._identifier << 16 | ((packet.seq + 1) & 0xFFFF)).to_bytes(4, "big")
+        expected = (_REPLIES[header.version], number, self._payload)
+        return (message.type, bytes(message.rest), bytes(message.body)) == expected

@@ -1,0 +1,47 @@
+"""What all traffic sources share: a record, a clock, and a source address like that of a bound socket."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from sim.net.engine import Alarm, Simulation
+from sim.net.node import IpNode
+from sim.net.packet import Packet
+from sim.traffic.record import FlowRecord
+
+
+class TrafficFlow(ABC):
+    """Sends packets of its own from one node to an address of another, and notes what arrives.
+
+    The source address is the node's for that destination when the first packet leaves, and stays, as that of
+    a connected socket does. While the node has no route at all, packets count as sent and lost.
+    """
+
+    def __init__(self, sim: Simulation, record: FlowRecord, source: IpNode, dst: bytes) -> None:
+        self.record = record
+        self.source = source
+        self.dst = dst
+        self.src: bytes | None = None
+        self._alarm: Alarm = sim.alarm(self._tick)
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @abstractmethod
+    def start(self) -> None:
+        """Arm the first packet; once, before the run."""
+
+    @abstractmethod
+    def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
+        """See `sim.net.packet.Flow`."""
+
+    @abstractmethod
+    def _tick(self, now: int) -> None:
+        """Send what is due and arm the alarm for the next packet."""
+
+    def _bound(self) -> bytes | None:
+        """The source address, bound now unless it is already; None when there is no route."""
+        if self.src is None:
+            self.src = self.source.source_address(self.dst)
+        return self.src
