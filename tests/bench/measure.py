@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
+HOPS = 5
 PAYLOAD_BYTES = 1372
 PACKET_BYTES = PAYLOAD_BYTES + 28
 INTERVAL_NS = 10_000

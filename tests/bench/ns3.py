@@ -43,3 +43,10 @@ def run(packets: int) -> Sample:
     command = [str(PROGRAM), str(packets), str(INTERVAL_NS / 1e9)]
     received, seconds = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return Sample(int(received), float(seconds))
+
+
+def release() -> str:
+    """The version that Debian's package is of."""
+    return subprocess.run(
+        ["pkg-config", "--modversion", "ns3-core"], capture_output=True, text=True
+    ).stdout.strip()

@@ -10,9 +10,7 @@ from ns.packet.sink import PacketSink
 from ns.port.port import Port
 from ns.port.wire import Wire
 
-from tests.bench.measure import INTERVAL_NS, PACKET_BYTES, Sample
-
-HOPS = 5
+from tests.bench.measure import HOPS, INTERVAL_NS, PACKET_BYTES, Sample
 
 
 def run(packets: int) -> Sample:

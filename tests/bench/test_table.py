@@ -1,0 +1,62 @@
+"""The bench's parts do what they say, on few packets; how fast is for `make bench` to print."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench import bare, ns3, nspy_chain, ours, table
+from tests.bench.measure import Sample, ratio, take_turns
+
+
+def test_every_packet_crosses_our_chain_inside_the_tunnel() -> None:
+    assert ours.chain(100).done == 100
+
+
+def test_every_handshake_is_established_at_both_ends() -> None:
+    assert ours.handshakes(3).done == 3
+
+
+def test_every_packet_crosses_the_chain_of_nspy() -> None:
+    assert nspy_chain.run(100).done == 100
+
+
+def test_every_packet_crosses_the_chain_of_ns3() -> None:
+    missing = ns3.build()
+    if missing:
+        pytest.skip(missing)
+    assert ns3.run(100).done == 100
+
+
+def test_bare_runs_count_what_they_did() -> None:
+    assert (bare.handshakes(2).done, bare.callbacks(10).done) == (2, 10)
+
+
+def test_contestants_take_turns_and_ratios_stay_within_a_round() -> None:
+    order = []
+
+    def contestant(name: str, *rates: int) -> table.Run:
+        left = list(rates)
+
+        def run(_: int = 0) -> Sample:
+            order.append(name)
+            return Sample(left.pop(0), 1.0)
+
+        return run
+
+    a, b = contestant("a", 10, 40, 90), contestant("b", 10, 10, 10)
+    own, other = take_turns([lambda: a(0), lambda: b(0)], rounds=3)
+    assert "".join(order) == "ababab"
+    assert (own, other) == ([10, 40, 90], [10, 10, 10])
+    assert ratio(own, other) == 4
+
+
+def test_table_says_what_it_skipped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ns3, "build", lambda: "it is not here")
+    monkeypatch.setattr(table, "find_spec", lambda _: None)
+    table.main(rounds=1, scale=0.002)
+    printed = capsys.readouterr().out
+    assert "skipped: ns-3, because it is not here" in printed
+    assert "skipped: ns.py" in printed
+    assert "| handshakes" in printed
