@@ -23,6 +23,12 @@ Callback = Callable[[int], None]
 """What happens at an instant; it is told the instant."""
 
 
+def stopwatch() -> Callable[[], float]:
+    """A function that tells the wall-clock seconds since this call; for reports, never for decisions."""
+    began = time.perf_counter()
+    return lambda: time.perf_counter() - began
+
+
 class Simulation:
     """The clock and the randomness of one run. Equal seeds and equal calls give equal runs."""
 
