@@ -1,0 +1,183 @@
+"""The command line. Thin: every command is one call into the library, and what it raises made readable.
+
+Exit status: 0 done and all checks hold, 1 a check failed, 2 bad input, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+Topology = Annotated[Path, typer.Argument(metavar="TOPOLOGY", help="A scenario, as in topologies/.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace one value: links.0.delay='5 ms'. Repeatable."),
+]
+
+CHECK_FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _about() -> None:
+    """A deterministic network simulator with a complete IKEv2 and ESP stack and real cryptography."""
+
+
+@app.command()
+def run(
+    topology: Topology,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal runs, byte for byte.")] = 1,
+    until: Annotated[str | None, typer.Option(metavar="T", help="Stop early, such as at '5 s'.")] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write capture, keys, tables and summary there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Run one scenario and report its connections, flows and checks."""
+    import sim
+
+    with _readable_errors(), _progress_bar() as progress:
+        scenario = sim.load(topology, overrides)
+        result = sim.run(scenario, seed=seed, until=_parse_until(until), progress=progress, out=out)
+    if as_json:
+        typer.echo(json.dumps(result.summary))
+    else:
+        _print(result.render())
+    if not all(check["ok"] for check in result.summary["checks"]):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def validate(
+    topology: Topology,
+    overrides: Overrides = None,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Print the scenario with tunnels as connections of both ends.")
+    ] = False,
+) -> None:
+    """Check a scenario without running it."""
+    import sim
+    from sim.scenario.load import dump
+
+    with _readable_errors():
+        scenario = sim.load(topology, overrides)
+        sim.build(scenario)
+    if expand:
+        typer.echo(dump(sim.expand(scenario)), nl=False)
+    else:
+        typer.echo(f"{topology}: no mistakes found")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenarios, for editors."""
+    from sim.scenario.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def decode(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run (--out).")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[TSHARK OPTIONS]...", help="Such as -V, or -Y isakmp.")
+    ] = None,
+) -> None:
+    """Show a run's packets with tshark, decrypted with the run's keys."""
+    from sim.experiment.decode import decode as run_tshark
+
+    with _readable_errors():
+        status = run_tshark(folder, options or ())
+    if status:
+        raise typer.Exit(BAD_INPUT)
+
+
+def main() -> None:
+    """The entry point; leaves by SystemExit."""
+    app()
+
+
+def _parse_until(until: str | None) -> int | None:
+    from sim.scenario.errors import Problem, ScenarioError
+    from sim.units import parse_duration
+
+    if until is None:
+        return None
+    try:
+        return parse_duration(until)
+    except ValueError as error:
+        raise ScenarioError([Problem(f"--until {until}", "", str(error))]) from None
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Bad input becomes its explanation on the standard error and exit status 2, Ctrl-C becomes 130."""
+    from sim.experiment.decode import DecodeError
+    from sim.scenario.errors import ScenarioError
+
+    try:
+        yield
+    except (ScenarioError, DecodeError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(BAD_INPUT)
+
+
+def _print(renderable: object) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with (now, end) of a run; draws, on a terminal, once a run has taken a second."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    text = TextColumn("{task.fields[now]} of {task.fields[end]}")
+    bar = Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True)
+    task = bar.add_task("", now="", end="")
+    began = bar.get_time()
+
+    def advance(now: int, end: int) -> None:
+        if not bar.live.is_started:
+            if bar.get_time() - began < 1:
+                return
+            bar.start()
+        bar.update(task, completed=now, total=end, now=f"{now / 1e9:.1f} s", end=f"{end / 1e9:.0f} s")
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A run's capture as tshark shows it, decrypted with the run's own keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+KEY_FILES = ("esp_sa", "ikev2_decryption_table")
+
+_PREFERENCES = (
+    "esp.enable_encryption_decode:TRUE",
+    "esp.enable_authentication_check:TRUE",
+    "esp.enable_sequence_analysis:FALSE",
+)
+
+
+class DecodeError(Exception):
+    """There is nothing to decode, or nothing to decode it with; the text says what to do."""
+
+
+def decode(folder: str | Path, options: Sequence[str] = ()) -> int:
+    """Show `capture.pcapng` of a run's folder on the standard output; tshark's exit status.
+
+    `options` are tshark's own, such as `-V` or `-Y isakmp`. The keys go into a Wireshark profile of their
+    own, which is removed afterwards: yours is neither read nor changed.
+    """
+    capture = Path(folder) / "capture.pcapng"
+    if not capture.is_file():
+        raise DecodeError(f"{capture}: not there; `ipsec-sim run TOPOLOGY --out {folder}` makes it")
+    tshark = shutil.which("tshark")
+    if tshark is None:
+        raise DecodeError("tshark is not installed: on Debian, `apt install tshark`")
+    with TemporaryDirectory(prefix="ipsec-sim-") as profile:
+        copy_keys(Path(folder), Path(profile))
+        command = [tshark, "-r", str(capture), *preferences(), *options]
+        environment = os.environ | {"WIRESHARK_CONFIG_DIR": profile}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def preferences() -> list[str]:
+    """The options that make tshark decrypt ESP and verify its ICVs."""
+    return [word for preference in _PREFERENCES for word in ("-o", preference)]
+
+
+def copy_keys(folder: Path, profile: Path) -> None:
+    """Make the keys of a run's folder those of a Wireshark profile."""
+    for name in KEY_FILES:
+        source = folder / "keys" / name
+        if source.is_file():
+            shutil.copyfile(source, profile / name)
