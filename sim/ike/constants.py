@@ -33,7 +33,7 @@ class Flags(IntEnum):
 
 
 class PayloadType(IntEnum):
-    """RFC 7296 3.2; 48 RFC 6467, 49 to 52 group keys, 53 RFC 7383, 54 RFC 8019."""
+    """RFC 7296 3.2; 49 RFC 6467, 50 to 52 group keys, 53 RFC 7383, 54 RFC 8019."""
 
     NONE = 0
     SA = 33
@@ -167,7 +167,8 @@ class ConfigType(IntEnum):
 
 
 class ConfigAttributeType(IntEnum):
-    """RFC 7296 3.15.1; 16 to 18 RFC 5739, 19 RFC 6023, 20 RFC 7651, 25 to 26 RFC 8598, 27 and 28 RFC 9464."""
+    """RFC 7296 3.15.1; 16 and 19 RFC 5026, 17 and 18 RFC 5739, 20 and 21 RFC 7651, 25 and 26 RFC 8598,
+    27 to 29 RFC 9464, the others 3GPP TS 24.302."""
 
     INTERNAL_IP4_ADDRESS = 1
     INTERNAL_IP4_NETMASK = 2

@@ -1,0 +1,372 @@
+"""Proposal strings, and the choice among proposals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
+from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF
+from sim.ike.algorithms import ALIASES, TOKENS, is_supported
+from sim.ike.constants import Esn, ProtocolId, TransformType
+from sim.ike.payloads import Attribute
+from sim.ike.proposals import (
+    EspSuite,
+    IkeSuite,
+    Proposal,
+    Transform,
+    esp_suite,
+    format_proposal,
+    ike_suite,
+    is_choice_of,
+    offer,
+    parse_proposal,
+    select,
+)
+from tests.ike.strategies import PROPOSALS
+
+IKE, ESP = ProtocolId.IKE, ProtocolId.ESP
+SPI = b"\x12\x34\x56\x78"
+ENCR, PRFS, INTEG, KE, ESN = (TransformType(n) for n in range(1, 6))
+AES_128_GCM = Transform(ENCR, EncryptionId.ENCR_AES_GCM_16, 128)
+AES_256_CBC = Transform(ENCR, EncryptionId.ENCR_AES_CBC, 256)
+SHA256 = Transform(INTEG, IntegrityId.AUTH_HMAC_SHA2_256_128)
+PRF_SHA256 = Transform(PRFS, PrfId.PRF_HMAC_SHA2_256)
+X25519 = Transform(KE, KeyExchangeId.CURVE25519)
+MODP_2048 = Transform(KE, KeyExchangeId.MODP_2048)
+NO_ESN = Transform(ESN, Esn.NO_ESN)
+NO_INTEGRITY = Transform(INTEG, IntegrityId.NONE)
+NO_KE = Transform(KE, KeyExchangeId.NONE)
+
+
+# Strings
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol", "transforms"),
+    [
+        ("aes128gcm16-prfsha256-x25519", IKE, (AES_128_GCM, PRF_SHA256, X25519)),
+        ("aes256-sha256-modp2048", IKE, (AES_256_CBC, PRF_SHA256, SHA256, MODP_2048)),
+        ("modp2048-sha256-aes256", IKE, (AES_256_CBC, PRF_SHA256, SHA256, MODP_2048)),
+        ("aes128gcm16", ESP, (AES_128_GCM, NO_ESN)),
+        ("aes256-sha256-x25519-esn", ESP, (AES_256_CBC, SHA256, X25519, Transform(ESN, Esn.ESN))),
+        ("aes128gcm16-esn-noesn", ESP, (AES_128_GCM, Transform(ESN, Esn.ESN), NO_ESN)),
+        ("aes128gcm16-x25519-modpnone", ESP, (AES_128_GCM, X25519, NO_KE, NO_ESN)),
+        ("AES128GCM16", ESP, (AES_128_GCM, NO_ESN)),
+    ],
+)
+def test_a_string_names_transforms(
+    text: str, protocol: ProtocolId, transforms: tuple[Transform, ...]
+) -> None:
+    assert parse_proposal(text, protocol) == Proposal(1, protocol, b"", transforms)
+
+
+def test_algorithms_of_one_type_are_alternatives_in_order() -> None:
+    proposal = parse_proposal("aes256-aes128-sha256-sha1-x25519-ecp256-x25519", IKE)
+    assert [t.key_bits for t in proposal.of_type(ENCR)] == [256, 128]
+    assert [t.id for t in proposal.of_type(PRFS)] == [PrfId.PRF_HMAC_SHA2_256, PrfId.PRF_HMAC_SHA1]
+    assert proposal.of_type(KE) == (X25519, Transform(KE, KeyExchangeId.ECP_256))
+
+
+def test_a_named_prf_replaces_those_of_the_integrity_algorithms() -> None:
+    proposal = parse_proposal("aes128-sha256-prfsha512-x25519", IKE)
+    assert [t.id for t in proposal.of_type(PRFS)] == [PrfId.PRF_HMAC_SHA2_512]
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_alias_stands_for_a_name(alias: str, name: str) -> None:
+    assert name in TOKENS
+    assert alias not in TOKENS
+
+
+def test_strongswans_other_spellings() -> None:
+    assert parse_proposal("aes128gcm128-prfsha256-curve25519", IKE) == parse_proposal(
+        "aes128gcm16-prfsha256-x25519", IKE
+    )
+    assert parse_proposal("aes-sha-modp2048", IKE) == parse_proposal("aes128-sha1-modp2048", IKE)
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol", "complaint"),
+    [
+        ("aes128gcm16-prfsha256-x25518", IKE, "'x25518' is no algorithm; known are .*x25519"),
+        ("", IKE, "'' is no algorithm"),
+        ("aes128gcm16-prfsha256-x25519-ke1_mlkem768", IKE, r"ke1_mlkem768\) are not supported yet"),
+        ("aes128gcm16-prfsha256-mlkem768", IKE, "mlkem768 is not supported yet; supported are .*x25519"),
+        ("aes128ccm16-prfsha256-x25519", IKE, "aes128ccm16 is not supported yet"),
+        ("aes192gcm16", ESP, "aes192gcm16 is not supported yet"),
+        ("aes128gcm16-aes128-sha256-x25519", IKE, "separate proposals"),
+        ("aes128gcm16-sha256-prfsha256-x25519", IKE, "no integrity algorithm beside it"),
+        ("aes128gcm16-sha256", ESP, "no integrity algorithm beside it"),
+        ("aes128", ESP, "needs an integrity algorithm"),
+        ("sha256-x25519", IKE, "no encryption algorithm"),
+        ("aes128gcm16-x25519", IKE, "must name a PRF"),
+        ("aes128-sha256", IKE, "needs a key exchange method"),
+        ("aes128-sha256-x25519-modpnone", IKE, "cannot do without a key exchange"),
+        ("aes128gcm16-prfsha256", ESP, "prfsha256 has no place in a proposal for ESP"),
+        ("aes128-sha256-x25519-esn", IKE, "esn has no place in a proposal for IKE"),
+        ("sha256", ProtocolId.AH, "AH is not supported yet"),
+    ],
+)
+def test_c18_a_wrong_string_is_refused_with_the_word_that_is_wrong(
+    text: str, protocol: ProtocolId, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_proposal(text, protocol)
+
+
+def test_every_supported_algorithm_has_a_name() -> None:
+    named = {(t.type, t.id, t.key_bits) for t in TOKENS.values() if is_supported(t)}
+    assert named >= {(ENCR, int(i), bits) for i, bits in ENCRYPTION}
+    for kind, table in ((PRFS, PRF), (INTEG, INTEGRITY), (KE, KEY_EXCHANGE)):
+        assert named >= {(kind, int(i), None) for i in table}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text"),
+    [
+        (IKE, "aes128gcm16-prfsha256-x25519"),
+        (IKE, "aes256-sha256-modp2048"),
+        (IKE, "aes256-aes128-prfsha512-sha256-sha1-x25519-ecp256"),
+        (ESP, "chacha20poly1305"),
+        (ESP, "aes128-sha1-x25519-esn"),
+        (ESP, "aes128gcm16-noesn-esn"),
+    ],
+)
+def test_formatting_is_the_inverse_of_parsing(protocol: ProtocolId, text: str) -> None:
+    assert format_proposal(parse_proposal(text, protocol)) == text
+
+
+@given(PROPOSALS)
+def test_any_proposal_of_a_peer_can_be_shown(proposal: Proposal) -> None:
+    assert format_proposal(proposal).isprintable()
+
+
+def test_what_has_no_name_is_shown_in_numbers() -> None:
+    proposal = Proposal(1, ESP, SPI, (Transform(ENCR, 1024, 128), Transform(99, 7), NO_ESN))
+    assert format_proposal(proposal) == "1:1024:128-99:7"
+
+
+# Choosing
+
+
+def test_c17_one_transform_of_each_type_and_the_offers_number() -> None:
+    offered = offer([esp("aes128-aes256-sha1-sha256"), esp("aes128gcm16-aes256gcm16")], SPI)
+    chosen = select(offered, [esp("aes256gcm16")])
+    assert chosen == Proposal(2, ESP, SPI, (replace(AES_128_GCM, key_bits=256), NO_ESN))
+
+
+def test_the_responders_order_decides() -> None:
+    """Of its proposals, and of the algorithms in them (RFC 7296 2.7 leaves it open)."""
+    offered = offer([esp("aes128gcm16"), esp("aes128-aes256-sha256")], SPI)
+    chosen = select(offered, [esp("aes256-aes128-sha256"), esp("aes128gcm16")])
+    assert chosen is not None
+    assert (chosen.number, chosen.of_type(ENCR)) == (2, (AES_256_CBC,))
+
+
+def test_c17_no_common_algorithm_of_one_type_is_no_proposal_chosen() -> None:
+    for theirs in ("aes128-sha256-modp2048", "aes256-sha1-modp2048", "aes256-sha256-x25519"):
+        assert select(offer([ike(theirs)]), [ike("aes256-sha256-modp2048")]) is None
+    assert select((), [ike("aes256-sha256-modp2048")]) is None
+    assert select(offer([ike("aes256-sha256-modp2048")]), ()) is None
+
+
+def test_c17_key_lengths_must_be_the_same() -> None:
+    keyless = Proposal(1, ESP, SPI, (replace(AES_128_GCM, key_bits=None), NO_ESN))
+    assert select((keyless,), [esp("aes128gcm16")]) is None
+
+
+def test_c17_a_transform_with_an_unknown_attribute_is_never_chosen() -> None:
+    """RFC 7296 3.3.6; the one without it is."""
+    strange = replace(AES_128_GCM, attributes=(Attribute(77, 1),))
+    assert select((Proposal(1, ESP, SPI, (strange, NO_ESN)),), [esp("aes128gcm16")]) is None
+    both = (Proposal(1, ESP, SPI, (strange, AES_128_GCM, NO_ESN)),)
+    assert select(both, [esp("aes128gcm16")]) == Proposal(1, ESP, SPI, (AES_128_GCM, NO_ESN))
+
+
+@pytest.mark.parametrize("kind", [6, 13, 240])
+def test_c17_a_proposal_with_an_unknown_transform_type_is_never_chosen(kind: int) -> None:
+    """RFC 7296 3.3.6: we could not choose one transform of each type."""
+    proposal = Proposal(1, ESP, SPI, (AES_128_GCM, NO_ESN, Transform(kind, 0)))
+    assert select((proposal,), [esp("aes128gcm16")]) is None
+
+
+def test_c17_reserved_bits_of_an_offer_are_not_echoed() -> None:
+    offered = Proposal(1, ESP, SPI, (replace(AES_128_GCM, reserved=0x101), NO_ESN), reserved=1)
+    assert select((offered,), [esp("aes128gcm16")]) == Proposal(1, ESP, SPI, (AES_128_GCM, NO_ESN))
+
+
+def test_c18_integrity_none_beside_an_aead_is_tolerated_and_echoed() -> None:
+    """RFC 7296 3.3: either no integrity transform or the single one NONE."""
+    offered = Proposal(1, ESP, SPI, (AES_128_GCM, NO_INTEGRITY, NO_ESN))
+    assert select((offered,), [esp("aes128gcm16")]) == offered
+
+
+def test_c18_an_aead_with_another_integrity_algorithm_is_not_chosen() -> None:
+    offered = Proposal(1, ESP, SPI, (AES_128_GCM, SHA256, NO_ESN))
+    mixed = Proposal(1, ESP, b"", (AES_128_GCM, AES_256_CBC, SHA256, NO_ESN))
+    assert select((offered,), [esp("aes128gcm16")]) is None
+    assert select((offered,), [mixed]) is None
+
+
+def test_c34_no_cipher_without_integrity() -> None:
+    offered = Proposal(1, ESP, SPI, (AES_256_CBC, NO_INTEGRITY, NO_ESN))
+    accepted = Proposal(1, ESP, b"", (AES_256_CBC, NO_INTEGRITY, NO_ESN))
+    assert select((offered,), [accepted]) is None
+
+
+def test_c17_esp_without_an_esn_transform_is_not_chosen() -> None:
+    """ESN is mandatory in an ESP proposal (RFC 7296 3.3.3)."""
+    assert select((Proposal(1, ESP, SPI, (AES_128_GCM,)),), [esp("aes128gcm16")]) is None
+
+
+def test_esn_is_negotiated_like_any_transform() -> None:
+    both, without = offer([esp("aes128gcm16-esn-noesn")], SPI), offer([esp("aes128gcm16")], SPI)
+    chosen = select(both, [esp("aes128gcm16-esn")])
+    assert chosen is not None
+    assert esp_suite(chosen).esn
+    assert select(without, [esp("aes128gcm16-esn")]) is None
+
+
+def test_the_group_of_the_ke_payload_saves_a_round_trip() -> None:
+    """The responder would rather have x25519, but what it got is good enough."""
+    offered = offer([ike("aes128gcm16-prfsha256-modp2048-x25519")])
+    accepted = [ike("aes128gcm16-prfsha256-x25519-modp2048")]
+    assert _group(select(offered, accepted)) == X25519
+    assert _group(select(offered, accepted, ke_group=MODP_2048.id)) == MODP_2048
+
+
+def test_c16_an_unacceptable_group_leads_to_one_that_was_offered() -> None:
+    """That other group is what INVALID_KE_PAYLOAD asks for (RFC 7296 1.2)."""
+    offered = offer([ike("aes128gcm16-prfsha256-modp2048-x25519")])
+    accepted = [ike("aes128gcm16-prfsha256-x25519")]
+    assert _group(select(offered, accepted, ke_group=MODP_2048.id)) == X25519
+    assert _group(select(offered, accepted, ke_group=1234)) == X25519
+
+
+def test_c40_no_key_exchange_suits_only_who_can_do_without() -> None:
+    with_pfs, optional, without = (
+        esp("aes128gcm16-x25519"),
+        esp("aes128gcm16-x25519-modpnone"),
+        esp("aes128gcm16"),
+    )
+    assert select(offer([without], SPI), [with_pfs]) is None
+    assert select(offer([with_pfs], SPI), [without]) is None
+    assert _group(select(offer([optional], SPI), [without])) == NO_KE
+    chosen = select(offer([without], SPI), [optional])
+    assert chosen is not None
+    assert esp_suite(chosen).kex is None
+
+
+def test_ike_auth_leaves_the_key_exchange_out() -> None:
+    """A Child SA made in IKE_AUTH has none (RFC 7296 1.2)."""
+    proposal = esp("aes128gcm16-x25519").without(KE)
+    assert select(offer([proposal], SPI), [proposal]) == Proposal(1, ESP, SPI, (AES_128_GCM, NO_ESN))
+
+
+@pytest.mark.parametrize("spi", [b"", b"\0\0\0\0", b"12345678", b"123"])
+def test_a_child_sa_needs_an_spi_of_four_octets_that_is_not_zero(spi: bytes) -> None:
+    """RFC 7296 3.3.1, RFC 4303 2.1."""
+    offered = offer([esp("aes128gcm16")], SPI)
+    assert select(offer([esp("aes128gcm16")], spi), [esp("aes128gcm16")]) is None
+    assert not is_choice_of([replace(offered[0], spi=spi)], offered)
+
+
+def test_protocols_are_not_confused() -> None:
+    offered = replace(esp("aes128gcm16"), protocol=ProtocolId.AH, spi=SPI)
+    assert select((offered,), [esp("aes128gcm16")]) is None
+    assert select((replace(offered, protocol=200),), [esp("aes128gcm16")]) is None
+
+
+def test_offers_are_numbered_from_one_and_carry_the_spi() -> None:
+    numbered = offer([esp("aes128gcm16"), esp("chacha20poly1305")], SPI)
+    assert [(proposal.number, proposal.spi) for proposal in numbered] == [(1, SPI), (2, SPI)]
+
+
+# The initiator's check
+
+
+def test_c17_an_answer_is_one_whole_choice_of_the_offer() -> None:
+    offered = offer([esp("aes128-aes256-sha1-sha256"), esp("aes128gcm16")], SPI)
+    right = Proposal(1, ESP, b"peer", (AES_256_CBC, SHA256, NO_ESN))
+    assert is_choice_of([right], offered)
+    wrong = {
+        "nothing": [],
+        "two proposals": [right, right],
+        "another number": [replace(right, number=2)],
+        "a number that was not offered": [replace(right, number=3)],
+        "another protocol": [replace(right, protocol=ProtocolId.AH)],
+        "a type left out": [replace(right, transforms=right.transforms[:2])],
+        "a type twice": [replace(right, transforms=(*right.transforms, replace(SHA256, id=2)))],
+        "a type added": [replace(right, transforms=(*right.transforms, X25519))],
+        "another algorithm": [replace(right, transforms=(AES_128_GCM, SHA256, NO_ESN))],
+        "another key length": [
+            replace(right, transforms=(replace(AES_256_CBC, key_bits=192), SHA256, NO_ESN))
+        ],
+        "an attribute added": [
+            replace(right, transforms=(replace(AES_256_CBC, attributes=(Attribute(1, 1),)), SHA256, NO_ESN))
+        ],
+    }
+    assert [what for what, answer in wrong.items() if is_choice_of(answer, offered)] == []
+
+
+ESP_STRINGS = (
+    "aes128gcm16",
+    "aes256gcm16-x25519-modpnone",
+    "aes128-aes256-sha1-sha256-esn-noesn",
+    "chacha20poly1305-esn",
+)
+
+
+@given(st.lists(st.sampled_from(ESP_STRINGS), max_size=3), st.lists(st.sampled_from(ESP_STRINGS), max_size=3))
+def test_c17_every_choice_passes_the_initiators_check(theirs: list[str], ours: list[str]) -> None:
+    offered = offer(map(esp, theirs), SPI)
+    chosen = select(offered, [esp(text) for text in ours])
+    assert (chosen is not None) == bool(set(theirs) & set(ours))
+    assert chosen is None or is_choice_of([replace(chosen, spi=b"peer")], offered)
+
+
+@given(st.lists(PROPOSALS, max_size=4), st.none() | st.integers(0, 65535))
+def test_whatever_is_offered_gives_a_choice_or_none(offered: list[Proposal], group: int | None) -> None:
+    chosen = select(offered, [esp("aes128gcm16"), ike("aes256-sha256-modp2048")], group)
+    assert chosen is None or any(chosen.number == proposal.number for proposal in offered)
+    assert is_choice_of(offered, offer([esp("aes128gcm16")], SPI)) in (True, False)
+
+
+# Suites
+
+
+def test_a_choice_names_the_algorithms_of_an_ike_sa() -> None:
+    assert ike_suite(ike("aes256-sha256-modp2048")) == IkeSuite(
+        ENCRYPTION[EncryptionId.ENCR_AES_CBC, 256],
+        INTEGRITY[IntegrityId.AUTH_HMAC_SHA2_256_128],
+        PRF[PrfId.PRF_HMAC_SHA2_256],
+        KEY_EXCHANGE[KeyExchangeId.MODP_2048],
+    )
+    assert ike_suite(ike("aes128gcm16-prfsha384-x25519")).integrity is None
+
+
+def test_a_choice_names_the_algorithms_of_a_child_sa() -> None:
+    chosen = Proposal(1, ESP, SPI, (AES_128_GCM, NO_INTEGRITY, NO_KE, NO_ESN))
+    encryption = ENCRYPTION[EncryptionId.ENCR_AES_GCM_16, 128]
+    assert esp_suite(chosen) == EspSuite(encryption, None, esn=False, kex=None)
+    assert esp_suite(esp("aes128gcm16-x25519-esn")) == EspSuite(
+        encryption, None, esn=True, kex=KEY_EXCHANGE[KeyExchangeId.CURVE25519]
+    )
+
+
+def ike(text: str) -> Proposal:
+    return parse_proposal(text, IKE)
+
+
+def esp(text: str) -> Proposal:
+    return parse_proposal(text, ESP)
+
+
+def _group(chosen: Proposal | None) -> Transform:
+    assert chosen is not None
+    (transform,) = chosen.of_type(KE)
+    return transform
