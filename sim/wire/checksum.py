@@ -34,7 +34,9 @@ def internet_checksum(data: Buf, initial: int = 0) -> int:
 def update(checksum: int, old: int, new: int) -> int:
     """The checksum after one 16-bit word changes from `old` to `new` (RFC 1624 equation 3).
 
-    A UDP checksum of 0 means "none" and must not be updated; a result of 0 is stored as 0xffff there.
+    A UDP checksum of 0 means "none" and must not be updated; a result of 0 is stored as 0xffff there. When
+    the change makes all octets under the checksum zero, which no IP header and no UDP datagram can be, the
+    result is the other zero.
     """
     total = 0x1FFFE - checksum - old + new
     return -total % 0xFFFF if total else 0xFFFF

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from sim.wire import ip
 from sim.wire.buffer import Buf, WireError
-from sim.wire.checksum import internet_checksum, pseudo_header_sum, update
+from sim.wire.checksum import internet_checksum, pseudo_header_sum
 from sim.wire.ip import IpHeader, Protocol
 
 ICMP_HEADER_BYTES = 8
@@ -205,25 +205,24 @@ def echo_reply_to(request: Buf, *, ttl: int = 64) -> bytearray:
     """The whole IP packet that answers an echo request sent to a unicast address.
 
     Addresses change places; TOS, identifier, sequence number and data return as they came (RFC 1122 3.2.2.6).
-    ValueError when `request` is none; WireError when it is no IP packet. Its checksum is carried over, so
-    that a damaged request makes a damaged reply.
+    The checksum of the request is the caller's to check, with `parse`. ValueError when `request` is no echo
+    request; WireError when it is no IP packet.
     """
     header = ip.parse(request)
-    old, new = _ECHO_TYPES[header.version]
-    message = bytearray(request[header.upper_offset :])
-    if header.protocol != _PROTOCOLS[header.version] or len(message) < ICMP_HEADER_BYTES or message[0] != old:
+    asked, answered = _ECHO_TYPES[header.version]
+    at = header.upper_offset
+    if (
+        header.protocol != _PROTOCOLS[header.version]
+        or len(request) < at + ICMP_HEADER_BYTES
+        or request[at] != asked
+    ):
         raise ValueError("this packet is no echo request")
-    message[0] = new
-    checksum = update(int.from_bytes(message[2:4], "big"), old << 8, new << 8)
-    message[2:4] = checksum.to_bytes(2, "big")
+    src, dst = header.dst, header.src
+    # RFC 1624 would do, were it not for a reply that is all zero: no update can find its checksum of 0xffff.
+    message = _message(src, dst, answered, 0, bytes(request[at + 4 : at + 8]), request[at + 8 :])
+    identification = header.identification & 0xFFFF
     return ip.build(
-        header.dst,
-        header.src,
-        header.protocol,
-        message,
-        ttl=ttl,
-        tos=header.tos,
-        identification=header.identification & 0xFFFF,
+        src, dst, header.protocol, message, ttl=ttl, tos=header.tos, identification=identification
     )
 
 

@@ -34,7 +34,7 @@ def parse(data: Buf, offset: int) -> UdpHeader:
     """The header at `offset` of a packet; its data are `data[offset + 8 : offset + header.length]`.
 
     WireError when the length is less than 8 or reaches beyond `data`. Octets after it are surplus that
-    receivers ignore (RFC 9868 3).
+    receivers ignore (RFC 9868).
     """
     if len(data) < offset + UDP_HEADER_BYTES:
         raise WireError(f"{max(len(data) - offset, 0)} octets are too few for a UDP header")
