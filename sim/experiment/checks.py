@@ -1,0 +1,129 @@
+"""The `checks:` of a scenario, asked when the run is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sim.scenario.schema import Check, ConnectionCheck, FlowCheck
+from sim.scenario.world import World
+from sim.tunnels.ledger import IkeRecord
+from sim.units import NS_PER_S, format_duration, format_rate, format_ratio
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one condition holds, and what was found."""
+
+    ok: bool
+    detail: str
+
+
+def check_rows(world: World, connections: list[Row], flows: list[Row]) -> list[Row]:
+    """One row for each check, in the order of the file; a check holds when all its conditions hold."""
+    return [_row(check, list(_verdicts(world, check, connections, flows))) for check in world.scenario.checks]
+
+
+def _row(check: Check, verdicts: list[Verdict]) -> Row:
+    failed = [verdict for verdict in verdicts if not verdict.ok]
+    shown = failed or verdicts
+    return {
+        "name": _name(check),
+        "ok": bool(verdicts) and not failed,
+        "detail": "; ".join(verdict.detail for verdict in shown) or "nothing to ask: no such connection",
+    }
+
+
+def _name(check: Check) -> str:
+    if isinstance(check, FlowCheck):
+        return f"flow {check.flow}"
+    by = f" by {format_duration(check.by)}" if check.by is not None else ""
+    at = f" at {check.node}" if check.node else ""
+    return f"{check.connection}{at} is {check.is_}{by}"
+
+
+def _verdicts(world: World, check: Check, connections: list[Row], flows: list[Row]) -> Iterator[Verdict]:
+    if isinstance(check, FlowCheck):
+        flow = next(row for row in flows if row["name"] == check.flow)
+        yield from _flow_verdicts(world, check, flow)
+        return
+    rows = [row for row in connections if row["name"] == check.connection]
+    if check.node is not None:
+        rows = [row for row in rows if row["node"] == check.node]
+    for row in rows:
+        yield _state(world, check, row)
+        yield from _properties(check, row)
+
+
+def _state(world: World, check: ConnectionCheck, row: Row) -> Verdict:
+    node, found = row["node"], row["state"]
+    if check.by is None:
+        why = f" ({row['reason']}: {row['text']})" if row["reason"] else ""
+        return Verdict(found == check.is_, f"{node}: {found}{why}")
+    at = _reached(world, check, node)
+    if at is None:
+        return Verdict(False, f"{node}: never {check.is_}, {found} at the end")
+    return Verdict(at <= check.by, f"{node}: {check.is_} at {at / NS_PER_S:.3f} s")
+
+
+def _reached(world: World, check: ConnectionCheck, node: str) -> int | None:
+    """When the connection first was in the wanted state at that node (ns)."""
+    moment = _MOMENTS[check.is_]
+    records = world.stacks[node].ledger.records.values()
+    times = [moment(record) for record in records if record.connection == check.connection]
+    return min((at for at in times if at >= 0), default=None)
+
+
+def _failed_at(record: IkeRecord) -> int:
+    return record.ended_at if record.established_at < 0 else -1
+
+
+def _closed_at(record: IkeRecord) -> int:
+    return record.ended_at if record.established_at >= 0 else -1
+
+
+_MOMENTS: dict[str, Callable[[IkeRecord], int]] = {
+    "established": lambda record: record.established_at,
+    "failed": _failed_at,
+    "closed": _closed_at,
+}
+
+
+def _properties(check: ConnectionCheck, row: Row) -> Iterator[Verdict]:
+    for key in ("reason", "nat_local", "nat_remote", "encap"):
+        wanted = getattr(check, key)
+        if wanted is not None:
+            yield Verdict(row[key] == wanted, f"{row['node']}: {key} {_word(row[key])}")
+
+
+def _word(value: object) -> str:
+    return (
+        {True: "yes", False: "no", "": "none"}.get(value, str(value)) if isinstance(value, bool | str) else ""
+    )
+
+
+def _flow_verdicts(world: World, check: FlowCheck, row: Row) -> Iterator[Verdict]:
+    if check.max_outage is not None:
+        longest = max((out["to_s"] - out["from_s"] for out in row["outages"]), default=0.0)
+        allowed = format_duration(check.max_outage)
+        ok = longest * NS_PER_S <= check.max_outage
+        yield Verdict(ok, f"longest outage {longest * 1000:.1f} ms of {allowed} allowed")
+    if check.max_loss is not None:
+        share = row["lost"] / row["sent"] if row["sent"] else 1.0
+        ok = share <= check.max_loss
+        yield Verdict(ok, f"{share * 100:.2f} % lost of {format_ratio(check.max_loss)} allowed")
+    if check.min_goodput is not None:
+        ok = row["goodput_bps"] >= check.min_goodput
+        wanted = format_rate(check.min_goodput)
+        yield Verdict(ok, f"goodput {row['goodput_bps'] / 1e6:.3f} Mbit/s, at least {wanted} wanted")
+    if check.max_latency is not None:
+        slowest = row["latency_ms"]["max"]
+        ok = slowest is not None and slowest * 1e6 <= check.max_latency
+        found = "nothing arrived" if slowest is None else f"highest latency {slowest:.3f} ms"
+        yield Verdict(ok, f"{found}, {format_duration(check.max_latency)} allowed")
+    if check.min_received is not None:
+        ok = row["received"] >= check.min_received
+        yield Verdict(ok, f"{row['received']} packets received, at least {check.min_received} wanted")

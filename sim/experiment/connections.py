@@ -1,0 +1,96 @@
+"""The connections of a run as rows: one for each IKE SA that matters, at each end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sim.scenario.world import World
+from sim.tunnels.ledger import ChildRecord, IkeRecord
+from sim.tunnels.stack import IpsecStack
+from sim.units import NS_PER_S
+from sim.wire.address import Sock, format_sock
+
+Row = dict[str, Any]
+
+
+def connection_rows(world: World) -> list[Row]:
+    """For every connection of every node its living IKE SAs, else the last that ended, else an empty row.
+
+    Seconds count from the start of the run; `spi_i` and `spi_r` are hexadecimal; `reason` is empty while
+    nothing went wrong.
+    """
+    rows = []
+    for node, stack in world.stacks.items():
+        records = list(stack.ledger.settle(stack.engine.sad.get))
+        for connection in stack.config.connections:
+            mine = [record for record in records if _name(stack, record) == connection.name]
+            shown = _worth_showing(mine) or [IkeRecord(0, connection.name, state="idle")]
+            rows += [_row(node, connection.name, record) for record in shown]
+    return rows
+
+
+def _name(stack: IpsecStack, record: IkeRecord) -> str:
+    """An SA that has neither come up nor failed is known to the endpoint alone."""
+    if record.connection:
+        return record.connection
+    return next((sa.connection for sa in stack.endpoint.sas if sa.ike_id == record.ike_id), "")
+
+
+def _worth_showing(records: list[IkeRecord]) -> list[IkeRecord]:
+    living = [record for record in records if record.state in ("connecting", "established")]
+    return living or records[-1:]
+
+
+def _row(node: str, connection: str, record: IkeRecord) -> Row:
+    return {
+        "node": node,
+        "name": connection,
+        "state": record.state,
+        "reason": str(record.reason),
+        "text": record.text,
+        "spi_i": record.spi_i.hex(),
+        "spi_r": record.spi_r.hex(),
+        "proposal": record.proposal,
+        "local": _sock(record.local),
+        "remote": _sock(record.remote),
+        "nat_local": record.nat_local,
+        "nat_remote": record.nat_remote,
+        "encap": record.encap,
+        "established_s": record.established_at / NS_PER_S if record.established_at >= 0 else None,
+        "sent": record.sent,
+        "received": record.received,
+        "retransmits": record.retransmits,
+        "children": [_child_row(child) for child in _children_worth_showing(record.children.values())],
+    }
+
+
+def _children_worth_showing(children: Iterable[ChildRecord]) -> Iterator[ChildRecord]:
+    """Installed ones; of those that are gone only the last of each name that has none installed."""
+    by_name: dict[str, list[ChildRecord]] = {}
+    for child in children:
+        by_name.setdefault(child.name, []).append(child)
+    for same in by_name.values():
+        yield from [child for child in same if child.state == "installed"] or same[-1:]
+
+
+def _child_row(child: ChildRecord) -> Row:
+    return {
+        "name": child.name,
+        "state": child.state,
+        "mode": child.mode,
+        "protocol": child.protocol,
+        "encap": child.encap,
+        "spi_in": f"{child.spi_in:08x}",
+        "spi_out": f"{child.spi_out:08x}",
+        "packets_in": child.packets_in,
+        "packets_out": child.packets_out,
+        "bytes_in": child.bytes_in,
+        "bytes_out": child.bytes_out,
+        "local_ts": [str(selector) for selector in child.local_ts],
+        "remote_ts": [str(selector) for selector in child.remote_ts],
+    }
+
+
+def _sock(sock: Sock | None) -> str:
+    return "" if sock is None else format_sock(sock)

@@ -1,0 +1,73 @@
+"""The flows of a run as rows, and why they had outages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sim.scenario.world import World
+from sim.traffic.record import FlowRecord, Outage
+from sim.tunnels.narrate import LogEntry
+from sim.units import NS_PER_MS, NS_PER_S
+
+_ACTIONS = ("move", "rebind", "up", "down")
+_CAUSES = (*_ACTIONS, "ike down", "child down", "child failed")
+_NEAR_NS = NS_PER_S
+"""How far before an outage its cause may lie: a packet on its way still arrives."""
+
+
+def flow_rows(world: World) -> list[dict[str, Any]]:
+    """One row for each flow, a replay has two. Latency is one way, for a ping the round trip."""
+    end = world.sim.now
+    return [_row(flow.record, end) for flow in world.flows.values()]
+
+
+def outage_entries(world: World) -> Iterator[LogEntry]:
+    """A row of the events table for every outage, with what explains it; `at` is when the outage ends."""
+    for flow in world.flows.values():
+        for outage in flow.record.outages(world.sim.now):
+            cause = explain(world.log, outage)
+            detail = (
+                f"{flow.name}: nothing arrived from {outage.from_at / NS_PER_S:.3f} s to "
+                f"{outage.to_at / NS_PER_S:.3f} s, {outage.packets} packets lost; {cause}"
+            )
+            yield LogEntry(outage.to_at, flow.source.name, "outage", detail=detail)
+
+
+def explain(log: list[LogEntry], outage: Outage) -> str:
+    """The event of the scenario, or else of an SA, that is nearest to the beginning of an outage."""
+    near = [entry for entry in log if outage.from_at - _NEAR_NS <= entry.at <= outage.to_at]
+    for words in (_ACTIONS, _CAUSES):
+        causes = [entry for entry in near if entry.event in words]
+        if causes:
+            cause = min(causes, key=lambda entry: abs(entry.at - outage.from_at))
+            return f"at {cause.at / NS_PER_S:.3f} s {cause.detail}"
+    return "no event explains it: see the drops"
+
+
+def _row(record: FlowRecord, end: int) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "sent": record.sent,
+        "received": record.received,
+        "lost": record.lost(end),
+        "reordered": record.reordered,
+        "goodput_bps": record.goodput_bps(),
+        "latency_ms": _latency(record),
+        "outages": [
+            {"from_s": outage.from_at / NS_PER_S, "to_s": outage.to_at / NS_PER_S}
+            for outage in record.outages(end)
+        ],
+    }
+
+
+def _latency(record: FlowRecord) -> dict[str, float | None]:
+    """Every number is None when nothing arrived."""
+    latencies = record.latencies() / NS_PER_MS
+    if not len(latencies):
+        return dict.fromkeys(("min", "p50", "p95", "p99", "max"))
+    p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
+    values = (latencies.min(), p50, p95, p99, latencies.max())
+    return dict(zip(("min", "p50", "p95", "p99", "max"), map(float, values), strict=True))

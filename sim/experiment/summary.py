@@ -1,0 +1,44 @@
+"""The summary of a run: the dict behind `summary.json` and `ipsec-sim run --json`.
+
+Its keys are a contract; they are listed in the README.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.experiment.checks import check_rows
+from sim.experiment.connections import connection_rows
+from sim.experiment.flows import flow_rows
+from sim.scenario.world import World
+from sim.units import NS_PER_S
+
+
+def summarise(world: World, build_s: float, capture_sha256: str | None) -> dict[str, Any]:
+    """What happened up to now. `wall_s` is the event loop alone, `build_s` what came before it.
+
+    `packets` counts every packet put on any link. `capture_sha256` is None when nothing was captured.
+    """
+    connections, flows = connection_rows(world), flow_rows(world)
+    return {
+        "name": world.scenario.name,
+        "seed": world.seed,
+        "duration_s": world.sim.now / NS_PER_S,
+        "build_s": build_s,
+        "wall_s": world.sim.wall_s,
+        "packets": sum(port.link.packets for port in world.ports.values() if port.link is not None),
+        "capture_sha256": capture_sha256,
+        "checks": check_rows(world, connections, flows),
+        "connections": connections,
+        "flows": flows,
+        "drops": _drop_rows(world),
+    }
+
+
+def _drop_rows(world: World) -> list[dict[str, Any]]:
+    """Every reason at every node, most frequent first within a node."""
+    return [
+        {"node": name, "reason": str(reason), "packets": count}
+        for name, node in world.nodes.items()
+        for reason, count in sorted(node.drops.items(), key=lambda item: (-item[1], item[0]))
+    ]

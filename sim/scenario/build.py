@@ -1,0 +1,168 @@
+"""From a scenario to a world that can run: nodes, links, routes, IPsec, traffic and events."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sim.net.engine import Simulation
+from sim.net.host import Host
+from sim.net.jitter import Exponential, Jitter, Normal, Uniform
+from sim.net.link import LinkParams, QueueLimit, connect
+from sim.net.nat import NAT_PRESETS, NatBox
+from sim.net.node import IpNode
+from sim.net.router import Router
+from sim.scenario import actions
+from sim.scenario.configs import endpoint_config
+from sim.scenario.expand import expand
+from sim.scenario.flows import add_flows
+from sim.scenario.reach import check_reachability
+from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
+from sim.scenario.schema import Connection, Link, NatNode, Node, Scenario
+from sim.scenario.schema import Jitter as JitterModel
+from sim.scenario.world import World
+from sim.tunnels.stack import IpsecStack
+from sim.wire.selector import Selector
+
+_DEFAULT_PREFIXES = {4: (bytes(4), 0), 16: (bytes(16), 0)}
+
+
+def build(scenario: Scenario, seed: int = 1) -> World:
+    """The world of a scenario at time 0, ready to run.
+
+    ScenarioError when traffic could never arrive, or a capture to replay cannot be read.
+    """
+    world = World(expand(scenario), seed, Simulation(seed))
+    _add_nodes(world)
+    _add_links(world)
+    _add_routes(world)
+    _add_stacks(world)
+    add_flows(world)
+    check_reachability(world)
+    for label in actions.initially_down(world.scenario.events):
+        world.ports[label].set_up(False)
+    actions.schedule(world, world.scenario.events)
+    return world
+
+
+def _add_nodes(world: World) -> None:
+    for name, model in world.scenario.nodes.items():
+        node = world.nodes[name] = _NODES[model.kind](world.sim, name, model)
+        for interface, addresses in model.interfaces.items():
+            port = world.ports[f"{name}:{interface}"] = node.add_port(interface)
+            for text in addresses:
+                own = ipaddress.ip_interface(text)
+                port.add_address(own.ip.packed, own.network.prefixlen)
+
+
+def _nat(sim: Simulation, name: str, model: NatNode) -> NatBox:
+    chosen = {
+        "mapping": model.mapping,
+        "filtering": model.filtering,
+        "udp_timeout": model.udp_timeout,
+        "port_assignment": model.port_assignment,
+    }
+    profile = NAT_PRESETS[model.preset].override({key: v for key, v in chosen.items() if v is not None})
+    return NatBox(sim, name, outside=model.outside, profile=profile)
+
+
+_NODES: dict[str, Callable[[Simulation, str, Any], IpNode]] = {
+    "host": lambda sim, name, _: Host(sim, name),
+    "router": lambda sim, name, _: Router(sim, name),
+    "gateway": lambda sim, name, _: Router(sim, name),
+    "nat": _nat,
+}
+
+
+def _add_links(world: World) -> None:
+    for link in world.scenario.links:
+        a, b = (world.ports[end] for end in link.ends)
+        connect(world.sim, a, b, _params(link, "up"), _params(link, "down"))
+
+
+def _params(link: Link, way: str) -> LinkParams:
+    queue = getattr(link.queue, way)
+    delay = getattr(link.delay, way)
+    jitter = _jitter(getattr(link.jitter, way), delay) if link.jitter else None
+    return LinkParams(
+        rate_bps=getattr(link.rate, way) if link.rate else None,
+        delay_ns=0 if jitter and not isinstance(jitter, Exponential) else delay,
+        jitter=jitter,
+        reorder=link.reorder,
+        loss=getattr(link.loss, way),
+        queue=QueueLimit(packets=queue.packets, octets=queue.octets),
+        mtu=link.mtu,
+    )
+
+
+def _jitter(model: JitterModel, delay: int) -> Jitter:
+    """A distribution that spreads around the delay includes it; one that only adds comes on top."""
+    if model.distribution == "exponential":
+        return Exponential(model.scale)
+    if model.distribution == "normal":
+        return Normal(delay, model.scale)
+    return Uniform(max(0, delay - model.scale), delay + model.scale)
+
+
+def _add_routes(world: World) -> None:
+    """Connected routes came with the addresses; here come computed, default and written ones."""
+    scenario = world.scenario
+    links = [(_attachment(link.ends[0]), _attachment(link.ends[1])) for link in scenario.links]
+    nodes = [_routing_node(world, name, model) for name, model in scenario.nodes.items()]
+    for name, (address, length), interface in compute_routes(nodes, links):
+        if scenario.nodes[name].kind != "host":
+            world.nodes[name].add_route(address, length, world.ports[f"{name}:{interface}"])
+    for name, model in scenario.nodes.items():
+        node = world.nodes[name]
+        for metric, interface in enumerate(_default_interfaces(model), 1):
+            for prefix in _DEFAULT_PREFIXES.values():
+                node.add_route(*prefix, node.ports[interface], metric)
+        for text, interface in model.routes.items():
+            node.add_route(*to_prefix(text), node.ports[interface], -1)
+
+
+def _attachment(end: str) -> Attachment:
+    node, interface = end.split(":")
+    return node, interface
+
+
+def _default_interfaces(model: Node) -> tuple[str, ...]:
+    """The interfaces of the default routes, best first; a router knows every prefix and needs none."""
+    if isinstance(model, NatNode):
+        return (model.outside,)
+    return () if model.kind == "router" else tuple(model.interfaces)
+
+
+def _routing_node(world: World, name: str, model: Node) -> RoutingNode:
+    ports = {
+        interface: tuple(to_prefix(text) for text in addresses)
+        for interface, addresses in model.interfaces.items()
+    }
+    return RoutingNode(name, ports, _announcer(model, world.scenario.connections.get(name, {})))
+
+
+def _announcer(model: Node, connections: Mapping[str, Connection]) -> Callable[[Prefix, str], bool]:
+    if model.kind == "host":
+        return lambda _prefix, _port: False
+    if isinstance(model, NatNode):
+        return lambda _prefix, port: port == model.outside
+    protected = [ts for connection in connections.values() for ts in _local_selectors(connection)]
+    return lambda prefix, _port: not any(ts.contains(_selector(prefix)) for ts in protected)
+
+
+def _local_selectors(connection: Connection) -> Iterator[Selector]:
+    for child in connection.children.values():
+        yield from child.local_ts
+
+
+def _selector(prefix: Prefix) -> Selector:
+    address, length = prefix
+    return Selector.from_prefix(f"{ipaddress.ip_address(address)}/{length}")
+
+
+def _add_stacks(world: World) -> None:
+    for name, connections in world.scenario.connections.items():
+        stack = IpsecStack(world.nodes[name], endpoint_config(connections), world.observe)
+        world.stacks[name] = stack
+        world.sim.at(0, stack.start)

@@ -1,0 +1,62 @@
+"""From a scenario's connections to what an IKE endpoint is configured with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sim.ike.config import (
+    RETRANSMIT,
+    ChildConfig,
+    ConnectionConfig,
+    EndpointConfig,
+    ReturnRoutability,
+    StartAction,
+)
+from sim.ike.constants import ProtocolId
+from sim.ike.identity import Identity
+from sim.ike.proposals import parse_proposal
+from sim.scenario.schema import Connection, ConnectionChild
+from sim.wire.address import pack_address
+from sim.wire.esp import Mode
+
+
+def endpoint_config(connections: Mapping[str, Connection]) -> EndpointConfig:
+    """One node's connections, by name."""
+    return EndpointConfig(tuple(connection_config(name, conn) for name, conn in connections.items()))
+
+
+def connection_config(name: str, connection: Connection) -> ConnectionConfig:
+    routability = ReturnRoutability.BEFORE if connection.return_routability else ReturnRoutability.NONE
+    return ConnectionConfig(
+        name=name,
+        psk=connection.psk,
+        proposals=tuple(parse_proposal(text, ProtocolId.IKE) for text in connection.proposals),
+        children=tuple(child_config(child, conf) for child, conf in connection.children.items()),
+        local_addrs=tuple(map(pack_address, connection.local_addrs)),
+        remote_addrs=tuple(map(pack_address, connection.remote_addrs)),
+        local_id=_identity(connection.local_id),
+        remote_id=_identity(connection.remote_id),
+        mobike=connection.mobike,
+        encap=connection.encap,
+        dpd_delay=connection.dpd_delay,
+        keepalive=connection.keep_alive,
+        retransmit=RETRANSMIT[connection.retransmit],
+        return_routability=routability,
+    )
+
+
+def child_config(name: str, child: ConnectionChild) -> ChildConfig:
+    return ChildConfig(
+        name=name,
+        esp_proposals=tuple(parse_proposal(text, ProtocolId.ESP) for text in child.esp_proposals),
+        mode=Mode(child.mode),
+        local_ts=child.local_ts,
+        remote_ts=child.remote_ts,
+        start=StartAction(child.start_action),
+        replay_window=child.replay_window,
+        copy_df=child.copy_df,
+    )
+
+
+def _identity(text: str | None) -> Identity | None:
+    return None if text is None else Identity.parse(text)

@@ -1,0 +1,102 @@
+"""The `traffic:` of a scenario as flows that are ready to start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sim.net.node import IpNode
+from sim.scenario.errors import ScenarioError
+from sim.scenario.schema import CbrFlow, Flow, PingFlow, ReplayFlow
+from sim.scenario.world import World
+from sim.traffic.cbr import ConstantRate
+from sim.traffic.ping import Ping
+from sim.traffic.replay import read_exchange, replay
+from sim.traffic.source import TrafficFlow
+from sim.wire.address import pack_address
+from sim.wire.buffer import WireError
+
+_FIRST_PORT = 10_000
+_FIRST_IDENTIFIER = 1
+
+
+def add_flows(world: World) -> None:
+    """Make every flow and arm its first packet.
+
+    ScenarioError when a flow's ends have no IP version in common, or its capture cannot be replayed.
+    """
+    for index, model in enumerate(world.scenario.traffic):
+        try:
+            made = list(_MAKERS[type(model)](world, index, model))
+        except (ValueError, OSError, WireError) as error:
+            key = "file" if isinstance(model, ReplayFlow) else "to"
+            raise ScenarioError([world.scenario.problem(("traffic", index, key), str(error))]) from None
+        for flow in made:
+            world.flows[flow.name] = flow
+            flow.start()
+
+
+def target_address(world: World, model: Flow) -> bytes:
+    """The first address of the flow's target (node or interface) of an IP version that its source has."""
+    name, _, interface = model.to.partition(":")
+    node, source = world.nodes[name], world.nodes[model.from_]
+    ports = [node.ports[interface]] if interface else list(node.ports.values())
+    families = {len(address) for port in source.ports.values() for address, _ in port.addresses}
+    for port in ports:
+        for address, _ in port.addresses:
+            if len(address) in families:
+                return address
+    raise ValueError(f"{model.from_} and {model.to} have no IP version in common")
+
+
+def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:
+    source, target, dst = _ends(world, model)
+    yield ConstantRate(
+        world.sim,
+        model.name,
+        source,
+        target,
+        dst,
+        size=model.size,
+        rate=model.rate,
+        start=model.start,
+        stop=model.stops_at(world.scenario.duration),
+        port=_FIRST_PORT + index,
+    )
+
+
+def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
+    source, _, dst = _ends(world, model)
+    yield Ping(
+        world.sim,
+        model.name,
+        source,
+        dst,
+        size=model.size,
+        interval=model.interval,
+        count=model.count,
+        start=model.start,
+        stop=world.scenario.duration,
+        identifier=_FIRST_IDENTIFIER + index,
+    )
+
+
+def _replay(world: World, _index: int, model: ReplayFlow) -> Iterator[TrafficFlow]:
+    source, target, dst = _ends(world, model)
+    client = None if model.client is None else pack_address(model.client)
+    exchange = read_exchange(Path(world.scenario.capture_file(model)), client)
+    names = f"{model.name}.up", f"{model.name}.down"
+    stop = world.scenario.duration
+    yield from replay(world.sim, names, exchange, source, target, dst, start=model.start, stop=stop)
+
+
+def _ends(world: World, model: Flow) -> tuple[IpNode, IpNode, bytes]:
+    return world.nodes[model.from_], world.nodes[model.to.partition(":")[0]], target_address(world, model)
+
+
+_MAKERS: dict[type, Callable[[World, int, Any], Iterator[TrafficFlow]]] = {
+    CbrFlow: _cbr,
+    PingFlow: _ping,
+    ReplayFlow: _replay,
+}

@@ -1,0 +1,49 @@
+"""A scenario come to life: every runtime object by its name, and what they report while time passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sim.ike.events import ChildSaUp, Event, IkeKeysDerived, PathChanged
+from sim.net.engine import Simulation
+from sim.net.node import IpNode
+from sim.net.port import Port
+from sim.scenario.schema import Scenario
+from sim.traffic.source import TrafficFlow
+from sim.tunnels.keylog import KeyLog
+from sim.tunnels.narrate import LogEntry, narrate
+from sim.tunnels.stack import IpsecStack
+
+
+@dataclass(slots=True)
+class World:
+    """The running network of one scenario.
+
+    `scenario` is expanded: its tunnels have become connections. `ports` is keyed `node:iface`, `flows` by
+    the names of the records; a replay has two, one for each direction. `log` grows in the order of time.
+    """
+
+    scenario: Scenario
+    seed: int
+    sim: Simulation
+    nodes: dict[str, IpNode] = field(default_factory=dict)
+    ports: dict[str, Port] = field(default_factory=dict)
+    stacks: dict[str, IpsecStack] = field(default_factory=dict)
+    flows: dict[str, TrafficFlow] = field(default_factory=dict)
+    log: list[LogEntry] = field(default_factory=list)
+    keys: KeyLog = field(default_factory=KeyLog)
+
+    def observe(self, node: str, event: Event, now: int) -> None:
+        """What an IKE endpoint reports: its keys into the key log, the rest into the events table."""
+        if isinstance(event, IkeKeysDerived):
+            self.keys.ike_sa(event)
+        elif isinstance(event, ChildSaUp):
+            self.keys.child_sa(event)
+        elif isinstance(event, PathChanged):
+            self.keys.path(event)
+        entry = narrate(node, event, now)
+        if entry is not None:
+            self.log.append(entry)
+
+    def note(self, entry: LogEntry) -> None:
+        self.log.append(entry)

@@ -1,0 +1,111 @@
+"""Key material in Wireshark's own file formats, so that a capture opens decrypted.
+
+`esp_sa` and `ikev2_decryption_table` are the files that Wireshark and tshark read from their profile
+(Preferences > Protocols > ESP and ISAKMP). A suite that Wireshark cannot decrypt is written as a comment:
+the keys are there, and the rest of the file still loads.
+"""
+
+from __future__ import annotations
+
+from sim.crypto.ids import EncryptionId, IntegrityId
+from sim.crypto.suites import Encryption, Integrity
+from sim.ike.events import ChildSaUp, IkeKeysDerived, PathChanged
+
+_ESP_ENCRYPTION = {
+    EncryptionId.ENCR_AES_GCM_16: "AES-GCM with 16 octet ICV [RFC4106]",
+    EncryptionId.ENCR_AES_CBC: "AES-CBC [RFC3602]",
+}
+_ESP_INTEGRITY = {
+    IntegrityId.AUTH_HMAC_SHA1_96: "HMAC-SHA-1-96 [RFC2404]",
+    IntegrityId.AUTH_HMAC_SHA2_256_128: "HMAC-SHA-256-128 [RFC4868]",
+}
+_IKE_ENCRYPTION = {
+    (EncryptionId.ENCR_AES_GCM_16, 128): "AES-GCM-128 with 16 octet ICV [RFC5282]",
+    (EncryptionId.ENCR_AES_GCM_16, 256): "AES-GCM-256 with 16 octet ICV [RFC5282]",
+    (EncryptionId.ENCR_AES_CBC, 128): "AES-CBC-128 [RFC3602]",
+    (EncryptionId.ENCR_AES_CBC, 256): "AES-CBC-256 [RFC3602]",
+}
+_IKE_INTEGRITY = {
+    IntegrityId.AUTH_HMAC_SHA1_96: "HMAC_SHA1_96 [RFC2404]",
+    IntegrityId.AUTH_HMAC_SHA2_256_128: "HMAC_SHA2_256_128 [RFC4868]",
+}
+_FAMILY = {4: "IPv4", 16: "IPv6"}
+
+
+class KeyLog:
+    """Collects the keys of every SA of a run, once for both ends.
+
+    Both ends of an SA report the same keys; a row is kept once, in the order of first sight. Addresses are
+    wildcards, because NAT and MOBIKE change them while the SPI stays.
+    """
+
+    def __init__(self) -> None:
+        self._ike: dict[str, None] = {}
+        self._esp: dict[str, None] = {}
+        self._by_spi: dict[int, ChildSaUp] = {}
+
+    def ike_sa(self, event: IkeKeysDerived) -> None:
+        self._ike[_ike_row(event)] = None
+
+    def child_sa(self, event: ChildSaUp) -> None:
+        self._by_spi[event.spi_in] = event
+        self._esp_rows(event, event.local[0])
+
+    def path(self, event: PathChanged) -> None:
+        """A Child SA may continue over the other IP version, where Wireshark wants a row of its own."""
+        for spi in event.spis_in:
+            self._esp_rows(self._by_spi[spi], event.local[0])
+
+    def ikev2_decryption_table(self) -> str:
+        return "".join(self._ike)
+
+    def esp_sa(self) -> str:
+        return "".join(self._esp)
+
+    def _esp_rows(self, event: ChildSaUp, local: bytes) -> None:
+        family = _FAMILY[len(local)]
+        suite = event.suite
+        for spi, keys in ((event.spi_in, event.keys_in), (event.spi_out, event.keys_out)):
+            self._esp[_esp_row(family, spi, suite.encryption, suite.integrity, keys)] = None
+
+
+def _esp_row(
+    family: str, spi: int, encryption: Encryption, integrity: Integrity | None, keys: tuple[bytes, bytes]
+) -> str:
+    cipher = _ESP_ENCRYPTION.get(encryption.id)
+    mac = "NULL" if integrity is None else _ESP_INTEGRITY.get(integrity.id)
+    fields = [
+        family,
+        "*",
+        "*",
+        f"0x{spi:08x}",
+        cipher or encryption.name,
+        _hex(keys[0]),
+        mac or "?",
+        _hex(keys[1]),
+    ]
+    return _row(fields, known=cipher is not None and mac is not None)
+
+
+def _ike_row(event: IkeKeysDerived) -> str:
+    encryption, integrity = event.suite.encryption, event.suite.integrity
+    cipher = _IKE_ENCRYPTION.get((encryption.id, encryption.key_bits or 0))
+    mac = "NONE [RFC4306]" if integrity is None else _IKE_INTEGRITY.get(integrity.id)
+    keys = [event.sk_ei.hex(), event.sk_er.hex()]
+    macs = [event.sk_ai.hex(), event.sk_ar.hex()]
+    head = [event.spi_i.hex(), event.spi_r.hex()]
+    quoted = f'{",".join(head + keys)},"{cipher or encryption.name}",{",".join(macs)},"{mac or "?"}"\n'
+    return quoted if cipher and mac else _comment(quoted)
+
+
+def _row(fields: list[str], *, known: bool) -> str:
+    text = ",".join(f'"{field}"' for field in fields) + "\n"
+    return text if known else _comment(text)
+
+
+def _comment(row: str) -> str:
+    return f"# Wireshark cannot decrypt this suite: {row}"
+
+
+def _hex(key: bytes) -> str:
+    return f"0x{key.hex()}" if key else ""

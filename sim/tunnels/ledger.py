@@ -1,0 +1,181 @@
+"""What has become of every IKE SA and Child SA of a node, kept after they are gone.
+
+The endpoint and the engine forget an SA when it ends; a summary must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.ike.events import (
+    ChildFailed,
+    ChildSaDown,
+    ChildSaUp,
+    Event,
+    IkeKeysDerived,
+    IkeSaDown,
+    IkeSaUp,
+    MessageReceived,
+    MessageSent,
+    PathChanged,
+    Reason,
+)
+from sim.ipsec.sad import Pair
+from sim.wire.address import Sock
+from sim.wire.selector import Selector
+
+
+@dataclass(slots=True)
+class ChildRecord:
+    """One Child SA. The counters are those of its end; `Ledger.settle` fills them in while it lives."""
+
+    name: str
+    mode: str
+    protocol: str
+    encap: bool
+    spi_in: int
+    spi_out: int
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    state: str = "installed"
+    reason: Reason = Reason.NONE
+    packets_in: int = 0
+    packets_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def count(self, pair: Pair) -> None:
+        """Take the counters of the data plane: inner packets and their octets."""
+        inbound, outbound, _ = pair
+        self.packets_in, self.bytes_in = inbound.packets, inbound.bytes
+        self.packets_out, self.bytes_out = outbound.packets, outbound.bytes
+
+
+@dataclass(slots=True)
+class IkeRecord:
+    """One IKE SA, from the first message on.
+
+    `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
+    ns, -1 for never. `sent`, `received` and `retransmits` count messages.
+    """
+
+    ike_id: int
+    connection: str = ""
+    initiator: bool = False
+    state: str = "connecting"
+    reason: Reason = Reason.NONE
+    text: str = ""
+    spi_i: bytes = b""
+    spi_r: bytes = b""
+    proposal: str = ""
+    local: Sock | None = None
+    remote: Sock | None = None
+    nat_local: bool = False
+    nat_remote: bool = False
+    encap: bool = False
+    established_at: int = -1
+    ended_at: int = -1
+    sent: int = 0
+    received: int = 0
+    retransmits: int = 0
+    children: dict[int, ChildRecord] = field(default_factory=dict)
+
+
+class Ledger:
+    """The records of one node, by the endpoint's number for the SA."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, IkeRecord] = {}
+
+    def enter(self, event: Event, pair: Pair | None, now: int) -> None:
+        """Note one event; `pair` is what the data plane has of a Child SA that goes down."""
+        enter = _ENTER.get(type(event))
+        if enter is None:
+            return
+        record = self.records.setdefault(event.ike_id, IkeRecord(event.ike_id))  # type: ignore[union-attr]
+        enter(record, event, now)
+        if pair is not None and isinstance(event, ChildSaDown):
+            record.children[event.spi_in].count(pair)
+
+    def settle(self, sad: Callable[[int], Pair | None]) -> Iterable[IkeRecord]:
+        """All records, with the present counters of the Child SAs that are installed."""
+        for record in self.records.values():
+            for child in record.children.values():
+                if (pair := sad(child.spi_in)) is not None:
+                    child.count(pair)
+        return self.records.values()
+
+
+def _keys(record: IkeRecord, event: IkeKeysDerived, _now: int) -> None:
+    record.spi_i, record.spi_r = event.spi_i, event.spi_r
+
+
+def _up(record: IkeRecord, event: IkeSaUp, now: int) -> None:
+    record.connection, record.initiator, record.state = event.connection, event.initiator, "established"
+    record.spi_i, record.spi_r, record.proposal = event.spi_i, event.spi_r, event.proposal
+    record.local, record.remote, record.encap = event.local, event.remote, event.encap
+    record.nat_local, record.nat_remote = event.nat_local, event.nat_remote
+    record.established_at = now
+
+
+def _down(record: IkeRecord, event: IkeSaDown, now: int) -> None:
+    record.connection = event.connection
+    record.state = "failed" if record.established_at < 0 else "closed"
+    record.reason, record.text, record.ended_at = event.reason, event.text, now
+
+
+def _path(record: IkeRecord, event: PathChanged, _now: int) -> None:
+    record.local, record.remote, record.encap = event.local, event.remote, event.encap
+    record.nat_local, record.nat_remote = event.nat_local, event.nat_remote
+    for spi in event.spis_in:
+        record.children[spi].encap = event.encap
+
+
+def _child_up(record: IkeRecord, event: ChildSaUp, _now: int) -> None:
+    record.children[event.spi_in] = ChildRecord(
+        event.child,
+        event.mode.value,
+        "ESP",
+        event.encap,
+        event.spi_in,
+        event.spi_out,
+        event.local_ts,
+        event.remote_ts,
+    )
+
+
+def _child_down(record: IkeRecord, event: ChildSaDown, _now: int) -> None:
+    child = record.children[event.spi_in]
+    child.state, child.reason = "deleted", event.reason
+
+
+def _child_failed(record: IkeRecord, event: ChildFailed, _now: int) -> None:
+    record.reason, record.text = event.reason, event.text
+
+
+def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:
+    record.sent += 1
+    record.retransmits += bool(event.retransmission)
+    if record.local is None:
+        record.local, record.remote = event.src, event.dst
+
+
+def _received(record: IkeRecord, event: MessageReceived, _now: int) -> None:
+    record.received += 1
+    if record.local is None:
+        record.local, record.remote = event.dst, event.src
+
+
+_ENTER: dict[type, Callable[[IkeRecord, Any, int], None]] = {
+    IkeKeysDerived: _keys,
+    IkeSaUp: _up,
+    IkeSaDown: _down,
+    PathChanged: _path,
+    ChildSaUp: _child_up,
+    ChildSaDown: _child_down,
+    ChildFailed: _child_failed,
+    MessageSent: _sent,
+    MessageReceived: _received,
+}

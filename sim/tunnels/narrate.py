@@ -1,0 +1,118 @@
+"""What an IKE endpoint reports, as rows of the events table: a word for filtering, a sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sim.ike.events import (
+    ChildFailed,
+    ChildSaDown,
+    ChildSaUp,
+    Event,
+    IkeSaDown,
+    IkeSaUp,
+    MessageReceived,
+    MessageSent,
+    PathChanged,
+    Rejected,
+)
+from sim.wire.address import format_sock
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One row of the events table.
+
+    `at` is in ns. `event` is one of the words that this module and the scenario's actions use. `src`, `dst`
+    and `size` (octets of the UDP payload) are set for IKE messages and rejected datagrams.
+    """
+
+    at: int
+    node: str
+    event: str
+    connection: str = ""
+    child: str = ""
+    detail: str = ""
+    src: str = ""
+    dst: str = ""
+    size: int = 0
+
+
+def narrate(node: str, event: Event, at: int) -> LogEntry | None:
+    """The row for an event; None for one that only carries keys."""
+    tell = _TELL.get(type(event))
+    return tell(node, event, at) if tell else None
+
+
+def _ike_up(node: str, event: IkeSaUp, at: int) -> LogEntry:
+    nat = {(True, True): "both ends", (True, False): "this end", (False, True): "the peer"}
+    behind = nat.get((event.nat_local, event.nat_remote))
+    detail = (
+        f"IKE SA up: {event.local_id} {format_sock(event.local)} - {format_sock(event.remote)} "
+        f"{event.remote_id}, {event.proposal}"
+    )
+    return _row(node, event, at, "ike up", f"{detail}, {behind} behind a NAT" if behind else detail)
+
+
+def _ike_down(node: str, event: IkeSaDown, at: int) -> LogEntry:
+    return _row(node, event, at, "ike down", f"{event.reason}: {event.text}")
+
+
+def _child_up(node: str, event: ChildSaUp, at: int) -> LogEntry:
+    local, remote = (", ".join(map(str, ts)) for ts in (event.local_ts, event.remote_ts))
+    how = "in UDP" if event.encap else "plain"
+    detail = f"Child SA up, {event.mode.value} mode, ESP {how}, in {event.spi_in:08x} out {event.spi_out:08x}"
+    return _row(node, event, at, "child up", f"{detail}: {local} === {remote}")
+
+
+def _child_down(node: str, event: ChildSaDown, at: int) -> LogEntry:
+    return _row(node, event, at, "child down", f"{event.reason}: {event.text}")
+
+
+def _child_failed(node: str, event: ChildFailed, at: int) -> LogEntry:
+    return _row(node, event, at, "child failed", f"{event.reason}: {event.text}")
+
+
+def _path(node: str, event: PathChanged, at: int) -> LogEntry:
+    how = "ESP in UDP" if event.encap else "plain ESP"
+    detail = f"SAs now run {format_sock(event.local)} - {format_sock(event.remote)}, {how}"
+    return _row(node, event, at, "path changed", detail)
+
+
+def _sent(node: str, event: MessageSent, at: int) -> LogEntry:
+    again = " (again)" if event.retransmission else ""
+    return _message(node, event, at, "ike sent", again)
+
+
+def _received(node: str, event: MessageReceived, at: int) -> LogEntry:
+    return _message(node, event, at, "ike received", "")
+
+
+def _message(node: str, event: MessageSent | MessageReceived, at: int, word: str, suffix: str) -> LogEntry:
+    kind = "response" if event.response else "request"
+    detail = f"{event.exchange} {kind} {event.message_id} {{ {event.payloads} }}{suffix}"
+    src, dst = format_sock(event.src), format_sock(event.dst)
+    return LogEntry(at, node, word, detail=detail, src=src, dst=dst, size=event.size)
+
+
+def _rejected(node: str, event: Rejected, at: int) -> LogEntry:
+    return LogEntry(at, node, "rejected", detail=f"{event.reason}: {event.text}", src=format_sock(event.src))
+
+
+def _row(node: str, event: Any, at: int, word: str, detail: str) -> LogEntry:
+    return LogEntry(at, node, word, event.connection, getattr(event, "child", ""), detail)
+
+
+_TELL: dict[type, Callable[[str, Any, int], LogEntry]] = {
+    IkeSaUp: _ike_up,
+    IkeSaDown: _ike_down,
+    ChildSaUp: _child_up,
+    ChildSaDown: _child_down,
+    ChildFailed: _child_failed,
+    PathChanged: _path,
+    MessageSent: _sent,
+    MessageReceived: _received,
+    Rejected: _rejected,
+}
