@@ -13,7 +13,7 @@ LOCK ?=
 .DELETE_ON_ERROR:
 .PHONY: demo test lint bench clean lock peers
 
-demo: .venv/project.stamp peers
+demo: .venv/project.stamp
 	.venv/bin/ipsec-sim run topologies/road-warrior-mobike.yaml --out results/runs/demo
 
 test: peers lint

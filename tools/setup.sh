@@ -49,10 +49,10 @@ install_peers() {
     for program in "${!peers[@]}"; do
         have "$program" || missing+=("${peers[$program]}")
     done
-    [ ${#missing[@]} = 0 ] && return
+    [ ${#missing[@]} != 0 ] || return 0
     install_debian "${missing[@]}" && return
+    [ "${REQUIRE_PEERS:-}" != 1 ] || die "REQUIRE_PEERS=1, but not installed: ${missing[*]}"
     say "not installed: ${missing[*]}; tests that need them are skipped"
-    [ "${REQUIRE_PEERS:-}" != 1 ]
 }
 
 find_python() {
