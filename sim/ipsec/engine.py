@@ -58,7 +58,8 @@ class Engine:
         self._openers: dict[int, InboundSa] = {}
         self._leaving: dict[FlowKey, Handler] = {}
         self._arriving: dict[FlowKey, Verdict] = {}
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
+        """What happened, oldest first; `next_event` drains it. Empty is falsy: one look per packet."""
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -81,7 +82,7 @@ class Engine:
             raise ValueError("an SPI of an SA is not zero (RFC 4303 2.1)")
         if spec.spi_in in self._pairs:
             raise ValueError(f"the inbound SPI {spec.spi_in:#010x} is in use")
-        report = self._events.append
+        report = self.events.append
         policy = _policy_for(spec)
         inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
@@ -139,7 +140,7 @@ class Engine:
         return self._inbound_slow(ip, now) if verdict is None else verdict
 
     def next_event(self) -> Event | None:
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def protecting(self, ip: bytearray) -> int | None:
         """The inbound SPI of the pair that would protect an outbound packet, for questions about its size."""

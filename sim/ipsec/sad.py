@@ -21,10 +21,12 @@ from sim.ipsec.verdict import DROP, Drop, PacketError, Reason
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
 from sim.wire.esp import Mode
-from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES
+from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
 
 MAX_FLOWS = 4096
 """How many flows an SA or an engine remembers; one more, and it starts afresh."""
+
+_DUMMY = int(Protocol.NO_NEXT)
 
 Report = Callable[[Event], None]
 
@@ -126,6 +128,8 @@ class InboundSa:
             self.last_at = now
             if peer is not None and newest and peer != self._peer:
                 self._follow(peer)
+            if next_header == _DUMMY:
+                raise PacketError(Reason.DUMMY)  # RFC 4303 2.6: no error, just nothing
             inner = self._mode.open(packet, at, payload, next_header)
             if flow_key(inner) not in self._flows:
                 self._check_selectors(inner)
