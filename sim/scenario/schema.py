@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
-from sim.scenario.errors import Path, Problem, dotted
+from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.schema_network import (
     GatewayNode,
     HostNode,
@@ -50,6 +50,7 @@ from sim.scenario.schema_tunnels import (
 )
 from sim.scenario.schema_types import Directed, Duration, FrozenDict, Many, Model, Table
 from sim.scenario.source import Source
+from sim.units import format_duration
 
 __all__ = [
     "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
@@ -94,6 +95,13 @@ class Scenario(Model):
         scenario = Scenario.model_validate(plain)
         scenario._source = self._source.derive(origin)
         return scenario
+
+    def lasting(self, duration: int) -> Scenario:
+        """The same scenario with another duration (ns); what lies beyond it does not happen."""
+        if duration <= 0:
+            text = f"{format_duration(duration)} is no duration: a run lasts longer than 0 s"
+            raise ScenarioError([Problem("until", "", text)])
+        return self.rewritten(self.plain() | {"duration": format_duration(duration)}, {})
 
     def where(self, path: Path) -> str:
         """`file:line` of a setting, or of the closest thing around it that the file mentions."""

@@ -108,12 +108,13 @@ Event = Annotated[MoveEvent | RebindEvent | UpEvent | DownEvent, Field(discrimin
 class ConnectionCheck(Model):
     """What must be true of a connection. Every key that is given must hold.
 
-    With `by`, that state must be reached no later; without, it must be the state at the end.
+    With `by`, that state must have been reached no later; without, it must be the state at the end, as all
+    the others are.
     """
 
     connection: Name
     node: Name | None = None
-    """Which end is asked; None: the initiator of a tunnel, or every end that has the connection."""
+    """Which end is asked; None: every end that has the connection."""
     is_: Annotated[Literal["established", "failed", "closed"], Field(alias="is")] = "established"
     by: Time | None = None
     reason: str | None = None
