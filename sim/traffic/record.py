@@ -76,7 +76,8 @@ class FlowRecord:
         """The delay of each packet that arrived, in the order of sending (ns); of a ping the round trip."""
         sent, received = np.array(self.sent_at, np.int64), np.array(self.received_at, np.int64)
         arrived = received != _NEVER
-        return np.subtract(received[arrived], sent[arrived])
+        latencies: npt.NDArray[np.int64] = received[arrived] - sent[arrived]
+        return latencies
 
     def in_flight(self, end: int) -> int:
         """How many of the last packets may still arrive: sent no longer ago than the longest delay."""
