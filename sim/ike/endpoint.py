@@ -1,39 +1,41 @@
-"""The IKEv2 endpoint: octets and `now` in; events, datagrams and the next deadline out (RFC 7296, RFC 4555)."""
+"""The IKEv2 endpoint: octets and `now` in; events, datagrams and the next deadline out (RFC 7296, RFC 4555).
+
+Left out so far: IKE_INTERMEDIATE, fragmentation, rekeying, EAP and certificates, windows above 1.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
-from sim.ike.config import EndpointConfig
-from sim.ike.events import Event
+from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
+from sim.ike.constants import ExchangeType
+from sim.ike.context import Context, Datagram, Usage
+from sim.ike.events import Event, Reason
+from sim.ike.exchanges import State
+from sim.ike.path import Path
+from sim.ike.reception import Reception
+from sim.ike.sa import IkeSa
+from sim.ike.tasks.base import Job
+from sim.ike.tasks.child_terms import PacketSelectors
+from sim.ike.tasks.delete import DeleteChild
+from sim.ike.tasks.sa_init import InitiateSaInit
+from sim.ike.view import SaView, view_of
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
-from sim.wire.selector import Selector
 
-
-class Usage(Protocol):
-    """When the data plane last used a pair of ESP SAs, in ns; -1 is never."""
-
-    @property
-    def last_in_at(self) -> int: ...
-
-    @property
-    def last_out_at(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Datagram:
-    """A UDP payload to send; it includes the non-ESP marker where one is due."""
-
-    data: bytes
-    src: Sock
-    dst: Sock
+__all__ = ["Datagram", "IkeEndpoint", "Usage"]
 
 
 class IkeEndpoint:
+    """All IKE SAs of one host.
+
+    Nothing that arrives makes it raise: what has no effect is counted by reason and reported as Rejected.
+    Commands raise ValueError for names that are not configured. After each input, drain `next_event`, then
+    `datagrams_to_send`, then ask `next_timer`. `usage` is asked for a pair of ESP SAs, by its inbound SPI,
+    only when a keepalive or liveness timer runs out.
+    """
+
     def __init__(
         self,
         config: EndpointConfig,
@@ -42,37 +44,176 @@ class IkeEndpoint:
         usage: Callable[[int], Usage | None] = lambda spi_in: None,
     ) -> None:
         self.config = config
-        self.counters: Counter[str] = Counter()
+        self._ctx = Context(config, rand, usage)
+        self._reception = Reception(self._ctx)
+        self._connections = {connection.name: connection for connection in config.connections}
+        self._waiting: dict[tuple[str, str | None], PacketSelectors | None] = {}
+
+    # -- inputs ------------------------------------------------------------------------------------------
 
     def receive_datagram(self, data: Buf, src: Sock, dst: Sock, now: int) -> None:
-        raise NotImplementedError
+        """A UDP payload as it came; on every port but IKE's own that includes the non-ESP marker."""
+        self._reception.receive(data, src, dst, now)
 
     def handle_timer(self, now: int) -> None:
-        raise NotImplementedError
+        """Do what is due; harmless when nothing is."""
+        self._ctx.timers.fire_due(now)
 
     def initiate(self, connection: str, child: str | None, now: int) -> None:
-        raise NotImplementedError
+        """Bring up a connection with one of its Child SAs, or all (None), unless that is so or under way.
 
-    def acquire(self, connection: str, child: str, selectors: tuple[Selector, Selector], now: int) -> None:
-        raise NotImplementedError
+        Waits for an address of this host if none fits. ValueError for an unknown name, and for a connection
+        that names no remote address.
+        """
+        config = self._connection(connection)
+        children = config.children if child is None else (_child(config, child),)
+        self._want(config, children, None, now)
+
+    def acquire(self, connection: str, child: str, selectors: PacketSelectors, now: int) -> None:
+        """A packet has no SA: create the Child SA, the packet's own selectors first (RFC 7296 2.9).
+
+        `selectors` are this side's and the other side's. An IKE SA that is up is used.
+        """
+        config = self._connection(connection)
+        self._want(config, (_child(config, child),), selectors, now)
 
     def addresses_changed(self, local: Iterable[bytes], now: int) -> None:
-        raise NotImplementedError
+        """This host's addresses from now on, the preferred one first; call it once at the start, too."""
+        self._ctx.local = tuple(local)
+        for sa in list(self._ctx.sas.values()):
+            sa.reconsider(now)
+        waiting, self._waiting = self._waiting, {}
+        for (name, child), selectors in waiting.items():
+            config = self._connections[name]
+            self._want(config, config.children if child is None else (_child(config, child),), selectors, now)
 
     def esp_peer_moved(self, spi_in: int, src: Sock, now: int) -> None:
-        raise NotImplementedError
+        """An authentic ESP packet, newer than all before, came in UDP from another source.
+
+        A host that is not behind a NAT follows it; with MOBIKE only its ESP does (RFC 7296 2.23,
+        RFC 4555 3.8).
+        """
+        child = self._ctx.children.get(spi_in)
+        if child is None or child.ike.path.nat_local or not child.ike.path.encap:
+            return
+        sa, path = child.ike, child.ike.path
+        if src == (path.esp_remote or path.remote):
+            return
+        if sa.mobike:
+            path.esp_remote = src
+        else:
+            path.move(path.local, src)
+        sa.moved(now)
 
     def delete(self, what: int | str, now: int) -> None:
-        raise NotImplementedError
+        """Delete an IKE SA by its `ike_id`, or all those of a connection; the peer is told."""
+        if isinstance(what, str):
+            sas = list(self._ctx.by_connection.get(what, {}).values())
+        else:
+            sas = [sa for sa in (self._ctx.sas.get(what),) if sa is not None]
+        for sa in sas:
+            if sa.state is State.ESTABLISHED:
+                sa.end_politely(Reason.DELETED, "deleted by us", now)
+            else:
+                sa.end(Reason.DELETED, "deleted by us before it was up", now)
+
+    def delete_child(self, spi_in: int, now: int) -> None:
+        """Delete one Child SA by its inbound SPI."""
+        child = self._ctx.children.get(spi_in)
+        if child is None or child.deleting:
+            return
+        task = DeleteChild(child, Reason.DELETED, "deleted by us")
+        child.ike.conversation.submit(Job(ExchangeType.INFORMATIONAL, [task]), now)
 
     def check_liveness(self, ike_id: int, now: int) -> None:
-        raise NotImplementedError
+        """Ask the peer of an established IKE SA whether it is there."""
+        sa = self._ctx.sas.get(ike_id)
+        if sa is not None:
+            sa.watch.check(now)
+
+    # -- outputs -----------------------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:
-        raise NotImplementedError
+        events = self._ctx.events
+        return events.popleft() if events else None
 
     def datagrams_to_send(self) -> list[Datagram]:
-        raise NotImplementedError
+        """What is to be sent, in order; it is handed over once."""
+        outbox = self._ctx.outbox
+        if outbox:
+            self._ctx.outbox = []
+        return outbox
 
     def next_timer(self) -> int | None:
-        raise NotImplementedError
+        """When to call `handle_timer`; any later input may change it."""
+        return self._ctx.timers.next()
+
+    @property
+    def counters(self) -> Counter[str]:
+        return self._ctx.counters
+
+    @property
+    def sas(self) -> list[SaView]:
+        """The IKE SAs there are, and the last one that ended of each connection that has none."""
+        live = [view_of(sa) for sa in self._ctx.sas.values()]
+        names = {view.connection for view in live}
+        return live + [view for name, view in self._ctx.closed.items() if name not in names]
+
+    # -- helpers -----------------------------------------------------------------------------------------
+
+    def _connection(self, name: str) -> ConnectionConfig:
+        try:
+            return self._connections[name]
+        except KeyError:
+            raise ValueError(f"there is no connection {name!r}") from None
+
+    def _want(
+        self,
+        config: ConnectionConfig,
+        children: tuple[ChildConfig, ...],
+        packet: PacketSelectors | None,
+        now: int,
+    ) -> None:
+        sa = self._ctx.connected(config.name)
+        if sa is None:
+            self._set_up(config, children, packet, now)
+            return
+        missing = [(child, packet) for child in children if not sa.has_child(child)]
+        sa.wanted.extend(missing)
+        sa.create_wanted(now)
+
+    def _set_up(
+        self,
+        config: ConnectionConfig,
+        children: tuple[ChildConfig, ...],
+        packet: PacketSelectors | None,
+        now: int,
+    ) -> None:
+        if not config.remote_addrs:
+            raise ValueError(f"connection {config.name!r} names no remote address to initiate to")
+        path = self._path(config)
+        if path is None:
+            self._waiting.update({(config.name, child.name): packet for child in children})
+            return
+        ctx = self._ctx
+        sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path)
+        ctx.by_spi[sa.spi_i] = sa
+        ctx.index(sa)
+        sa.wanted.extend((child, packet) for child in children)
+        sa.conversation.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+
+    def _path(self, config: ConnectionConfig) -> Path | None:
+        """The first pair of addresses of one family, or None."""
+        port = self.config.ike_port
+        for remote in config.remote_addrs:
+            for local in self._ctx.local:
+                if len(local) == len(remote) and (not config.local_addrs or local in config.local_addrs):
+                    return Path((local, port), (remote, port))
+        return None
+
+
+def _child(config: ConnectionConfig, name: str) -> ChildConfig:
+    child = config.child(name)
+    if child is None:
+        raise ValueError(f"connection {config.name!r} has no child {name!r}")
+    return child

@@ -1,0 +1,36 @@
+"""A Child SA as its IKE SA holds it: names and numbers, no packets (RFC 7296 2.9, 2.17)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.ike.config import ChildConfig
+from sim.ike.proposals import EspSuite
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+@dataclass(slots=True)
+class ChildSa:
+    """One pair of ESP SAs; keys are (encryption key with its salt, integrity key)."""
+
+    ike: IkeSa
+    config: ChildConfig
+    initiator: bool
+    mode: Mode
+    spi_in: int
+    spi_out: int
+    suite: EspSuite
+    keys_in: tuple[bytes, bytes]
+    keys_out: tuple[bytes, bytes]
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    deleting: bool = False
+
+
+def spi_octets(spi: int) -> bytes:
+    return spi.to_bytes(4, "big")

@@ -1,0 +1,142 @@
+"""What all SAs of one endpoint share: randomness, timers, outputs, indexes and counters."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sim.ike.config import EndpointConfig
+from sim.ike.events import Event, Rejected
+from sim.ike.timers import Timers
+from sim.units import NS_PER_S
+from sim.wire.address import Sock
+from sim.wire.esp import FIRST_SPI
+from sim.wire.udp_encap import KEEPALIVE, NON_ESP_MARKER
+
+if TYPE_CHECKING:
+    from sim.ike.child import ChildSa
+    from sim.ike.sa import IkeSa
+    from sim.ike.view import SaView
+
+_NOTIFIES_PER_SECOND = 10
+
+
+class Usage(Protocol):
+    """When the data plane last used a pair of ESP SAs, in ns; -1 is never."""
+
+    @property
+    def last_in_at(self) -> int: ...
+
+    @property
+    def last_out_at(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A UDP payload to send; it includes the non-ESP marker where one is due."""
+
+    data: bytes
+    src: Sock
+    dst: Sock
+
+
+class Context:
+    """The endpoint's insides as its SAs see them. SAs are found by dict, never by search."""
+
+    def __init__(
+        self, config: EndpointConfig, rand: Callable[[int], bytes], usage: Callable[[int], Usage | None]
+    ) -> None:
+        self.config = config
+        self.rand = rand
+        self.usage = usage
+        self.timers = Timers()
+        self.events: deque[Event] = deque()
+        self.outbox: list[Datagram] = []
+        self.counters: Counter[str] = Counter()
+        self.sas: dict[int, IkeSa] = {}
+        self.by_spi: dict[bytes, IkeSa] = {}
+        self.by_init: dict[bytes, IkeSa] = {}
+        self.by_peer: dict[tuple[str, str], dict[int, IkeSa]] = {}
+        self.by_connection: dict[str, dict[int, IkeSa]] = {}
+        self.children: dict[int, ChildSa] = {}
+        self.inner_hosts: dict[bytes, ChildSa] = {}
+        self.half_open = 0
+        self.half_open_from: Counter[bytes] = Counter()
+        self.closed: dict[str, SaView] = {}
+        self.local: tuple[bytes, ...] = ()
+        self._spis: set[int] = set()
+        self._last_id = 0
+        self._notify_second = -1
+        self._notify_count = 0
+
+    def new_ike_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def new_ike_spi(self) -> bytes:
+        while True:
+            spi = self.rand(8)
+            if any(spi) and spi not in self.by_spi:
+                return spi
+
+    def new_child_spi(self) -> int:
+        """An SPI for an inbound ESP SA, ours until it is released."""
+        while True:
+            spi = int.from_bytes(self.rand(4), "big")
+            if spi >= FIRST_SPI and spi not in self._spis:
+                self._spis.add(spi)
+                return spi
+
+    def release_spi(self, spi: int) -> None:
+        self._spis.discard(spi)
+
+    def connected(self, connection: str) -> IkeSa | None:
+        """The oldest SA of a connection that is up, or that we are setting up."""
+        return next(iter(self.by_connection.get(connection, {}).values()), None)
+
+    def index(self, sa: IkeSa) -> None:
+        """Make an SA known under its connection and its peer's identity."""
+        self.by_connection.setdefault(sa.connection.name, {})[sa.ike_id] = sa
+        if sa.remote_id is not None:
+            self.by_peer.setdefault((str(sa.local_id), str(sa.remote_id)), {})[sa.ike_id] = sa
+
+    def unindex(self, sa: IkeSa) -> None:
+        self.by_connection.get(sa.connection.name, {}).pop(sa.ike_id, None)
+        key = (str(sa.local_id), str(sa.remote_id))
+        if (peers := self.by_peer.get(key)) is not None:
+            peers.pop(sa.ike_id, None)
+            if not peers:
+                del self.by_peer[key]
+
+    def count_half_open(self, address: bytes, change: int) -> None:
+        self.half_open += change
+        self.half_open_from[address] += change
+        if not self.half_open_from[address]:
+            del self.half_open_from[address]
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def reject(self, reason: str, src: Sock, text: str) -> None:
+        """Count and report a datagram that has no effect."""
+        self.counters[reason] += 1
+        self.events.append(Rejected(reason, src, text))
+
+    def transmit(self, message: bytes, src: Sock, dst: Sock) -> None:
+        """Send an IKE message; every port but IKE's own takes the non-ESP marker (RFC 7296 2.23)."""
+        data = message if src[1] == self.config.ike_port else NON_ESP_MARKER + message
+        self.outbox.append(Datagram(data, src, dst))
+
+    def keepalive(self, src: Sock, dst: Sock) -> None:
+        self.counters["keepalives sent"] += 1
+        self.outbox.append(Datagram(KEEPALIVE, src, dst))
+
+    def may_notify(self, now: int) -> bool:
+        """The rate limit on answers to messages that nobody authenticated (RFC 7296 2.21.4)."""
+        second = now // NS_PER_S
+        if second != self._notify_second:
+            self._notify_second, self._notify_count = second, 0
+        self._notify_count += 1
+        return self._notify_count <= _NOTIFIES_PER_SECOND

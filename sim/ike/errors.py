@@ -1,0 +1,53 @@
+"""How a procedure ends early: the peer must be told, or the peer told us (RFC 7296 2.21)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sim.ike.constants import NotifyType
+from sim.ike.events import Reason
+from sim.ike.payloads import NotifyPayload
+
+
+class Scope(Enum):
+    """How far an error reaches."""
+
+    MESSAGE = "message"
+    IKE_SA = "IKE SA"
+
+
+class PeerError(Exception):
+    """The peer must be told `notify`; the text is for our own user and never sent."""
+
+    def __init__(
+        self, notify: NotifyType, text: str, scope: Scope = Scope.MESSAGE, data: bytes = b""
+    ) -> None:
+        super().__init__(text)
+        self.notify = notify
+        self.text = text
+        self.scope = scope
+        self.data = data
+
+    @property
+    def reason(self) -> Reason:
+        return reason_of(self.notify)
+
+    def payload(self) -> NotifyPayload:
+        return NotifyPayload(self.notify, self.data)
+
+
+class RefusedError(Exception):
+    """The peer refused our IKE SA, and said so in a message that it protected."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+def reason_of(notify: int) -> Reason:
+    """The reason with the name of an error notify; PEER_ERROR for one that has none."""
+    try:
+        return Reason(NotifyType(notify).name)
+    except ValueError:
+        return Reason.PEER_ERROR

@@ -1,0 +1,125 @@
+"""What is legal: which payloads an exchange carries, in which state of the IKE SA (RFC 7296 1.2 to 1.5).
+
+A task may assume that this table was checked. Payloads that the table does not name are ignored by whoever
+does not understand them (RFC 7296 2.5), so that extensions can add theirs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+
+from sim.ike.constants import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, PayloadType
+from sim.ike.errors import PeerError, Scope
+from sim.ike.message import Message
+from sim.ike.payloads import NotifyPayload
+
+
+class State(Enum):
+    """Where an IKE SA is."""
+
+    CONNECTING = "connecting"  # we initiated; keys or authentication are outstanding
+    HALF_OPEN = "half-open"  # we answered IKE_SA_INIT; the peer has proved nothing
+    ESTABLISHED = "established"
+    DELETING = "deleting"  # it is down already; our last request is outstanding
+    CLOSED = "closed"
+
+
+NEXT_STATES = {
+    State.CONNECTING: {State.ESTABLISHED, State.DELETING, State.CLOSED},
+    State.HALF_OPEN: {State.ESTABLISHED, State.CLOSED},
+    State.ESTABLISHED: {State.DELETING, State.CLOSED},
+    State.DELETING: {State.CLOSED},
+    State.CLOSED: set[State](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One message: each of `required` once, each of `once` at most once, `together` all or none."""
+
+    required: frozenset[PayloadType] = frozenset()
+    once: frozenset[PayloadType] = frozenset()
+    together: frozenset[PayloadType] = frozenset()
+
+
+_SA, _KE, _NONCE = PayloadType.SA, PayloadType.KE, PayloadType.NONCE
+_ID_I, _ID_R, _AUTH = PayloadType.ID_I, PayloadType.ID_R, PayloadType.AUTH
+_TS = frozenset({PayloadType.TS_I, PayloadType.TS_R})
+_INIT = Rule(required=frozenset({_SA, _KE, _NONCE}))
+
+REQUESTS = {
+    ExchangeType.IKE_SA_INIT: _INIT,
+    ExchangeType.IKE_AUTH: Rule(
+        required=frozenset({_ID_I}), once=frozenset({_ID_R, _AUTH}), together=_TS | {_SA}
+    ),
+    ExchangeType.CREATE_CHILD_SA: Rule(
+        required=frozenset({_SA, _NONCE}), once=frozenset({_KE}), together=_TS
+    ),
+    ExchangeType.INFORMATIONAL: Rule(),
+}
+RESPONSES = {
+    ExchangeType.IKE_SA_INIT: _INIT,
+    ExchangeType.IKE_AUTH: Rule(required=frozenset({_ID_R, _AUTH}), together=_TS | {_SA}),
+    ExchangeType.CREATE_CHILD_SA: Rule(
+        required=frozenset({_SA, _NONCE}), once=frozenset({_KE}), together=_TS
+    ),
+    ExchangeType.INFORMATIONAL: Rule(),
+}
+SERVED_IN = {
+    State.HALF_OPEN: frozenset({ExchangeType.IKE_AUTH}),
+    State.ESTABLISHED: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
+    State.DELETING: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
+}
+"""The requests that are served in a state; any other is ignored."""
+
+REFUSALS = frozenset(
+    {
+        NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD,
+        NotifyType.INVALID_SYNTAX,
+        NotifyType.AUTHENTICATION_FAILED,
+    }
+)
+"""The errors in a protected response that end an IKE SA which is being set up (RFC 7296 2.21.2)."""
+
+
+def check_request(message: Message) -> None:
+    """PeerError when a payload is missing, repeated or half of a pair, or an unknown one is critical."""
+    unknown = message.unsupported_critical()
+    if unknown is not None:
+        text = f"the peer insists on a payload of type {unknown.payload_type}, which is not known here"
+        raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text, data=bytes((unknown.payload_type,)))
+    _check(REQUESTS[ExchangeType(message.header.exchange)], message)
+
+
+def check_response(message: Message) -> None:
+    """As for a request; what is required may give way to an error notification."""
+    if message.unsupported_critical() is not None:
+        text = "a critical payload of the response is unknown"
+        raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text)
+    if first_error(message) is None:
+        _check(RESPONSES[ExchangeType(message.header.exchange)], message)
+
+
+def first_error(message: Message) -> NotifyPayload | None:
+    """The first error notification (RFC 7296 3.10.1)."""
+    return next((n for n in message.find_all(NotifyPayload) if n.type < FIRST_STATUS_NOTIFY), None)
+
+
+def _check(rule: Rule, message: Message) -> None:
+    count = Counter(payload.payload_type for payload in message.payloads)
+    for kind in rule.required:
+        if count[kind] != 1:
+            raise _syntax(f"{count[kind]} {kind.name} payloads where there must be one")
+    for kind in rule.once | rule.together:
+        if count[kind] > 1:
+            raise _syntax(f"{count[kind]} {kind.name} payloads where there may be one")
+    present = [kind for kind in rule.together if count[kind]]
+    if present and len(present) < len(rule.together):
+        names = ", ".join(sorted(kind.name for kind in rule.together))
+        raise _syntax(f"only some of {names}")
+
+
+def _syntax(text: str) -> PeerError:
+    return PeerError(NotifyType.INVALID_SYNTAX, text, Scope.IKE_SA)

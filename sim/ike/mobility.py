@@ -1,0 +1,81 @@
+"""Which addresses an IKE SA uses when those of this host change (RFC 4555 3.5, 3.6; RFC 7296 2.23).
+
+The initiator decides. Without MOBIKE an established IKE SA stays where it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.ike.constants import ExchangeType
+from sim.ike.exchanges import State
+from sim.ike.tasks.base import Job
+from sim.ike.tasks.mobike import AnnounceAddresses, UpdateAddresses, additional, usable
+from sim.wire.address import Sock
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+def reconsider(sa: IkeSa, now: int) -> None:
+    """This host's addresses changed, or the peer's did: move if need be, tell the peer what it may use."""
+    if sa.state is State.CONNECTING:
+        _set_out_again(sa, now)
+    elif sa.state is State.ESTABLISHED and sa.mobike:
+        if sa.initiator:
+            _choose_again(sa, now)
+        elif sa.path.local[0] not in sa.ctx.local:
+            _leave_dead_address(sa, now)
+        _announce(sa, now)
+
+
+def start_update(sa: IkeSa, local: Sock, remote: Sock, now: int) -> None:
+    """Move to these addresses and tell the responder; a pending update is superseded (RFC 4555 3.5).
+
+    The Child SAs move at once: that the responder is at its address needs no new proof.
+    """
+    before = (sa.path.local, sa.path.remote)
+    sa.path.move(local, remote)
+    if not sa.path.encap:
+        sa.path.suspect_nat()
+    sa.moved(now)
+    sa.conversation.resend(now)
+    if not sa.conversation.queued(UpdateAddresses):
+        sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [UpdateAddresses(before)]), now, first=True)
+
+
+def _set_out_again(sa: IkeSa, now: int) -> None:
+    if sa.path.local[0] in sa.ctx.local:
+        return
+    for address in usable(sa):
+        if len(address) == len(sa.path.remote[0]):
+            sa.path.move((address, sa.path.local[1]), sa.path.remote)
+            sa.conversation.resend(now)
+            return
+
+
+def _choose_again(sa: IkeSa, now: int) -> None:
+    path = sa.path
+    for remote in (path.remote[0], *sa.peer_addresses):
+        for local in usable(sa):
+            if len(local) == len(remote):
+                if (local, remote) != (path.local[0], path.remote[0]):
+                    start_update(sa, (local, path.local[1]), (remote, path.remote[1]), now)
+                return
+
+
+def _leave_dead_address(sa: IkeSa, now: int) -> None:
+    """A responder may move alone only if its own source address dies (RFC 4555 3.5)."""
+    path = sa.path
+    for address in usable(sa):
+        if len(address) == len(path.remote[0]):
+            path.move((address, path.local[1]), path.remote)
+            sa.moved(now)
+            sa.conversation.resend(now)
+            return
+
+
+def _announce(sa: IkeSa, now: int) -> None:
+    waiting = sa.conversation.queued(AnnounceAddresses) or sa.conversation.queued(UpdateAddresses)
+    if additional(sa) != sa.announced and not waiting:
+        sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [AnnounceAddresses()]), now)

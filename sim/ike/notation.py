@@ -1,0 +1,46 @@
+"""Messages in the notation of RFC 7296 1.2: "HDR, SAi1, KEi, Ni, N(NAT_DETECTION_SOURCE_IP)"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.ike.constants import ExchangeType, NotifyType, PayloadType, name_of
+from sim.ike.payloads import NotifyPayload, Payload
+
+_SIDED: dict[int, str] = {PayloadType.KE: "KE", PayloadType.NONCE: "N", PayloadType.SA: "SA"}
+_PLAIN: dict[int, str] = {
+    PayloadType.ID_I: "IDi",
+    PayloadType.ID_R: "IDr",
+    PayloadType.TS_I: "TSi",
+    PayloadType.TS_R: "TSr",
+    PayloadType.AUTH: "AUTH",
+    PayloadType.CERT: "CERT",
+    PayloadType.CERTREQ: "CERTREQ",
+    PayloadType.DELETE: "D",
+    PayloadType.VENDOR: "V",
+    PayloadType.CP: "CP",
+    PayloadType.EAP: "EAP",
+}
+_SA_SUFFIX: dict[int, str] = {ExchangeType.IKE_SA_INIT: "1", ExchangeType.IKE_AUTH: "2"}
+
+
+def notation(exchange: int, response: bool, payloads: Sequence[Payload]) -> str:
+    """One message's payloads; those of every exchange but IKE_SA_INIT are shown inside SK {...}."""
+    side = "r" if response else "i"
+    names = ", ".join(_name(payload, side, exchange) for payload in payloads)
+    if exchange == ExchangeType.IKE_SA_INIT:
+        return f"HDR, {names}" if names else "HDR"
+    return f"HDR, SK {{{names}}}"
+
+
+def _name(payload: Payload, side: str, exchange: int) -> str:
+    if isinstance(payload, NotifyPayload):
+        return f"N({name_of(NotifyType, payload.type)})"
+    kind = payload.payload_type
+    plain = _PLAIN.get(kind)
+    if plain is not None:
+        return plain
+    sided = _SIDED.get(kind)
+    if sided is None:
+        return f"payload {kind}"
+    return f"{sided}{side}{_SA_SUFFIX.get(exchange, '') if sided == 'SA' else ''}"

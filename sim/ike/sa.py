@@ -1,0 +1,338 @@
+"""An IKE SA: its state, keys, addresses, Child SAs, and what is reported of them (RFC 7296 2).
+
+Messages are `conversation`'s, procedures `tasks`'. State changes through `_enter` alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sim.crypto.cipher import cipher
+from sim.ike.child import ChildSa
+from sim.ike.config import ChildConfig, ConnectionConfig
+from sim.ike.constants import ExchangeType, NotifyType
+from sim.ike.conversation import Conversation
+from sim.ike.events import ChildSaDown, ChildSaUp, IkeKeysDerived, IkeSaDown, IkeSaUp, PathChanged, Reason
+from sim.ike.exchanges import NEXT_STATES, State
+from sim.ike.keymat import IkeKeys
+from sim.ike.message import NO_SPI
+from sim.ike.mobility import reconsider
+from sim.ike.path import Path
+from sim.ike.payloads import NotifyPayload
+from sim.ike.proposals import IkeSuite, Proposal, format_proposal
+from sim.ike.tasks.auth import Establish, InitiateAuth
+from sim.ike.tasks.base import Inbound, Job, Task
+from sim.ike.tasks.child_initiate import CreateWanted, InitiateChild
+from sim.ike.tasks.child_terms import PacketSelectors
+from sim.ike.tasks.delete import DeleteIke
+from sim.ike.tasks.mobike import SetUpMobike
+from sim.ike.view import view_of
+from sim.ike.watch import Watch
+from sim.units import format_duration
+from sim.wire.address import format_sock
+
+if TYPE_CHECKING:
+    from sim.ike.channel import Encoded
+    from sim.ike.context import Context
+    from sim.ike.errors import PeerError
+    from sim.ike.identity import Identity
+
+
+class IkeSa:
+    """A responder's `connection` is provisional until the peer is authenticated; `candidates` are all."""
+
+    suite: IkeSuite
+    keys: IkeKeys
+
+    def __init__(
+        self, ctx: Context, candidates: tuple[ConnectionConfig, ...], initiator: bool, spi: bytes, path: Path
+    ) -> None:
+        self.ctx = ctx
+        self.ike_id = ctx.new_ike_id()
+        self.candidates = candidates
+        self.connection = candidates[0]
+        self.initiator = initiator
+        self.spi_i = spi
+        self.spi_r = NO_SPI
+        self.path = path
+        self.state = State.CONNECTING if initiator else State.HALF_OPEN
+        self.conversation = Conversation(self)
+        self.watch = Watch(self)
+        self.children: dict[int, ChildSa] = {}
+        self.proposal = ""
+        self.offered: tuple[Proposal, ...] = ()
+        self.nonce_i = self.nonce_r = self.init_i = self.init_r = b""
+        self.local_id: Identity | None = None
+        self.remote_id: Identity | None = None
+        self.mobike = False
+        self.peer_addresses: tuple[bytes, ...] = ()
+        self.announced: tuple[bytes, ...] = ()
+        self.seen_as: bytes | None = None
+        self.wanted: deque[tuple[ChildConfig, PacketSelectors | None]] = deque()
+        self.started_from = path.remote[0]
+        self.counted = False
+        self.init_digest = b""
+        self.established_at = self.last_in_at = self.last_out_at = -1
+        self.sent = self.received = self.retransmits = 0
+        self.reason, self.text = Reason.NONE, ""
+        ctx.sas[self.ike_id] = self
+
+    @property
+    def own_spi(self) -> bytes:
+        return self.spi_i if self.initiator else self.spi_r
+
+    # -- coming up ---------------------------------------------------------------------------------------
+
+    def derive(self, chosen: Proposal, suite: IkeSuite, keys: IkeKeys) -> None:
+        """Take the keys of the first exchange into use."""
+        self.suite, self.keys, self.proposal = suite, keys, format_proposal(chosen)
+        rand = self.ctx.rand
+        ours = (keys.sk_ei, keys.sk_ai) if self.initiator else (keys.sk_er, keys.sk_ar)
+        theirs = (keys.sk_er, keys.sk_ar) if self.initiator else (keys.sk_ei, keys.sk_ai)
+        self.conversation.channel.protect(
+            cipher(suite.encryption, suite.integrity, *ours, rand),
+            cipher(suite.encryption, suite.integrity, *theirs, rand),
+        )
+        self.ctx.emit(
+            IkeKeysDerived(
+                self.ike_id, self.spi_i, self.spi_r, suite, keys.sk_ei, keys.sk_er, keys.sk_ai, keys.sk_ar
+            )
+        )
+
+    def authenticate(self, now: int) -> None:
+        """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
+        tasks: list[Task] = [InitiateAuth(), SetUpMobike(), Establish()]
+        if self.wanted:
+            tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
+        tasks.append(CreateWanted())
+        self.conversation.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
+
+    def create_wanted(self, now: int) -> None:
+        """Create the Child SAs that are still wanted, each in an exchange of its own."""
+        exchange = ExchangeType.CREATE_CHILD_SA
+        while self.wanted and self.state is State.ESTABLISHED:
+            self.conversation.submit(Job(exchange, [InitiateChild(exchange, *self.wanted.popleft())]), now)
+
+    def establish(self, now: int) -> None:
+        """Both sides are authenticated."""
+        self._enter(State.ESTABLISHED)
+        self.established_at = self.last_in_at = now
+        self.reason, self.text = Reason.NONE, ""
+        self.ctx.index(self)
+        self._count_out()
+        self.ctx.timers.cancel((self.ike_id, "half-open"))
+        path = self.path
+        self.ctx.emit(
+            IkeSaUp(
+                self.ike_id,
+                self.connection.name,
+                self.initiator,
+                self.spi_i,
+                self.spi_r,
+                path.local,
+                path.remote,
+                str(self.local_id),
+                str(self.remote_id),
+                path.nat_local,
+                path.nat_remote,
+                path.encap,
+                self.mobike,
+                self.proposal,
+            )
+        )
+        self.watch.start(now)
+
+    def has_child(self, config: ChildConfig) -> bool:
+        """Whether this Child SA is up, or asked for."""
+        return (
+            any(child.config is config and not child.deleting for child in self.children.values())
+            or any(wanted is config for wanted, _ in self.wanted)
+            or any(task.config is config for task in self.conversation.tasks(InitiateChild))
+        )
+
+    def add_child(self, child: ChildSa) -> None:
+        """Report a new Child SA, ready to receive at once (RFC 7296 2.8)."""
+        self.children[child.spi_in] = self.ctx.children[child.spi_in] = child
+        for host in _inner_hosts(child):
+            self.ctx.inner_hosts[host] = child
+        path, config = self.path, child.config
+        self.ctx.emit(
+            ChildSaUp(
+                self.ike_id,
+                self.connection.name,
+                config.name,
+                child.mode,
+                child.spi_in,
+                child.spi_out,
+                child.suite,
+                child.keys_in,
+                child.keys_out,
+                path.local,
+                path.esp_remote or path.remote,
+                path.encap,
+                child.local_ts,
+                child.remote_ts,
+                config.replay_window,
+                child.suite.esn,
+                child.initiator,
+                config.copy_df,
+            )
+        )
+
+    def heard(self, received: Inbound, now: int) -> None:
+        """The peer sent an authentic, new message; follow its address where that is allowed."""
+        self.last_in_at = now
+        path = self.path
+        if self.state is State.HALF_OPEN:
+            # The port moves, and MOBIKE counts from the addresses of the first IKE_AUTH (RFC 4555 3.3).
+            path.local, path.remote = received.dst, received.src
+        elif received.src != path.remote and self.follows_peer:
+            path.move(path.local, received.src)
+            self.moved(now)
+
+    @property
+    def follows_peer(self) -> bool:
+        """Whether an authentic IKE message moves the peer (RFC 7296 2.23; not with MOBIKE, RFC 4555 3.8)."""
+        path = self.path
+        return self.state is State.ESTABLISHED and not self.mobike and path.natt and not path.nat_local
+
+    # -- changing address --------------------------------------------------------------------------------
+
+    def moved(self, now: int) -> None:
+        """The path of the Child SAs changed: report it, and keep the mapping alive if there is one."""
+        path = self.path
+        self.ctx.emit(
+            PathChanged(
+                self.ike_id,
+                self.connection.name,
+                path.local,
+                path.esp_remote or path.remote,
+                path.encap,
+                path.nat_local,
+                path.nat_remote,
+                tuple(self.children),
+            )
+        )
+        self.watch.start(now)
+
+    def reconsider(self, now: int) -> None:
+        """Addresses changed, here or there: see whether this SA must move."""
+        reconsider(self, now)
+
+    def float_port(self) -> None:
+        """Leave IKE's port for a NAT, or for one that MOBIKE may meet (RFC 7296 2.23, RFC 4555 3.3)."""
+        path, config = self.path, self.ctx.config
+        if path.natt and (path.encap or self.connection.mobike) and path.local[1] == config.ike_port:
+            path.local = (path.local[0], config.natt_port)
+            path.remote = (path.remote[0], config.natt_port)
+
+    # -- going down --------------------------------------------------------------------------------------
+
+    def remove_child(self, child: ChildSa, reason: Reason, text: str) -> None:
+        if self.children.pop(child.spi_in, None) is None:
+            return
+        del self.ctx.children[child.spi_in]
+        self.ctx.release_spi(child.spi_in)
+        for host in _inner_hosts(child):
+            if self.ctx.inner_hosts.get(host) is child:
+                del self.ctx.inner_hosts[host]
+        self.ctx.emit(
+            ChildSaDown(
+                self.ike_id,
+                self.connection.name,
+                child.config.name,
+                child.spi_in,
+                child.spi_out,
+                reason,
+                text,
+            )
+        )
+
+    def end(self, reason: Reason, text: str, now: int) -> None:
+        """The IKE SA and its Child SAs are gone, at both ends; only repeated requests are still answered."""
+        self._report_down(reason, text)
+        self._close(now)
+
+    def end_politely(self, reason: Reason, text: str, now: int, *notifies: NotifyPayload) -> None:
+        """End it here, and tell the peer."""
+        if self.state in (State.DELETING, State.CLOSED):
+            return
+        self._report_down(reason, text)
+        self.conversation.abandon_queue()
+        self._enter(State.DELETING)
+        self.watch.stop()
+        self.conversation.submit(Job(ExchangeType.INFORMATIONAL, [DeleteIke(notifies)]), now)
+
+    def misunderstood(self, error: PeerError, now: int) -> None:
+        """We answered a request with an error; some of them are fatal (RFC 7296 2.21.2, 2.21.3)."""
+        if self.state is State.HALF_OPEN or error.notify == NotifyType.INVALID_SYNTAX:
+            self.end(error.reason, error.text, now)
+
+    def disappointed(self, error: PeerError, now: int) -> None:
+        """The peer's response is not acceptable: tell it in an exchange of its own (RFC 7296 2.21.2)."""
+        if self.state is State.DELETING:
+            self.end(error.reason, error.text, now)
+        else:
+            self.end_politely(error.reason, error.text, now, error.payload())
+
+    def timed_out(self, request: Encoded, now: int) -> None:
+        """The peer did not answer a request; RFC 7296 2.4 takes it for dead."""
+        delays = self.connection.retransmit.delays
+        text = (
+            f"{format_sock(self.path.remote)} did not answer {request.payloads} within "
+            f"{format_duration(sum(delays))}, sent {len(delays)} times"
+        )
+        if self.reason is Reason.NONE:
+            self.end(Reason.TIMEOUT, text, now)
+        else:
+            self.end(self.reason, self.text, now)
+
+    def doubt(self, reason: Reason, text: str) -> None:
+        """Remember what an unauthenticated error says; it counts once patience ends (RFC 7296 2.21.1)."""
+        self.reason, self.text = reason, text
+
+    def _report_down(self, reason: Reason, text: str) -> None:
+        if self.state in (State.DELETING, State.CLOSED):
+            return
+        self.reason, self.text = reason, text
+        self.ctx.unindex(self)
+        for child in list(self.children.values()):
+            self.remove_child(child, reason, text)
+        self.ctx.emit(IkeSaDown(self.ike_id, self.connection.name, reason, text))
+
+    def _close(self, now: int) -> None:
+        """Leave every index but that of the SPI: repeated requests are answered for a while longer."""
+        if self.state is State.CLOSED:
+            return
+        self._enter(State.CLOSED)
+        ctx = self.ctx
+        ctx.sas.pop(self.ike_id, None)
+        ctx.closed[self.connection.name] = view_of(self)
+        self.watch.stop()
+        self.conversation.abandon()
+        ctx.timers.cancel((self.ike_id, "patience"))
+        ctx.timers.cancel((self.ike_id, "half-open"))
+        ctx.timers.arm((self.ike_id, "linger"), now + ctx.config.half_open_timeout, self._forget)
+
+    def _forget(self, now: int) -> None:
+        self.ctx.by_spi.pop(self.own_spi, None)
+        self.ctx.by_init.pop(self.init_digest, None)
+        self._count_out()
+
+    def _count_out(self) -> None:
+        """No longer one of the half-open SAs that are limited; a failed one counts until it is forgotten."""
+        if self.counted:
+            self.counted = False
+            self.ctx.count_half_open(self.started_from, -1)
+
+    def _enter(self, state: State) -> None:
+        assert state in NEXT_STATES[self.state], f"{self.state} to {state}"
+        self.state = state
+
+
+def _inner_hosts(child: ChildSa) -> list[bytes]:
+    """The addresses that this peer alone may use inside the tunnel because it named them itself."""
+    if child.initiator or child.config.remote_ts:
+        return []
+    return [selector.start for selector in child.remote_ts]

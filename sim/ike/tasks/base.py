@@ -1,0 +1,94 @@
+"""What a procedure is: it adds payloads to our messages and acts on those of the peer's.
+
+Several tasks share an exchange: IKE_AUTH is authentication, MOBIKE's set-up and the first Child SA. An
+initiator builds, then processes the response; a responder processes the request, then builds. Tasks run in
+order; one that answers MORE keeps itself and all that follow for the next message of the exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sim.ike.constants import ExchangeType
+from sim.ike.message import Message
+from sim.ike.payloads import Payload
+from sim.wire.address import Sock
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+class Step(Enum):
+    """What a task says after its turn."""
+
+    DONE = "done"
+    MORE = "more"
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A message under construction.
+
+    `last` follows `payloads`. `then` is called once the message is on its way, before any other is sent.
+    """
+
+    payloads: list[Payload] = field(default_factory=list)
+    last: list[Payload] = field(default_factory=list)
+    then: list[Callable[[int], None]] = field(default_factory=list)
+
+    def add(self, *payloads: Payload) -> None:
+        self.payloads += payloads
+
+    def add_last(self, *payloads: Payload) -> None:
+        self.last += payloads
+
+    def all(self) -> list[Payload]:
+        return self.payloads + self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message from the peer, opened, and the addresses that it came with."""
+
+    message: Message
+    src: Sock
+    dst: Sock
+
+
+class Task:
+    """One procedure. The default does nothing in its turn."""
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        """Add payloads to our next message. A responder's answer counts."""
+        return Step.DONE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        """Act on the peer's message; PeerError or RefusedError ends the exchange. An initiator's answer counts."""
+        return Step.DONE
+
+
+@dataclass(slots=True)
+class Job:
+    """An exchange that we want: its type and the tasks that take part."""
+
+    exchange: ExchangeType
+    tasks: list[Task]
+
+
+def process_all(tasks: list[Task], sa: IkeSa, received: Inbound, now: int) -> list[Task]:
+    """The tasks that wait for a further message."""
+    for index, task in enumerate(tasks):
+        if task.process(sa, received, now) is Step.MORE:
+            return tasks[index:]
+    return []
+
+
+def build_all(tasks: list[Task], sa: IkeSa, out: Outgoing, now: int) -> list[Task]:
+    """The tasks that want another message after this one."""
+    for index, task in enumerate(tasks):
+        if task.build(sa, out, now) is Step.MORE:
+            return tasks[index:]
+    return []

@@ -1,0 +1,212 @@
+"""Creating a Child SA, as the one who asks: in IKE_AUTH or in CREATE_CHILD_SA (RFC 7296 1.2, 1.3.1).
+
+    HDR, SK {[N(USE_TRANSPORT_MODE),] SA, [Ni, [KEi],] TSi, TSr}  -->
+                                <--  HDR, SK {[N(USE_TRANSPORT_MODE),] SA, [Nr, [KEr],] TSi, TSr}
+
+A failure concerns the Child SA alone (RFC 7296 2.21.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.crypto.errors import CryptoError
+from sim.crypto.ids import KeyExchangeId
+from sim.crypto.kex import KeyPair
+from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike.child import spi_octets
+from sim.ike.config import ChildConfig
+from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId, TransformType, name_of
+from sim.ike.errors import reason_of
+from sim.ike.events import ChildFailed, Reason
+from sim.ike.exchanges import first_error
+from sim.ike.message import Message
+from sim.ike.payloads import DeletePayload, KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
+from sim.ike.proposals import Proposal, is_choice_of, offer
+from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
+from sim.ike.tasks.child_terms import (
+    PacketSelectors,
+    finish,
+    join,
+    local_selectors,
+    proposals_for,
+    remote_selectors,
+    suites,
+    ts_of,
+)
+from sim.wire.address import format_sock
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+_NONCE_BYTES = 32
+_NO_GROUP = 0
+
+
+class InitiateChild(Task):
+    """`packet` are the selectors of the packet that made us ask; they go first (RFC 7296 2.9)."""
+
+    def __init__(
+        self, exchange: ExchangeType, config: ChildConfig, packet: PacketSelectors | None = None
+    ) -> None:
+        self.config = config
+        self._exchange = exchange
+        self._packet = packet
+        self._spi_in = 0
+        self._nonce = b""
+        self._pair: KeyPair | None = None
+        self._group = _first_group(proposals_for(exchange, config.esp_proposals))
+        self._tried = {self._group}
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        config = self.config
+        self._spi_in = self._spi_in or sa.ctx.new_child_spi()
+        self._offered = offer(proposals_for(self._exchange, config.esp_proposals), spi_octets(self._spi_in))
+        self._ours = _with_packet(self._packet and self._packet[0], local_selectors(sa, config))
+        self._theirs = _with_packet(self._packet and self._packet[1], remote_selectors(sa, config))
+        # Through a NAT the selectors of transport mode would need substitution (RFC 7296 2.23.1), which is
+        # not here yet: ask for tunnel mode instead.
+        self._transport = config.mode is Mode.TRANSPORT and not sa.path.encap
+        if self._transport:
+            out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
+        out.add(SaPayload(self._offered))
+        if self._exchange == ExchangeType.CREATE_CHILD_SA:
+            self._add_fresh_values(sa, out)
+        out.add(TsPayload(PayloadType.TS_I, self._ours), TsPayload(PayloadType.TS_R, self._theirs))
+        return Step.MORE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        message = received.message
+        error = first_error(message)
+        if error is not None and self._another_group(error):
+            return Step.MORE
+        answer = message.find(SaPayload)
+        if answer is None:
+            self._refused(sa, error)
+            return Step.DONE
+        problem = self._problem(answer, message)
+        if problem:
+            self._reject(sa, answer, problem, now)
+        else:
+            self._install(sa, answer.proposals[0], message, now)
+        return Step.DONE
+
+    def _add_fresh_values(self, sa: IkeSa, out: Outgoing) -> None:
+        self._nonce = sa.ctx.rand(_NONCE_BYTES)
+        out.add(NoncePayload(self._nonce))
+        if self._group != _NO_GROUP:
+            self._pair = KEY_EXCHANGE[KeyExchangeId(self._group)].generate(sa.ctx.rand)
+            out.add(KePayload(self._group, self._pair.public))
+
+    def _another_group(self, error: NotifyPayload) -> bool:
+        """Whether the responder wants another group, of those on offer that we have not tried."""
+        group = int.from_bytes(error.data, "big")
+        known = {t.id for proposal in self._offered for t in proposal.of_type(TransformType.KE)}
+        if error.type != NotifyType.INVALID_KE_PAYLOAD or group in self._tried or group not in known:
+            return False
+        self._group = group
+        self._tried.add(group)
+        return True
+
+    def _refused(self, sa: IkeSa, error: NotifyPayload | None) -> None:
+        name = "no Child SA in the response" if error is None else name_of(NotifyType, error.type)
+        text = f"{format_sock(sa.path.remote)} refused it: {name}; we offered {self._offer_text()}"
+        self._fail(sa, reason_of(0 if error is None else error.type), text)
+
+    def _offer_text(self) -> str:
+        return f"{suites(self._offered)} for {join(self._ours)} === {join(self._theirs)}"
+
+    def _problem(self, answer: SaPayload, message: Message) -> str:
+        """What is wrong with the responder's choice, or nothing."""
+        transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+        if not is_choice_of(answer.proposals, self._offered) or len(answer.proposals[0].spi) != 4:
+            return "it chose a suite that was not offered"
+        if not _within(ts_of(message, PayloadType.TS_I), self._ours):
+            return "it widened our traffic selectors"
+        if not _within(ts_of(message, PayloadType.TS_R), self._theirs):
+            return "it widened its traffic selectors"
+        if transport and not self._transport:
+            return "it chose transport mode, which was not offered"
+        return ""
+
+    def _install(self, sa: IkeSa, chosen: Proposal, message: Message, now: int) -> None:
+        nonces, shared = (sa.nonce_i, sa.nonce_r), b""
+        if self._exchange == ExchangeType.CREATE_CHILD_SA:
+            nonce, ke = message.find(NoncePayload), message.find(KePayload)
+            nonces = (self._nonce, nonce.data if nonce is not None else b"")
+            group = _first_group((chosen,))
+            if group != _NO_GROUP:
+                if ke is None or ke.group != group or self._pair is None or group != self._group:
+                    self._reject(sa, SaPayload((chosen,)), "its key exchange is not of the chosen group", now)
+                    return
+                try:
+                    shared = self._pair.agree(ke.data)
+                except CryptoError as error:
+                    self._reject(sa, SaPayload((chosen,)), str(error), now)
+                    return
+        transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+        child = finish(
+            sa,
+            self.config,
+            True,
+            Mode.TRANSPORT if transport else Mode.TUNNEL,
+            (self._spi_in, int.from_bytes(chosen.spi, "big")),
+            chosen,
+            nonces,
+            shared,
+            (_selectors(ts_of(message, PayloadType.TS_I)), _selectors(ts_of(message, PayloadType.TS_R))),
+        )
+        sa.add_child(child)
+
+    def _reject(self, sa: IkeSa, answer: SaPayload, problem: str, now: int) -> None:
+        """The responder has installed what we do not accept: it must delete that again."""
+        self._fail(sa, Reason.INVALID_SYNTAX, f"{format_sock(sa.path.remote)} answered wrongly: {problem}")
+        sa.conversation.submit(
+            Job(ExchangeType.INFORMATIONAL, [_DeleteUnused(spi_octets(self._spi_in))]), now
+        )
+
+    def _fail(self, sa: IkeSa, reason: Reason, text: str) -> None:
+        sa.ctx.release_spi(self._spi_in)
+        sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, self.config.name, reason, text))
+
+
+class CreateWanted(Task):
+    """Comes last in IKE_AUTH: the other Child SAs follow, each in an exchange of its own."""
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        sa.create_wanted(now)
+        return Step.DONE
+
+
+class _DeleteUnused(Task):
+    def __init__(self, spi_in: bytes) -> None:
+        self._spi_in = spi_in
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(DeletePayload(ProtocolId.ESP, (self._spi_in,)))
+        return Step.DONE
+
+
+def _first_group(proposals: tuple[Proposal, ...]) -> int:
+    groups = [t.id for proposal in proposals for t in proposal.of_type(TransformType.KE)]
+    return groups[0] if groups else _NO_GROUP
+
+
+def _with_packet(packet: Selector | None, selectors: tuple[Selector, ...]) -> tuple[Selector, ...]:
+    return selectors if packet is None else (packet, *(s for s in selectors if s != packet))
+
+
+def _selectors(offered: tuple[object, ...]) -> tuple[Selector, ...]:
+    return tuple(selector for selector in offered if isinstance(selector, Selector))
+
+
+def _within(answer: tuple[object, ...], offered: tuple[Selector, ...]) -> bool:
+    """Whether the answer names something, and nothing beyond one of the offers (RFC 7296 2.9)."""
+    narrowed = _selectors(answer)
+    return (
+        bool(narrowed)
+        and len(narrowed) == len(answer)
+        and all(any(wide.contains(narrow) for wide in offered) for narrow in narrowed)
+    )

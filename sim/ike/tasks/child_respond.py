@@ -1,0 +1,191 @@
+"""Creating a Child SA, as the one who is asked: in IKE_AUTH or in CREATE_CHILD_SA (RFC 7296 1.2, 1.3).
+
+Refusals stay inside the response and leave the IKE SA alone (RFC 7296 2.21.2). Rekeying is not here yet: such
+a request gets NO_ADDITIONAL_SAS, after which an initiator deletes and starts afresh (RFC 7296 1.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sim.crypto.errors import CryptoError
+from sim.crypto.ids import KeyExchangeId
+from sim.crypto.kex import KeyPair
+from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike.child import ChildSa, spi_octets
+from sim.ike.config import ChildConfig
+from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformType
+from sim.ike.errors import PeerError
+from sim.ike.events import ChildFailed
+from sim.ike.exchanges import State
+from sim.ike.message import Message
+from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
+from sim.ike.proposals import Proposal, select
+from sim.ike.selectors import narrow
+from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
+from sim.ike.tasks.child_terms import (
+    finish,
+    join,
+    local_selectors,
+    natted_selectors,
+    proposals_for,
+    remote_selectors,
+    suites,
+    ts_of,
+)
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+_NONCE_BYTES = 32
+
+
+@dataclass(slots=True)
+class Terms:
+    """What was agreed on: the initiator's proposal cut down to our choice, and narrowed selectors."""
+
+    config: ChildConfig
+    chosen: Proposal
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+
+
+class RespondChild(Task):
+    def __init__(self, exchange: ExchangeType) -> None:
+        self._exchange = exchange
+        self._error: PeerError | None = None
+        self._child: ChildSa | None = None
+        self._nonce = b""
+        self._pair: KeyPair | None = None
+        self._asked = True
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        message = received.message
+        self._asked = message.find(SaPayload) is not None
+        try:
+            self._check_state(sa, message)
+            if self._asked:
+                self._create(sa, message)
+        except PeerError as error:
+            self._error = error
+            name = next((child.name for child in sa.connection.children), "")
+            sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text))
+        return Step.DONE
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        child = self._child
+        if self._error is not None:
+            out.add(self._error.payload())
+        elif child is not None:
+            if child.mode is Mode.TRANSPORT:
+                out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
+            out.add(SaPayload((replace(self._chosen, spi=spi_octets(child.spi_in)),)))
+            if self._nonce:
+                out.add(NoncePayload(self._nonce))
+            if self._pair is not None:
+                out.add(KePayload(self._group, self._pair.public))
+            out.add(TsPayload(PayloadType.TS_I, child.remote_ts), TsPayload(PayloadType.TS_R, child.local_ts))
+        return Step.DONE
+
+    def _check_state(self, sa: IkeSa, message: Message) -> None:
+        if self._exchange == ExchangeType.IKE_AUTH:
+            return
+        if sa.state is State.DELETING:
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being deleted (RFC 7296 2.25.2)")
+        if message.notify(NotifyType.REKEY_SA) is not None or message.find(TsPayload) is None:
+            raise PeerError(NotifyType.NO_ADDITIONAL_SAS, "rekeying is not supported yet")
+
+    def _create(self, sa: IkeSa, message: Message) -> None:
+        terms = agree(sa, self._exchange, message)
+        nonces, shared = (sa.nonce_i, sa.nonce_r), b""
+        if self._exchange == ExchangeType.CREATE_CHILD_SA:
+            nonces, shared = self._fresh_values(sa, terms.chosen, message)
+        self._chosen = terms.chosen
+        self._child = finish(
+            sa,
+            terms.config,
+            False,
+            self._mode(sa, terms.config, message),
+            (sa.ctx.new_child_spi(), int.from_bytes(terms.chosen.spi, "big")),
+            terms.chosen,
+            nonces,
+            shared,
+            (terms.local_ts, terms.remote_ts),
+        )
+        sa.add_child(self._child)
+
+    def _mode(self, sa: IkeSa, config: ChildConfig, message: Message) -> Mode:
+        """Transport if both want it and no NAT is in the way; else tunnel mode results (RFC 7296 1.3.1)."""
+        asked = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+        wanted = asked and config.mode is Mode.TRANSPORT and not sa.path.encap
+        return Mode.TRANSPORT if wanted else Mode.TUNNEL
+
+    def _fresh_values(
+        self, sa: IkeSa, chosen: Proposal, message: Message
+    ) -> tuple[tuple[bytes, bytes], bytes]:
+        """Nonces and, if the suite has a group, the shared secret (RFC 7296 1.3, 2.17)."""
+        peer, ke = message.find(NoncePayload), message.find(KePayload)
+        assert peer is not None  # by the table of exchanges
+        groups = [t.id for t in chosen.of_type(TransformType.KE) if t.id]
+        shared = b""
+        if groups:
+            self._group = groups[0]
+            if ke is None or ke.group != self._group:
+                text = f"the initiator must send a key exchange of group {self._group}"
+                raise PeerError(NotifyType.INVALID_KE_PAYLOAD, text, data=self._group.to_bytes(2, "big"))
+            pair = KEY_EXCHANGE[KeyExchangeId(self._group)].generate(sa.ctx.rand)
+            try:
+                shared = pair.agree(ke.data)
+            except CryptoError as error:
+                raise PeerError(NotifyType.INVALID_SYNTAX, str(error)) from error
+            self._pair = pair
+        self._nonce = sa.ctx.rand(_NONCE_BYTES)
+        return (peer.data, self._nonce), shared
+
+
+def agree(sa: IkeSa, exchange: ExchangeType, message: Message) -> Terms:
+    """The first Child SA of the connection that fits selectors and suite; PeerError says what did not."""
+    offered = message.find(SaPayload)
+    theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
+    ke = message.find(KePayload)
+    assert offered is not None  # by the caller
+    selected = False
+    for config in sa.connection.children:
+        remote = narrow(theirs, remote_selectors(sa, config)) or narrow(
+            theirs, natted_selectors(sa, config, theirs)
+        )
+        local = narrow(ours, local_selectors(sa, config))
+        if not remote or not local:
+            continue
+        selected = True
+        accepted = proposals_for(exchange, config.esp_proposals)
+        chosen = select(
+            proposals_for(exchange, offered.proposals), accepted, None if ke is None else ke.group
+        )
+        if chosen is not None and len(chosen.spi) == 4:
+            return Terms(config, chosen, local, remote)
+    raise _no_suite(sa, offered) if selected else _no_selectors(sa, theirs, ours)
+
+
+def _no_suite(sa: IkeSa, offered: SaPayload) -> PeerError:
+    accepted = [proposal for config in sa.connection.children for proposal in config.esp_proposals]
+    text = (
+        f"no ESP proposal in common: {sa.remote_id} offered {suites(offered.proposals)}; "
+        f"we accept {suites(accepted)}"
+    )
+    return PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
+
+
+def _no_selectors(sa: IkeSa, theirs: tuple[object, ...], ours: tuple[object, ...]) -> PeerError:
+    allowed = join(
+        f"{join(remote_selectors(sa, config))} === {join(local_selectors(sa, config))}"
+        for config in sa.connection.children
+    )
+    text = (
+        f"no traffic selectors in common: {sa.remote_id} offered {join(theirs)} === {join(ours)}; "
+        f"we allow {allowed}"
+    )
+    return PeerError(NotifyType.TS_UNACCEPTABLE, text)

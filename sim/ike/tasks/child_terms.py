@@ -1,0 +1,94 @@
+"""What both sides of a Child SA's negotiation share: selectors, words, the result (RFC 7296 2.9, 2.17)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from sim.ike.child import ChildSa
+from sim.ike.config import ChildConfig
+from sim.ike.constants import ExchangeType, PayloadType, TransformType
+from sim.ike.keymat import child_keys
+from sim.ike.message import Message
+from sim.ike.path import is_private
+from sim.ike.payloads import TsPayload
+from sim.ike.proposals import Proposal, esp_suite, format_proposal
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+    from sim.ike.selectors import WireSelector
+
+PacketSelectors = tuple[Selector, Selector]
+"""The selectors of the packet that asked for a Child SA: of this side, of the other side."""
+
+
+def local_selectors(sa: IkeSa, config: ChildConfig) -> tuple[Selector, ...]:
+    return config.local_ts or (Selector.host(sa.path.local[0]),)
+
+
+def remote_selectors(sa: IkeSa, config: ChildConfig) -> tuple[Selector, ...]:
+    return config.remote_ts or (Selector.host(sa.path.remote[0]),)
+
+
+def natted_selectors(sa: IkeSa, config: ChildConfig, offered: Iterable[WireSelector]) -> tuple[Selector, ...]:
+    """The private address that a peer behind a NAT calls its own, unless another peer does (RFC 3948 5.1)."""
+    if config.remote_ts or not sa.path.nat_remote:
+        return ()
+    for selector in offered:
+        if isinstance(selector, Selector) and selector.start == selector.end and is_private(selector.start):
+            holder = sa.ctx.inner_hosts.get(selector.start)
+            if holder is None or holder.ike.remote_id == sa.remote_id:
+                return (Selector.host(selector.start),)
+    return ()
+
+
+def ts_of(message: Message, role: PayloadType) -> tuple[WireSelector, ...]:
+    payload = message.of_type(role)
+    return payload.selectors if isinstance(payload, TsPayload) else ()
+
+
+def proposals_for(exchange: ExchangeType, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    """What is on offer in this exchange: IKE_AUTH has no key exchange for the Child SA (RFC 7296 1.2)."""
+    if exchange != ExchangeType.IKE_AUTH:
+        return tuple(proposals)
+    return tuple(proposal.without(TransformType.KE) for proposal in proposals)
+
+
+def join(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items)) or "nothing"
+
+
+def suites(proposals: Iterable[Proposal]) -> str:
+    return join(map(format_proposal, proposals))
+
+
+def finish(
+    sa: IkeSa,
+    config: ChildConfig,
+    initiator: bool,
+    mode: Mode,
+    spis: tuple[int, int],
+    chosen: Proposal,
+    nonces: tuple[bytes, bytes],
+    shared: bytes,
+    selectors: tuple[tuple[Selector, ...], tuple[Selector, ...]],
+) -> ChildSa:
+    """The Child SA with its keys; `spis` and `selectors` ours first, `nonces` the initiator's first."""
+    suite = esp_suite(chosen)
+    keys = child_keys(sa.suite.prf, sa.keys.sk_d, suite, *nonces, shared)
+    to_responder, to_initiator = (keys.encr_i, keys.integ_i), (keys.encr_r, keys.integ_r)
+    return ChildSa(
+        ike=sa,
+        config=config,
+        initiator=initiator,
+        mode=mode,
+        spi_in=spis[0],
+        spi_out=spis[1],
+        suite=suite,
+        keys_in=to_initiator if initiator else to_responder,
+        keys_out=to_responder if initiator else to_initiator,
+        local_ts=selectors[0],
+        remote_ts=selectors[1],
+    )

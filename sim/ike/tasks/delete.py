@@ -1,0 +1,96 @@
+"""Deleting IKE and Child SAs (RFC 7296 1.4.1, 3.11, and 2.25 where deletions cross).
+
+HDR, SK {D}  -->
+             <--  HDR, SK {[D]}     the other half of each pair, unless our own Delete is on its way
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.ike.child import ChildSa, spi_octets
+from sim.ike.constants import NotifyType, ProtocolId, name_of
+from sim.ike.errors import reason_of
+from sim.ike.events import Reason
+from sim.ike.exchanges import REFUSALS, first_error
+from sim.ike.payloads import DeletePayload, NotifyPayload
+from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
+from sim.wire.address import format_sock
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+class DeleteIke(Task):
+    """The last request of an IKE SA that is down already; notifications say why."""
+
+    def __init__(self, notifies: tuple[NotifyPayload, ...] = ()) -> None:
+        self._notifies = notifies
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(*self._notifies, DeletePayload(ProtocolId.IKE))
+        return Step.DONE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        sa.end(sa.reason, sa.text, now)
+        return Step.DONE
+
+
+class DeleteChild(Task):
+    """Delete one Child SA, which receives until the peer has confirmed."""
+
+    def __init__(self, child: ChildSa, reason: Reason, text: str) -> None:
+        self._child, self._reason, self._text = child, reason, text
+        child.deleting = True
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(DeletePayload(ProtocolId.ESP, (spi_octets(self._child.spi_in),)))
+        return Step.DONE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        # The answer names the other half, or nothing if deletions crossed; both mean that it is gone.
+        sa.remove_child(self._child, self._reason, self._text)
+        return Step.DONE
+
+
+class RespondDelete(Task):
+    """Delete what the peer has deleted; an error notification says why."""
+
+    def __init__(self) -> None:
+        self._halves: list[bytes] = []
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        reason, text = _cause(sa, received)
+        self._ends = reason is not Reason.DELETED_BY_PEER
+        for delete in received.message.find_all(DeletePayload):
+            if delete.protocol == ProtocolId.IKE:
+                self._ends = True
+            elif delete.protocol == ProtocolId.ESP:
+                self._delete_children(sa, delete.spis, reason, text)
+        self._reason, self._text = reason, text
+        return Step.DONE
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        if self._ends:
+            out.then.append(lambda then: sa.end(self._reason, self._text, then))
+        elif self._halves:
+            out.add(DeletePayload(ProtocolId.ESP, tuple(self._halves)))
+        return Step.DONE
+
+    def _delete_children(self, sa: IkeSa, spis: tuple[bytes, ...], reason: Reason, text: str) -> None:
+        gone = {int.from_bytes(spi, "big") for spi in spis}
+        for child in [c for c in sa.children.values() if c.spi_out in gone]:
+            if not child.deleting:
+                self._halves.append(spi_octets(child.spi_in))
+            sa.remove_child(child, reason, text)
+
+
+def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:
+    error = first_error(received.message)
+    peer = format_sock(sa.path.remote)
+    if error is None or error.type not in REFUSALS:
+        return Reason.DELETED_BY_PEER, f"{peer} deleted it"
+    name = name_of(NotifyType, error.type)
+    if error.type == NotifyType.AUTHENTICATION_FAILED:
+        return reason_of(error.type), f"{peer} rejected our pre-shared key or identity {sa.local_id}: {name}"
+    return reason_of(error.type), f"{peer} closed the IKE SA: {name}"

@@ -1,0 +1,210 @@
+"""MOBIKE's exchanges: support, address updates, return routability (RFC 4555 3.2 to 3.7).
+
+    initiator                                             responder
+    HDR, SK {N(UPDATE_SA_ADDRESSES),
+             N(NAT_DETECTION_*) x 2}  -->                 moves its IKE SA
+                                      <--  HDR, SK {N(NAT_DETECTION_*) x 2}
+                                      <--  HDR, SK {N(COOKIE2)}
+    HDR, SK {N(COOKIE2)}  -->                             moves its Child SAs
+
+NO_NATS_ALLOWED and path tests are not here yet.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from sim.ike.config import ReturnRoutability
+from sim.ike.constants import ExchangeType, NotifyType
+from sim.ike.events import Reason
+from sim.ike.message import Message
+from sim.ike.payloads import NotifyPayload
+from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
+from sim.ike.tasks.nat_detection import detect_nat, has_natd, natd_payloads, seen_as
+from sim.wire.address import Sock, format_sock
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+_COOKIE2_BYTES = 16
+_COOKIE2_SIZES = range(8, 65)
+_ADDITIONAL = {4: NotifyType.ADDITIONAL_IP4_ADDRESS, 16: NotifyType.ADDITIONAL_IP6_ADDRESS}
+
+
+class SetUpMobike(Task):
+    """Either side's part in IKE_AUTH; comes before the IKE SA is reported as up."""
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        # A responder answers a peer that asked; an initiator asks.
+        if sa.connection.mobike and (sa.initiator or sa.mobike):
+            out.add_last(NotifyPayload(NotifyType.MOBIKE_SUPPORTED), *_address_payloads(sa))
+        return Step.DONE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        message = received.message
+        sa.mobike = sa.connection.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
+        _store_addresses(sa, message)
+        sa.path.proven = sa.path.remote[0]
+        return Step.DONE
+
+
+class UpdateAddresses(Task):
+    """The initiator's announcement that its IKE SA has moved already; `before` is where it was."""
+
+    def __init__(self, before: tuple[Sock, Sock]) -> None:
+        self._before = before
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        self._version = sa.path.version
+        out.add(NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES))
+        if sa.path.natt:
+            out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
+        if additional(sa) != sa.announced:
+            out.add(*_address_payloads(sa, always=True))
+        return Step.DONE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        if self._version != sa.path.version:
+            return Step.DONE  # a newer change made this answer void; its own update waits already
+        if received.message.notify(NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
+            self._go_back(sa, now)
+        else:
+            sa.seen_as = seen_as(received)
+            if detect_nat(sa, received):
+                sa.moved(now)
+        return Step.DONE
+
+    def _go_back(self, sa: IkeSa, now: int) -> None:
+        """The responder stays where it was; so do we if we still can (RFC 4555 3.5)."""
+        local, remote = self._before
+        refused = format_sock(sa.path.local)
+        if local == sa.path.local or local[0] not in sa.ctx.local:
+            text = f"{format_sock(remote)} does not accept our address {refused}: UNACCEPTABLE_ADDRESSES"
+            sa.end_politely(Reason.UNACCEPTABLE_ADDRESSES, text, now)
+        else:
+            sa.path.move(local, remote)
+            sa.moved(now)
+
+
+class AnnounceAddresses(Task):
+    """The addresses that the peer may use from now on, instead of those announced before (RFC 4555 3.6)."""
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(*_address_payloads(sa, always=True))
+        return Step.DONE
+
+
+class ProveRoute(Task):
+    """Return routability: only who receives at the new address can echo the cookie (RFC 4555 3.7)."""
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        self._version = sa.path.version
+        self._cookie = sa.ctx.rand(_COOKIE2_BYTES)
+        out.add(NotifyPayload(NotifyType.COOKIE2, self._cookie))
+        return Step.DONE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        echo = received.message.notify(NotifyType.COOKIE2)
+        path = sa.path
+        if echo is None or not compare_digest(echo.data, self._cookie):
+            text = f"{format_sock(path.remote)} did not return the cookie that proves its address"
+            sa.end_politely(Reason.COOKIE2_MISMATCH, text, now)
+        elif self._version == path.version:
+            path.proven = path.remote[0]
+            sa.moved(now)
+        elif path.proven != path.remote[0]:
+            # The request has been at several addresses, which proves none of them.
+            sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]), now, first=True)
+        return Step.DONE
+
+
+class RespondMobike(Task):
+    """The peer's INFORMATIONAL request: an update, a route to prove, NAT detection, other addresses."""
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        self._request = received
+        message = received.message
+        self._refused = False
+        if sa.mobike:
+            _store_addresses(sa, message)
+            if message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None and not sa.initiator:
+                self._update(sa, received, now)
+        return Step.DONE
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        request = self._request
+        cookie = request.message.notify(NotifyType.COOKIE2)
+        if self._refused:
+            out.add(NotifyPayload(NotifyType.UNACCEPTABLE_ADDRESSES))
+        elif sa.path.natt and has_natd(request):
+            out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r, request.dst, request.src))
+        if cookie is not None and len(cookie.data) in _COOKIE2_SIZES:
+            out.add(NotifyPayload(NotifyType.COOKIE2, cookie.data))
+        if sa.initiator and sa.mobike and self._moves_us(sa):
+            out.then.append(sa.reconsider)
+        return Step.DONE
+
+    def _moves_us(self, sa: IkeSa) -> bool:
+        return bool(sa.peer_addresses) and len(sa.path.remote[0]) not in map(len, sa.ctx.local)
+
+    def _update(self, sa: IkeSa, received: Inbound, now: int) -> None:
+        path = sa.path
+        if not _acceptable(sa, received.src[0]):
+            self._refused = True
+            return
+        moves = (path.local, path.remote) != (received.dst, received.src) or path.esp_remote is not None
+        if moves:
+            path.move(received.dst, received.src)
+        changed = detect_nat(sa, received)
+        if sa.connection.return_routability is ReturnRoutability.NONE:
+            path.proven = path.remote[0]
+        if path.proven != path.remote[0]:
+            _start_proof(sa, now)
+        elif moves or changed:
+            sa.moved(now)
+        if moves:
+            sa.conversation.resend(now)
+
+
+def _start_proof(sa: IkeSa, now: int) -> None:
+    if not sa.conversation.tasks(ProveRoute):
+        sa.conversation.postpone(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]))
+
+
+def _acceptable(sa: IkeSa, address: bytes) -> bool:
+    """A peer is never at one of our own addresses, nor at none or many (RFC 4555 3.5: local policy)."""
+    multicast = address[0] >= 0xE0 if len(address) == 4 else address[0] == 0xFF
+    return any(address) and not multicast and address not in sa.ctx.local
+
+
+def usable(sa: IkeSa) -> list[bytes]:
+    """This host's addresses that the connection may use, the preferred one first."""
+    allowed = sa.connection.local_addrs
+    return [address for address in sa.ctx.local if not allowed or address in allowed]
+
+
+def additional(sa: IkeSa) -> tuple[bytes, ...]:
+    """What to announce beside the address in the IP header (RFC 4555 3.4)."""
+    return tuple(address for address in usable(sa) if address != sa.path.local[0])
+
+
+def _address_payloads(sa: IkeSa, *, always: bool = False) -> list[NotifyPayload]:
+    """What `additional` says, which from now on counts as announced; `always` says "none" as well."""
+    sa.announced = additional(sa)
+    payloads = [NotifyPayload(_ADDITIONAL[len(address)], address) for address in sa.announced]
+    if always and not payloads:
+        payloads.append(NotifyPayload(NotifyType.NO_ADDITIONAL_ADDRESSES))
+    return payloads
+
+
+def _store_addresses(sa: IkeSa, message: Message) -> None:
+    """Each announcement replaces the one before (RFC 4555 3.6)."""
+    found = tuple(
+        notify.data
+        for size, kind in _ADDITIONAL.items()
+        for notify in message.notifies(kind)
+        if len(notify.data) == size
+    )
+    if found or message.notify(NotifyType.NO_ADDITIONAL_ADDRESSES) is not None:
+        sa.peer_addresses = found

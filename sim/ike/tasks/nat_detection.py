@@ -1,0 +1,64 @@
+"""NAT detection as every exchange with addresses uses it (RFC 7296 2.23).
+
+The sender hashes the addresses that it sees; whoever receives other ones is behind a NAT, or its peer is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.ike.constants import NotifyType
+from sim.ike.natd import HASH_BYTES, nat_detection_hash
+from sim.ike.payloads import NotifyPayload
+from sim.ike.tasks.base import Inbound
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+    from sim.wire.address import Sock
+
+_SOURCE = NotifyType.NAT_DETECTION_SOURCE_IP
+_DESTINATION = NotifyType.NAT_DETECTION_DESTINATION_IP
+
+
+def natd_payloads(
+    sa: IkeSa, spi_i: bytes, spi_r: bytes, local: Sock | None = None, remote: Sock | None = None
+) -> tuple[NotifyPayload, NotifyPayload]:
+    """Both hashes for a message of ours, by default for the addresses of the SA.
+
+    A forced encapsulation announces a source that cannot be, so that the peer sees a NAT.
+    """
+    src, dst = local or sa.path.local, remote or sa.path.remote
+    source = sa.ctx.rand(HASH_BYTES) if sa.connection.encap else nat_detection_hash(spi_i, spi_r, *src)
+    return (
+        NotifyPayload(_SOURCE, source),
+        NotifyPayload(_DESTINATION, nat_detection_hash(spi_i, spi_r, *dst)),
+    )
+
+
+def has_natd(received: Inbound) -> bool:
+    message = received.message
+    return message.notify(_SOURCE) is not None and message.notify(_DESTINATION) is not None
+
+
+def detect_nat(sa: IkeSa, received: Inbound) -> bool:
+    """Learn from a message whether either side is behind a NAT; True when that changes anything.
+
+    Without both hashes the peer does not do NAT traversal, and nothing is learnt.
+    """
+    if not has_natd(received):
+        return False
+    path, message = sa.path, received.message
+    header = message.header
+    before = (path.nat_local, path.nat_remote, path.encap)
+    path.natt, path.suspected, path.faked = True, False, sa.connection.encap
+    ours = nat_detection_hash(header.spi_i, header.spi_r, *received.dst)
+    theirs = nat_detection_hash(header.spi_i, header.spi_r, *received.src)
+    path.nat_local = all(notify.data != ours for notify in message.notifies(_DESTINATION))
+    path.nat_remote = all(notify.data != theirs for notify in message.notifies(_SOURCE))
+    return before != (path.nat_local, path.nat_remote, path.encap)
+
+
+def seen_as(received: Inbound) -> bytes | None:
+    """The hash of the address that the peer sends to: it changes when a NAT's mapping does (RFC 4555 3.8)."""
+    notify = received.message.notify(_DESTINATION)
+    return None if notify is None else notify.data

@@ -1,0 +1,216 @@
+"""IKE_SA_INIT: suites, nonces, key exchange, NAT detection (RFC 7296 1.2, 2.6, 2.7, 2.23).
+
+HDR(A,0), SAi1, KEi, Ni  -->
+                         <--  HDR(A,0), N(COOKIE)                   a stateless responder in need
+HDR(A,0), N(COOKIE), SAi1, KEi, Ni  -->
+                         <--  HDR(A,0), N(INVALID_KE_PAYLOAD)       another group, please
+HDR(A,0), N(COOKIE), SAi1, KEi', Ni  -->
+                         <--  HDR(A,B), SAr1, KEr, Nr
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sim.crypto.ids import KeyExchangeId
+from sim.crypto.kex import KeyPair
+from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike.constants import NotifyType, TransformType, name_of
+from sim.ike.errors import PeerError, reason_of
+from sim.ike.events import Reason
+from sim.ike.exchanges import first_error
+from sim.ike.keymat import ike_keys, skeyseed
+from sim.ike.message import NO_SPI, Message
+from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload
+from sim.ike.proposals import (
+    IkeSuite,
+    Proposal,
+    format_proposal,
+    ike_suite,
+    is_choice_of,
+    offer,
+    select,
+)
+from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
+from sim.ike.tasks.nat_detection import detect_nat, natd_payloads
+from sim.wire.address import format_sock
+from sim.wire.buffer import WireError
+
+if TYPE_CHECKING:
+    from sim.ike.config import ConnectionConfig
+    from sim.ike.sa import IkeSa
+
+NONCE_BYTES = 32
+_MAX_COOKIES = 3
+_COOKIE_BYTES = range(1, 65)
+
+
+class InitiateSaInit(Task):
+    """Ask until the responder agrees; its answers are not authentic before IKE_AUTH."""
+
+    def __init__(self, sa: IkeSa) -> None:
+        sa.offered = offer(sa.connection.proposals)
+        sa.nonce_i = sa.ctx.rand(NONCE_BYTES)
+        self._cookie = b""
+        self._cookies = 0
+        self._groups = groups_of(sa.offered)
+        self._pair = self._generate(sa, self._groups[0])
+        self._tried = {self._groups[0]}
+
+    def _generate(self, sa: IkeSa, group: int) -> KeyPair:
+        self._group = group
+        return KEY_EXCHANGE[KeyExchangeId(group)].generate(sa.ctx.rand)
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        # The cookie comes first, and nothing else changes with it (RFC 7296 2.6). All suites are offered
+        # again with a new group, so that nobody can talk us into a weaker one (1.2).
+        if self._cookie:
+            out.add(NotifyPayload(NotifyType.COOKIE, self._cookie))
+        out.add(SaPayload(sa.offered), KePayload(self._group, self._pair.public), NoncePayload(sa.nonce_i))
+        out.add(*natd_payloads(sa, sa.spi_i, NO_SPI))
+        return Step.MORE
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        message = received.message
+        error = first_error(message)
+        cookie = message.notify(NotifyType.COOKIE)
+        if error is not None and error.type == NotifyType.INVALID_KE_PAYLOAD:
+            self._another_group(sa, error.data)
+        elif error is not None:
+            self._doubt(sa, error, now)
+        elif cookie is not None:
+            self._take_cookie(cookie.data)
+        else:
+            self._agree(sa, received, now)
+            return Step.DONE
+        return Step.MORE
+
+    def _take_cookie(self, cookie: bytes) -> None:
+        if len(cookie) not in _COOKIE_BYTES:
+            raise WireError(f"a cookie of {len(cookie)} octets (RFC 7296 2.6)")
+        if self._cookies == _MAX_COOKIES or cookie == self._cookie:
+            raise WireError("the responder goes on asking for cookies")
+        self._cookies += 1
+        self._cookie = cookie
+
+    def _another_group(self, sa: IkeSa, data: bytes) -> None:
+        group = int.from_bytes(data, "big")
+        if len(data) != 2 or group not in self._groups or group in self._tried:
+            raise WireError(f"the responder asks for group {group}, not offered or sent already")
+        self._tried.add(group)
+        self._pair = self._generate(sa, group)
+
+    def _doubt(self, sa: IkeSa, error: NotifyPayload, now: int) -> None:
+        """Anyone can send this error: keep on trying for a while (RFC 7296 2.21.1)."""
+        if sa.reason is Reason.NONE:
+            at = now + sa.ctx.config.error_patience
+            sa.ctx.timers.arm((sa.ike_id, "patience"), at, lambda due: sa.end(sa.reason, sa.text, due))
+        name = name_of(NotifyType, error.type)
+        offered = ", ".join(map(format_proposal, sa.offered))
+        sa.doubt(
+            reason_of(error.type),
+            f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {offered}",
+        )
+        raise WireError(f"unauthenticated {name}")
+
+    def _agree(self, sa: IkeSa, received: Inbound, now: int) -> None:
+        message = received.message
+        chosen, ke, nonce = _agreed(message)
+        if not is_choice_of(chosen, sa.offered):
+            raise WireError("the responder chose what was not offered (RFC 7296 2.7)")
+        if ke.group != self._group or _group_of(chosen[0]) != self._group:
+            raise WireError("the responder's key exchange is not of the group that it chose")
+        spi_r = message.header.spi_r
+        if spi_r == NO_SPI:
+            raise WireError("the responder chose no SPI")
+        suite = ike_suite(chosen[0])
+        shared = self._pair.agree(ke.data)
+        sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
+        _derive(sa, chosen[0], suite, shared)
+        sa.ctx.timers.cancel((sa.ike_id, "patience"))
+        sa.doubt(Reason.NONE, "")
+        detect_nat(sa, received)
+        sa.float_port()
+        sa.authenticate(now)
+
+
+@dataclass(slots=True)
+class Choice:
+    """What a responder takes of an IKE_SA_INIT request."""
+
+    candidates: tuple[ConnectionConfig, ...]
+    proposal: Proposal
+    ke: KePayload
+    nonce: bytes
+
+
+def choose(candidates: tuple[ConnectionConfig, ...], message: Message) -> Choice:
+    """The first connection's choice of suite; PeerError says what must change. Keeps no state."""
+    offered, ke, nonce = _agreed(message)
+    for index, connection in enumerate(candidates):
+        proposal = select(offered, connection.proposals, ke.group)
+        if proposal is None:
+            continue
+        group = _group_of(proposal)
+        if group != ke.group:
+            text = f"the initiator must send a key exchange of group {group}, not {ke.group}"
+            raise PeerError(NotifyType.INVALID_KE_PAYLOAD, text, data=group.to_bytes(2, "big"))
+        return Choice(candidates[index:], proposal, ke, nonce.data)
+    theirs = ", ".join(map(format_proposal, offered))
+    ours = ", ".join(format_proposal(p) for c in candidates for p in c.proposals)
+    text = f"no IKE proposal in common: the initiator offered {theirs}; we accept {ours or 'no such peer'}"
+    raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
+
+
+class RespondSaInit(Task):
+    """Answer a request that `choose` has accepted."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        """CryptoError when the initiator's value is no member of its group (RFC 6989)."""
+        rand, choice = sa.ctx.rand, self._choice
+        suite = ike_suite(choice.proposal)
+        self._pair = suite.kex.generate(rand)
+        shared = self._pair.agree(choice.ke.data)
+        sa.spi_r = sa.ctx.new_ike_spi()
+        sa.init_i = received.message.raw
+        sa.nonce_i, sa.nonce_r = choice.nonce, rand(NONCE_BYTES)
+        detect_nat(sa, received)
+        _derive(sa, choice.proposal, suite, shared)
+        return Step.DONE
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        proposal = replace(self._choice.proposal, spi=b"")
+        out.add(SaPayload((proposal,)), KePayload(self._choice.ke.group, self._pair.public))
+        out.add(NoncePayload(sa.nonce_r))
+        if sa.path.natt:
+            out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
+        return Step.DONE
+
+
+def groups_of(proposals: tuple[Proposal, ...]) -> list[int]:
+    """The key exchange methods on offer, in order of preference."""
+    return list(dict.fromkeys(t.id for p in proposals for t in p.of_type(TransformType.KE)))
+
+
+def _group_of(chosen: Proposal) -> int:
+    return groups_of((chosen,))[0]
+
+
+def _agreed(message: Message) -> tuple[tuple[Proposal, ...], KePayload, NoncePayload]:
+    sa, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
+    assert sa is not None
+    assert ke is not None
+    assert nonce is not None  # all three by the table of exchanges
+    return sa.proposals, ke, nonce
+
+
+def _derive(sa: IkeSa, chosen: Proposal, suite: IkeSuite, shared: bytes) -> None:
+    if 2 * min(len(sa.nonce_i), len(sa.nonce_r)) < suite.prf.key_bytes:
+        raise WireError("a nonce is shorter than half a key of the PRF (RFC 7296 2.10)")
+    seed = skeyseed(suite.prf, sa.nonce_i, sa.nonce_r, shared)
+    keys = ike_keys(suite, seed, sa.nonce_i, sa.nonce_r, sa.spi_i, sa.spi_r)
+    sa.derive(chosen, suite, keys)

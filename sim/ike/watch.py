@@ -1,0 +1,70 @@
+"""The two clocks of an established IKE SA: NAT keepalives and liveness checks.
+
+RFC 3948 4 (a keepalive only when nothing else was sent), RFC 7296 2.4 (a check only when nothing was heard).
+What the data plane sent and heard counts; it is asked only when a clock runs out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.ike.constants import ExchangeType
+from sim.ike.exchanges import State
+from sim.ike.tasks.base import Job
+from sim.ike.tasks.liveness import CheckLiveness
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+class Watch:
+    def __init__(self, sa: IkeSa) -> None:
+        self._sa = sa
+        self._kept_at = -1
+
+    def start(self, now: int) -> None:
+        """Start the clocks that the SA's path and configuration ask for, and stop the others."""
+        sa, timers = self._sa, self._sa.ctx.timers
+        if sa.path.nat_local and sa.connection.keepalive and sa.state is State.ESTABLISHED:
+            timers.arm(self._key("keepalive"), now + sa.connection.keepalive, self._keepalive_due)
+        else:
+            timers.cancel(self._key("keepalive"))
+        if sa.connection.dpd_delay and sa.state is State.ESTABLISHED:
+            timers.arm(self._key("liveness"), now + sa.connection.dpd_delay, self._liveness_due)
+
+    def stop(self) -> None:
+        self._sa.ctx.timers.cancel(self._key("keepalive"))
+        self._sa.ctx.timers.cancel(self._key("liveness"))
+
+    def check(self, now: int) -> None:
+        """Ask the peer now, unless a question is on its way already."""
+        sa = self._sa
+        if sa.state is State.ESTABLISHED and not sa.conversation.busy:
+            sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [CheckLiveness()]), now)
+
+    def _keepalive_due(self, now: int) -> None:
+        sa = self._sa
+        delay = sa.connection.keepalive
+        at = max(sa.last_out_at, self._kept_at, self._last_esp("last_out_at")) + delay
+        if at <= now:
+            sa.ctx.keepalive(sa.path.local, sa.path.esp_remote or sa.path.remote)
+            self._kept_at = now
+            at = now + delay
+        sa.ctx.timers.arm(self._key("keepalive"), at, self._keepalive_due)
+
+    def _liveness_due(self, now: int) -> None:
+        sa = self._sa
+        delay = sa.connection.dpd_delay
+        at = max(sa.last_in_at, self._last_esp("last_in_at")) + delay
+        if at <= now:
+            self.check(now)
+            at = now + delay
+        sa.ctx.timers.arm(self._key("liveness"), at, self._liveness_due)
+
+    def _last_esp(self, name: str) -> int:
+        sa = self._sa
+        uses = (sa.ctx.usage(spi) for spi in sa.children)
+        return max((getattr(use, name) for use in uses if use is not None), default=-1)
+
+    def _key(self, kind: str) -> tuple[int, str]:
+        return (self._sa.ike_id, kind)

@@ -1,0 +1,296 @@
+"""Two real endpoints, a network between them that loses, delays and translates, and a clock that jumps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from typing import TypeVar
+
+from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
+from sim.ike.constants import ProtocolId
+from sim.ike.context import Datagram, Usage
+from sim.ike.driver import IkeDriver
+from sim.ike.endpoint import IkeEndpoint
+from sim.ike.events import ChildSaDown, ChildSaUp, Event, IkeSaUp, MessageSent, PathChanged
+from sim.ike.identity import Identity
+from sim.ike.proposals import parse_proposal
+from sim.units import NS_PER_MS, NS_PER_S
+from sim.wire.address import Sock, pack_address
+from sim.wire.selector import Selector
+
+E = TypeVar("E", bound=Event)
+
+A = pack_address("192.0.2.1")
+B = pack_address("198.51.100.1")
+NAT = pack_address("203.0.113.10")
+HOME = pack_address("192.168.1.10")
+IKE_PROPOSAL = parse_proposal("aes128gcm16-prfsha256-x25519", ProtocolId.IKE)
+ESP_PROPOSAL = parse_proposal("aes128gcm16", ProtocolId.ESP)
+LATENCY = 10 * NS_PER_MS
+Rewrite = Callable[[Datagram], Datagram | None]
+
+
+def ike(*texts: str) -> tuple:  # type: ignore[type-arg]
+    return tuple(parse_proposal(text, ProtocolId.IKE) for text in texts)
+
+
+def esp(*texts: str) -> tuple:  # type: ignore[type-arg]
+    return tuple(parse_proposal(text, ProtocolId.ESP) for text in texts)
+
+
+NET_A = ChildConfig(
+    "net",
+    (ESP_PROPOSAL,),
+    local_ts=(Selector.from_prefix("10.1.0.0/16"),),
+    remote_ts=(Selector.from_prefix("10.2.0.0/16"),),
+)
+NET_B = replace(NET_A, local_ts=NET_A.remote_ts, remote_ts=NET_A.local_ts)
+ALICE, MOON = Identity.parse("alice@example.org"), Identity.parse("moon.example.org")
+CONNECTION_A = ConnectionConfig(
+    "rw",
+    b"correct horse battery staple",
+    (IKE_PROPOSAL,),
+    (NET_A,),
+    remote_addrs=(B,),
+    local_id=ALICE,
+    remote_id=MOON,
+)
+CONNECTION_B = ConnectionConfig(
+    "rw", b"correct horse battery staple", (IKE_PROPOSAL,), (NET_B,), local_id=MOON, remote_id=ALICE
+)
+
+
+@dataclass(slots=True)
+class Used:
+    last_in_at: int = -1
+    last_out_at: int = -1
+
+
+@dataclass(slots=True)
+class Sent:
+    """One datagram as it left, and whether the network lost it."""
+
+    at: int
+    side: str
+    datagram: Datagram
+    lost: bool = False
+
+
+class End(IkeDriver):
+    """One endpoint and what it reported."""
+
+    def __init__(
+        self, pair: Pair, side: str, config: EndpointConfig, addresses: list[bytes], seed: str
+    ) -> None:
+        self._pair, self._side = pair, side
+        self.addresses = addresses
+        self.uses: dict[int, Used] = {}
+        self.events: list[tuple[int, Event]] = []
+        self.armed: int | None = None
+        self.rng = random.Random(seed)
+        super().__init__(IkeEndpoint(config, rand=self.rng.randbytes, usage=self._usage))
+
+    def _usage(self, spi_in: int) -> Usage | None:
+        return self.uses.get(spi_in)
+
+    def apply(self, event: Event, now: int) -> None:
+        self.events.append((now, event))
+
+    def transmit(self, datagram: Datagram, now: int) -> None:
+        self._pair.carry(self._side, datagram, now)
+
+    def arm(self, at: int | None) -> None:
+        self.armed = at
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [event for _, event in self.events if isinstance(event, kind)]
+
+    def last(self, kind: type[E]) -> E:
+        return self.all(kind)[-1]
+
+    def times(self, kind: type[Event]) -> list[int]:
+        return [at for at, event in self.events if isinstance(event, kind)]
+
+    @property
+    def children(self) -> dict[int, ChildSaUp]:
+        """The Child SAs that are up, by inbound SPI, at the addresses where PathChanged has moved them."""
+        up: dict[int, ChildSaUp] = {}
+        for _, event in self.events:
+            if isinstance(event, ChildSaUp):
+                up[event.spi_in] = event
+            elif isinstance(event, ChildSaDown):
+                del up[event.spi_in]
+            elif isinstance(event, PathChanged):
+                for spi in event.spis_in:
+                    up[spi] = replace(up[spi], local=event.local, remote=event.remote, encap=event.encap)
+        return up
+
+    @property
+    def ladder(self) -> list[str]:
+        """What this end sent, in RFC notation."""
+        return [event.payloads for event in self.all(MessageSent)]
+
+
+@dataclass(order=True)
+class _Flight:
+    at: int
+    count: int
+    datagram: Datagram = field(compare=False)
+
+
+class Pair:
+    """`a` usually initiates, `b` responds. Deliveries and timers happen in order of time."""
+
+    def __init__(
+        self,
+        a: ConnectionConfig = CONNECTION_A,
+        b: ConnectionConfig = CONNECTION_B,
+        *,
+        a_config: EndpointConfig | None = None,
+        b_config: EndpointConfig | None = None,
+        a_addr: bytes = A,
+        seed: str = "1",
+    ) -> None:
+        self.now = 0
+        self.sent: list[Sent] = []
+        self.rewrite: Rewrite = lambda datagram: datagram
+        self.latency = LATENCY
+        self._flights: list[_Flight] = []
+        self._count = 0
+        self._fates: dict[str, list[int | None]] = {"a": [], "b": []}
+        self._holding: list[_Flight] | None = None
+        self.a = End(self, "a", replace(a_config or EndpointConfig(), connections=(a,)), [a_addr], f"a{seed}")
+        self.b = End(self, "b", replace(b_config or EndpointConfig(), connections=(b,)), [B], f"b{seed}")
+        self.a_endpoint, self.b_endpoint = self.a.endpoint, self.b.endpoint
+        for end in (self.a, self.b):
+            end.endpoint.addresses_changed(end.addresses, 0)
+            end.pump(0)
+
+    # -- commands ----------------------------------------------------------------------------------------
+
+    def initiate(self, child: str | None = "net") -> None:
+        self.a.endpoint.initiate("rw", child, self.now)
+        self.a.pump(self.now)
+
+    def establish(self) -> Pair:
+        """Bring the connection up from `a` and forget nothing."""
+        self.initiate()
+        self.settle()
+        assert self.up
+        return self
+
+    @property
+    def up(self) -> bool:
+        return bool(self.a.all(IkeSaUp)) and bool(self.b.all(IkeSaUp))
+
+    @property
+    def a_addr(self) -> bytes:
+        return self.a.addresses[0]
+
+    @a_addr.setter
+    def a_addr(self, address: bytes) -> None:
+        self.set_addresses(self.a, [address])
+
+    def set_addresses(self, end: End, addresses: list[bytes]) -> None:
+        end.addresses = addresses
+        end.endpoint.addresses_changed(addresses, self.now)
+        end.pump(self.now)
+
+    def inject(self, end: End, data: bytes, src: Sock, dst: Sock) -> None:
+        """A datagram from nowhere."""
+        end.endpoint.receive_datagram(data, src, dst, self.now)
+        end.pump(self.now)
+
+    # -- the network -------------------------------------------------------------------------------------
+
+    def drop(self, count: int = 1, side: str = "a", after: int = 0) -> None:
+        """Lose the next `count` datagrams of a side, after letting `after` pass."""
+        self._fates[side] += [0] * after + [None] * count
+
+    def delay(self, extra: int, side: str = "a", after: int = 0) -> None:
+        """Deliver one datagram of a side later."""
+        self._fates[side] += [0] * after + [extra]
+
+    def carry(self, side: str, datagram: Datagram, now: int) -> None:
+        fates = self._fates[side]
+        fate = fates.pop(0) if fates else 0
+        record = Sent(now, side, datagram, fate is None)
+        self.sent.append(record)
+        if fate is None:
+            return
+        translated = self.rewrite(datagram)
+        if translated is None:
+            record.lost = True
+            return
+        self._count += 1
+        heappush(self._flights, _Flight(now + self.latency + fate, self._count, translated))
+
+    def drive(self, duration: int = 5 * NS_PER_S) -> None:
+        """Let `duration` pass."""
+        self._run(self.now + duration, quiet=False)
+
+    def settle(self) -> None:
+        """Go on until nothing is in flight."""
+        self._run(None, quiet=True)
+
+    def _run(self, until: int | None, *, quiet: bool) -> None:
+        while True:
+            at = self._next(quiet)
+            if at is None or (until is not None and at > until):
+                break
+            self.now = max(self.now, at)
+            if self._flights and self._flights[0].at <= self.now:
+                self._deliver(heappop(self._flights).datagram)
+            else:
+                self._fire()
+        if until is not None:
+            self.now = until
+
+    def _next(self, quiet: bool) -> int | None:
+        times = [self._flights[0].at] if self._flights else []
+        if times or not quiet:
+            times += [end.armed for end in (self.a, self.b) if end.armed is not None]
+        return min(times, default=None)
+
+    def _fire(self) -> None:
+        for end in (self.a, self.b):
+            if end.armed is not None and end.armed <= self.now:
+                end.endpoint.handle_timer(self.now)
+                end.pump(self.now)
+
+    def _deliver(self, datagram: Datagram) -> None:
+        for end in (self.a, self.b):
+            if datagram.dst[0] in end.addresses:
+                end.endpoint.receive_datagram(datagram.data, datagram.src, datagram.dst, self.now)
+                end.pump(self.now)
+
+
+class NatBox:
+    """A home NAT in front of `a`: one outside address, a port per inside socket."""
+
+    def __init__(self, pair: Pair, outside: bytes = NAT, first_port: int = 40000) -> None:
+        self.pair = pair
+        self.outside = outside
+        self.next_port = first_port
+        self.mappings: dict[Sock, Sock] = {}
+        pair.rewrite = self
+
+    def rebind(self) -> None:
+        """Forget all mappings; new ones get new ports."""
+        self.mappings.clear()
+
+    def __call__(self, datagram: Datagram) -> Datagram | None:
+        if datagram.dst[0] == self.outside:
+            inside = {outside: inside for inside, outside in self.mappings.items()}.get(datagram.dst)
+            return None if inside is None else replace(datagram, dst=inside)
+        if datagram.src[0] in self.pair.a.addresses and datagram.dst[0] in self.pair.b.addresses:
+            return replace(datagram, src=self._map(datagram.src))
+        return datagram
+
+    def _map(self, inside: Sock) -> Sock:
+        if inside not in self.mappings:
+            self.mappings[inside] = (self.outside, self.next_port)
+            self.next_port += 1
+        return self.mappings[inside]
