@@ -13,6 +13,8 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
 
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.schema_network import (
@@ -124,5 +126,19 @@ class Scenario(Model):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a scenario's file, for editors."""
-    schema = Scenario.model_json_schema(mode="validation")
+    schema = Scenario.model_json_schema(mode="validation", schema_generator=_SchemaGenerator)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+class _SchemaGenerator(GenerateJsonSchema):
+    """Shows defaults as text with units, as a file has them."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        result = super().model_schema(schema)
+        bare = schema["cls"].model_construct()
+        defaults = bare.model_dump(mode="json", by_alias=True, exclude_none=True) or {}
+        for key, value in result.get("properties", {}).items():
+            value.pop("default", None)
+            if key in defaults and key not in result.get("required", ()):
+                value["default"] = defaults[key]
+        return result

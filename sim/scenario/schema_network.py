@@ -23,24 +23,23 @@ from sim.scenario.schema_types import (
     Duration,
     End,
     FrozenDict,
-    InterfaceAddress,
+    InterfaceAddresses,
     Model,
     Name,
-    OneOrMany,
     Prefix,
     Rate,
     Ratio,
     Size,
     Table,
 )
-from sim.units import format_duration, format_size, parse_size
+from sim.units import format_size, parse_size
 
 DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-port-dependent"]
 """What else a NAT's mapping, or its filter, depends on (RFC 4787 4.1 and 5)."""
 
 
 class _Node(Model):
-    interfaces: Annotated[Table[OneOrMany[InterfaceAddress]], Field(min_length=1)]
+    interfaces: Annotated[Table[InterfaceAddresses], Field(min_length=1)]
     """Name to addresses, the preferred interface first: it is used when several lead to a place."""
     routes: Annotated[dict[Prefix, Name], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
     """Prefix to interface, where the way that follows from the links is not wanted."""
@@ -97,7 +96,8 @@ class Jitter(Model):
 
     @model_serializer(mode="wrap")
     def _short(self, handler: SerializerFunctionWrapHandler) -> object:
-        return handler(self) if self.distribution != "uniform" else format_duration(self.scale)
+        whole = handler(self)
+        return whole.get("scale") if self.distribution == "uniform" else whole
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -131,23 +131,44 @@ def _format_queue(queue: Queue) -> str:
     return format_size(queue.octets) if queue.octets is not None else f"{queue.packets} packets"
 
 
+_LIMIT = Queue(packets=1000)  # what Linux gives an Ethernet interface (txqueuelen)
 QueueText = Annotated[
     Queue, BeforeValidator(_queue), PlainSerializer(_format_queue),
     WithJsonSchema({"type": "string", "examples": ["100 packets", "64 KiB"]}),
 ]  # fmt: skip
 
 
+class DirectedRate(Directed[Rate]):
+    pass
+
+
+class DirectedDelay(Directed[Annotated[Duration, Field(ge=0)]]):
+    pass
+
+
+class DirectedJitter(Directed[Jitter]):
+    pass
+
+
+class DirectedLoss(Directed[Ratio]):
+    pass
+
+
+class DirectedQueue(Directed[QueueText]):
+    pass
+
+
 class Link(Model):
     """Two directed halves between two interfaces; symmetric unless a setting has `up` and `down`."""
 
     ends: Annotated[tuple[End, End], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
-    rate: Directed[Rate] | None = None
+    rate: DirectedRate | None = None
     """None: packets take no time to send."""
-    delay: Directed[Annotated[Duration, Field(ge=0)]] = Directed(up=0, down=0)
-    jitter: Directed[Jitter] | None = None
+    delay: DirectedDelay = Field(default_factory=lambda: DirectedDelay.model_validate("0 s"))
+    jitter: DirectedJitter | None = None
     reorder: bool = False
     """Whether jitter may let a packet overtake another."""
-    loss: Directed[Ratio] = Directed(up=0.0, down=0.0)
-    queue: Directed[QueueText] = Directed(up=Queue(packets=1000), down=Queue(packets=1000))
+    loss: DirectedLoss = Field(default_factory=lambda: DirectedLoss.model_validate("0 %"))
+    queue: DirectedQueue = Field(default_factory=lambda: DirectedQueue(up=_LIMIT, down=_LIMIT))
     mtu: Annotated[Size, Field(ge=68, le=65535)] = 1500
     """At least what IPv4 needs (RFC 791 3.2); IPv6 needs 1280 (RFC 8200 5)."""

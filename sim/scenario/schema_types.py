@@ -84,6 +84,9 @@ class FrozenDict(dict[str, V]):
         return type(self), (dict(self),)
 
 
+_TEXTS: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
 def _tuple_of(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -170,7 +173,6 @@ def _esp_proposal(text: str) -> str:
 
 
 Many = Annotated[tuple[T, ...], BeforeValidator(_tuple_of)]
-OneOrMany = Annotated[tuple[T, ...], BeforeValidator(_listed)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A node, interface, tunnel or flow. No dots: `--set` and error messages join names with them."""
 Table = Annotated[dict[Name, V], AfterValidator(FrozenDict)]
@@ -197,10 +199,13 @@ Secret = Annotated[
 ]  # fmt: skip
 Selectors = Annotated[
     tuple[Selector, ...], BeforeValidator(parse_selectors), PlainSerializer(format_selectors),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "examples": [["10.1.0.0/16[udp/53]"]]}),
+    WithJsonSchema(_TEXTS | {"examples": [["10.1.0.0/16[udp/53]"]]}),
 ]  # fmt: skip
 Prefix = Annotated[str, BeforeValidator(_prefix)]
-InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
+InterfaceAddresses = Annotated[
+    tuple[Annotated[str, BeforeValidator(_interface_address)], ...],
+    Field(min_length=1), BeforeValidator(_listed), WithJsonSchema(_TEXTS),
+]  # fmt: skip
 Address = Annotated[str, BeforeValidator(_address)]
 IdentityText = Annotated[str, AfterValidator(_identity)]
 IkeProposalText = Annotated[str, AfterValidator(_ike_proposal)]
@@ -215,9 +220,6 @@ class Directed(Model, Generic[T]):
     up: T
     down: T
 
-    def __repr_name__(self) -> str:
-        return "Directed"
-
     @model_validator(mode="before")
     @classmethod
     def _symmetric_unless_said(cls, data: object) -> object:
@@ -227,7 +229,7 @@ class Directed(Model, Generic[T]):
     @model_serializer(mode="wrap")
     def _short(self, handler: SerializerFunctionWrapHandler) -> object:
         both = handler(self)
-        return both["up"] if both["up"] == both["down"] else both
+        return both.get("up") if both.get("up") == both.get("down") else both
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
