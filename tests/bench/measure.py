@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
@@ -29,8 +30,13 @@ Contestant = Callable[[], Sample]
 
 def take_turns(contestants: Sequence[Contestant], rounds: int) -> list[list[float]]:
     """Rates by contestant and round, run as A B C, A B C ...: what slows the machine down slows all."""
-    results = [[contestant().rate for contestant in contestants] for _ in range(rounds)]
+    results = [[_rate(contestant) for contestant in contestants] for _ in range(rounds)]
     return [list(rates) for rates in zip(*results, strict=True)]
+
+
+def _rate(contestant: Contestant) -> float:
+    gc.collect()  # nobody pays for what the one before left behind
+    return contestant().rate
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
