@@ -15,9 +15,9 @@ from tests.ipsec.pair import SPI_B, SUITES, Pair, between, datagram, make_pair
 with warnings.catch_warnings():
     # scapy names ciphers that pyca has deprecated, and looks at the machine's interfaces.
     warnings.simplefilter("ignore")
+    from scapy.layers import ipsec as scapy_ipsec
     from scapy.layers.inet import IP, UDP
     from scapy.layers.inet6 import IPv6
-    from scapy.layers import ipsec as scapy_ipsec
 
 _untyped: Any = scapy_ipsec
 NAMES = {
