@@ -14,25 +14,29 @@ from sim.wire.checksum import internet_checksum, pseudo_header_sum
 from sim.wire.ip import DF, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
 from sim.wire.udp import UDP_HEADER_BYTES
 
-_pack_v4 = Struct(">BBHHHHH8s").pack_into
+_PORTS = Struct(">HH")
+_UDP_LENGTH_AT = IPV4_HEADER_BYTES + 4
 _pack_v6 = Struct(">IHH32s").pack_into
+_pack_length = Struct(">H").pack_into
 _pack_udp = Struct(">HHHH").pack_into
 
 
 class Outer4:
-    """IPv4 around ESP. Whatever stays the same for an SA is packed and summed once."""
+    """IPv4 around ESP, and UDP if there are `ports`; what an SA never changes is packed and summed once."""
 
-    __slots__ = ("_addresses", "_constant", "_identification", "_ttl_protocol", "size")
+    __slots__ = ("_constant", "_ends", "_identification", "_pack", "_ttl_protocol", "_udp", "size")
 
-    def __init__(self, src: bytes, dst: bytes, ttl: int, protocol: int = Protocol.ESP) -> None:
-        self.size = IPV4_HEADER_BYTES
-        self._addresses = src + dst
-        self._ttl_protocol = ttl << 8 | protocol
+    def __init__(self, src: bytes, dst: bytes, ttl: int, ports: tuple[int, int] | None = None) -> None:
+        self._udp = ports is not None
+        self._ends = src + dst + (_PORTS.pack(*ports) if ports else b"")
+        self._pack = Struct(f">BBHHHHH{len(self._ends)}s").pack_into
+        self._ttl_protocol = ttl << 8 | (Protocol.UDP if ports else Protocol.ESP)
         self._constant = 0x4500 + self._ttl_protocol + pseudo_header_sum(src, dst, 0, 0) % 0xFFFF
         self._identification = 0
+        self.size = IPV4_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
 
     def write(self, packet: bytearray, tos: int, df: bool) -> None:
-        """Fill in the headers of a packet that is complete behind them."""
+        """Fill in the headers, all zero as yet, of a packet that is complete behind them."""
         if df:
             identification, flags = 0, DF  # an atomic datagram: its ID means nothing (RFC 6864 4.1)
         else:
@@ -41,56 +45,30 @@ class Outer4:
         total = len(packet)
         # As internet_checksum: the sum is not zero, so its negative modulo 0xffff is the checksum.
         checksum = -(self._constant + tos + total + identification + flags) % 0xFFFF
-        _pack_v4(
-            packet, 0, 0x45, tos, total, identification, flags, self._ttl_protocol, checksum, self._addresses
+        self._pack(
+            packet, 0, 0x45, tos, total, identification, flags, self._ttl_protocol, checksum, self._ends
         )
-
-
-class Outer4Udp(Outer4):
-    """IPv4 and UDP around ESP."""
-
-    __slots__ = ("_dst_port", "_src_port")
-
-    def __init__(self, src: Sock, dst: Sock, ttl: int) -> None:
-        super().__init__(src[0], dst[0], ttl, Protocol.UDP)
-        self.size += UDP_HEADER_BYTES
-        self._src_port, self._dst_port = src[1], dst[1]
-
-    def write(self, packet: bytearray, tos: int, df: bool) -> None:
-        super().write(packet, tos, df)
-        length = len(packet) - IPV4_HEADER_BYTES
-        _pack_udp(packet, IPV4_HEADER_BYTES, self._src_port, self._dst_port, length, 0)
+        if self._udp:
+            _pack_length(packet, _UDP_LENGTH_AT, total - IPV4_HEADER_BYTES)
 
 
 class Outer6:
-    """IPv6 around ESP."""
+    """IPv6 around ESP, and UDP if there are `ports`."""
 
-    __slots__ = ("_addresses", "_next_hop_limit", "size")
+    __slots__ = ("_addresses", "_next_hop_limit", "_ports", "size")
 
-    def __init__(self, src: bytes, dst: bytes, ttl: int, protocol: int = Protocol.ESP) -> None:
-        self.size = IPV6_HEADER_BYTES
+    def __init__(self, src: bytes, dst: bytes, ttl: int, ports: tuple[int, int] | None = None) -> None:
         self._addresses = src + dst
-        self._next_hop_limit = protocol << 8 | ttl
+        self._next_hop_limit = (Protocol.UDP if ports else Protocol.ESP) << 8 | ttl
+        self._ports = ports
+        self.size = IPV6_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
 
     def write(self, packet: bytearray, tos: int, df: bool) -> None:
         """As for IPv4; routers never fragment IPv6, so `df` has nothing to say."""
         payload = len(packet) - IPV6_HEADER_BYTES
         _pack_v6(packet, 0, 0x60000000 | tos << 20, payload, self._next_hop_limit, self._addresses)
-
-
-class Outer6Udp(Outer6):
-    """IPv6 and UDP around ESP."""
-
-    __slots__ = ("_dst_port", "_src_port")
-
-    def __init__(self, src: Sock, dst: Sock, ttl: int) -> None:
-        super().__init__(src[0], dst[0], ttl, Protocol.UDP)
-        self.size += UDP_HEADER_BYTES
-        self._src_port, self._dst_port = src[1], dst[1]
-
-    def write(self, packet: bytearray, tos: int, df: bool) -> None:
-        super().write(packet, tos, df)
-        write_udp(packet, IPV6_HEADER_BYTES, self._src_port, self._dst_port)
+        if self._ports:
+            write_udp(packet, IPV6_HEADER_BYTES, *self._ports)
 
 
 Outer = Outer4 | Outer6
@@ -101,9 +79,8 @@ def outer(local: Sock, remote: Sock, *, encap: bool, ttl: int) -> Outer:
     (src, _), (dst, _) = local, remote
     if len(src) != len(dst):
         raise ValueError("the ends of a tunnel are of different IP versions")
-    if len(src) == 4:
-        return Outer4Udp(local, remote, ttl) if encap else Outer4(src, dst, ttl)
-    return Outer6Udp(local, remote, ttl) if encap else Outer6(src, dst, ttl)
+    ports = (local[1], remote[1]) if encap else None
+    return Outer4(src, dst, ttl, ports) if len(src) == 4 else Outer6(src, dst, ttl, ports)
 
 
 def write_udp(packet: bytearray, at: int, src_port: int, dst_port: int) -> None:
