@@ -87,7 +87,7 @@ class Channel:
         sa.retransmits += encoded.times > 0
         encoded.times += 1
 
-    def received(self, message: Message, src: Sock, dst: Sock, repeated: int = 0) -> None:
+    def received(self, message: Message, payloads: str, src: Sock, dst: Sock, repeated: int = 0) -> None:
         """Report a message that was accepted, or recognised as a repetition of one."""
         sa, header = self._sa, message.header
         sa.received += 1
@@ -97,7 +97,7 @@ class Channel:
                 name_of(ExchangeType, header.exchange),
                 header.message_id,
                 header.is_response,
-                notation(header.exchange, header.is_response, message.payloads),
+                payloads,
                 len(message.raw),
                 src,
                 dst,

@@ -1,17 +1,16 @@
-"""Requests and responses of one IKE SA: message IDs, windows, retransmission, repeated requests.
+"""The peer's messages in one IKE SA: its requests are answered, its responses handed to our tasks.
 
-RFC 7296 2.1 (retransmission), 2.2 (message IDs), 2.3 (window). Each direction counts on its own:
+RFC 7296 2.1 (repeated requests), 2.2 (message IDs), 2.3 (window), 2.21 (errors).
 
-    ours    queue -> outstanding (at most `window`) -> response -> tasks
-    theirs  expected -> tasks -> response, kept until the next request comes
+    request   expected -> opened -> checked -> tasks -> response, kept until the next request comes
+    response  outstanding -> opened -> checked -> tasks
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
@@ -19,7 +18,9 @@ from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.errors import PeerError, RefusedError, Scope
 from sim.ike.exchanges import SERVED_IN, State, check_request, check_response
 from sim.ike.message import Message, ProtectedWireError
-from sim.ike.tasks.base import Inbound, Job, Outgoing, Task, build_all, process_all
+from sim.ike.notation import notation
+from sim.ike.requests import Outstanding
+from sim.ike.tasks.base import Inbound, Outgoing, Task, build_all, process_all
 from sim.ike.tasks.responders import responder_tasks
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
@@ -27,124 +28,29 @@ from sim.wire.buffer import WireError
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
-T = TypeVar("T", bound=Task)
-
-
-@dataclass(slots=True)
-class Outstanding:
-    """A request of ours that waits for its response."""
-
-    job: Job
-    encoded: Encoded
-    tries: int = 0
-
 
 @dataclass(slots=True)
 class Answered:
     """A request of the peer's that we answered, by its digest, and the answer."""
 
     digest: bytes
+    payloads: str
     response: Encoded
     repeated: int = 0
 
 
 class Conversation:
-    def __init__(self, sa: IkeSa) -> None:
+    def __init__(self, sa: IkeSa, channel: Channel) -> None:
         self.sa = sa
-        self.channel = Channel(sa)
-        self.window = 1
-        self.outstanding: dict[int, Outstanding] = {}
+        self.channel = channel
         self.expected = 0
-        self._queue: deque[Job] = deque()
-        self._next_id = 0
         self._answered: dict[int, Answered] = {}
         self._serving: list[Task] = []
 
-    # -- our requests ------------------------------------------------------------------------------------
-
-    def submit(self, job: Job, now: int, *, first: bool = False) -> None:
-        """Queue an exchange; it starts as soon as the window allows."""
-        (self._queue.appendleft if first else self._queue.append)(job)
-        self.pump(now)
-
-    def postpone(self, job: Job) -> None:
-        """Queue an exchange ahead of others; it starts after the response that is being made."""
-        self._queue.appendleft(job)
-
-    def queued(self, kind: type[T]) -> bool:
-        """Whether a task of this kind waits for the window."""
-        return any(isinstance(task, kind) for job in self._queue for task in job.tasks)
-
-    def tasks(self, kind: type[T]) -> list[T]:
-        """The tasks of this kind that wait for the window or for a response."""
-        jobs = [*self._queue, *(outstanding.job for outstanding in self.outstanding.values())]
-        return [task for job in jobs for task in job.tasks if isinstance(task, kind)]
-
-    def pump(self, now: int) -> None:
-        """Start what the window allows."""
-        while self._queue and len(self.outstanding) < self.window:
-            self._start(self._queue.popleft(), now)
-
     @property
-    def busy(self) -> bool:
-        """Whether a request of ours is on its way or waits."""
-        return bool(self.outstanding or self._queue)
-
-    def abandon_queue(self) -> None:
-        """Forget the exchanges that have not started."""
-        self._queue.clear()
-
-    def abandon(self) -> None:
-        """Forget all of our requests."""
-        for message_id in self.outstanding:
-            self.sa.ctx.timers.cancel(self._timer(message_id))
-        self.outstanding.clear()
-        self._queue.clear()
-
-    def resend(self, now: int) -> None:
-        """Repeat what is outstanding at once, from the SA's new addresses (RFC 4555 3.5)."""
-        for outstanding in self.outstanding.values():
-            outstanding.tries = 0
-            self._send(outstanding, now)
-
-    def _start(self, job: Job, now: int) -> None:
-        out = Outgoing()
-        build_all(job.tasks, self.sa, out, now)
-        # IKE_SA_INIT keeps its ID 0 through cookies and new groups (RFC 7296 2.2).
-        message_id = 0 if job.exchange == ExchangeType.IKE_SA_INIT else self._next_id
-        self._next_id = message_id + 1
-        encoded = self.channel.encode(job.exchange, message_id, False, out.all())
-        outstanding = Outstanding(job, encoded)
-        self.outstanding[message_id] = outstanding
-        if job.exchange == ExchangeType.IKE_SA_INIT:
-            self.sa.init_i = encoded.packet
-        self._send(outstanding, now)
-        for action in out.then:
-            action(now)
-
-    def _send(self, outstanding: Outstanding, now: int) -> None:
-        sa, encoded = self.sa, outstanding.encoded
-        delays = sa.connection.retransmit.delays
-        self.channel.send(encoded, sa.path.local, sa.path.remote)
-        sa.last_out_at = now
-        at = now + delays[outstanding.tries]
-        outstanding.tries += 1
-        message_id = encoded.message_id
-        sa.ctx.timers.arm(self._timer(message_id), at, lambda due: self._overdue(message_id, due))
-
-    def _overdue(self, message_id: int, now: int) -> None:
-        outstanding = self.outstanding.get(message_id)
-        if outstanding is None:
-            return
-        if outstanding.tries < len(self.sa.connection.retransmit.delays):
-            self._send(outstanding, now)
-        else:
-            self.sa.timed_out(outstanding.encoded, now)
-
-    def _timer(self, message_id: int) -> tuple[int, str, int]:
-        return (self.sa.ike_id, "retransmit", message_id)
-
-    # -- the peer's messages -----------------------------------------------------------------------------
+    def answered_protected(self) -> bool:
+        """Whether the peer may still repeat a request that only this IKE SA can answer."""
+        return self.expected > (0 if self.sa.initiator else 1)
 
     def receive(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         """A message with our SPIs; what is wrong with it changes nothing unless a key holder sent it."""
@@ -167,7 +73,7 @@ class Conversation:
             self._reject("message ID used before", src, "another request has had this message ID")
         else:
             answered.repeated += 1
-            self.channel.received(message, src, dst, answered.repeated)
+            self.channel.received(message, answered.payloads, src, dst, answered.repeated)
             self.channel.send(answered.response, dst, src)
 
     def _receive_request(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
@@ -193,7 +99,7 @@ class Conversation:
         """Answer a request that is authentic and new; `problem` when it cannot even be read."""
         sa = self.sa
         self.expected += 1
-        self.channel.received(received.message, received.src, received.dst)
+        self.report(received)
         sa.heard(received, now)
         out = Outgoing()
         try:
@@ -211,7 +117,7 @@ class Conversation:
             action(now)
         if problem is not None:
             sa.misunderstood(problem, now)
-        self.pump(now)
+        sa.requests.pump(now)
 
     def _perform(self, received: Inbound, out: Outgoing, now: int) -> None:
         check_request(received.message)
@@ -221,14 +127,20 @@ class Conversation:
         done = tasks[: len(tasks) - len(waiting)]
         self._serving = build_all(done, self.sa, out, now) + waiting
 
+    def report(self, received: Inbound) -> None:
+        message = received.message
+        self.channel.received(message, notation_of(message), received.src, received.dst)
+
     def answer(self, received: Inbound, response: Encoded) -> None:
         """Send a response to where the request came from, and keep it instead of older ones."""
-        self._answered = {received.message.header.message_id: Answered(digest_of(received.message), response)}
+        message = received.message
+        answered = Answered(digest_of(message), notation_of(message), response)
+        self._answered = {message.header.message_id: answered}
         self.channel.send(response, received.dst, received.src)
 
     def _receive_response(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         header = message.header
-        outstanding = self.outstanding.get(header.message_id)
+        outstanding = self.sa.requests.outstanding.get(header.message_id)
         if outstanding is None or outstanding.job.exchange != header.exchange:
             self._reject("response to no request", src, f"no request {header.message_id} is outstanding")
         elif header.exchange == ExchangeType.IKE_SA_INIT:
@@ -273,20 +185,19 @@ class Conversation:
         self._go_on(outstanding, waiting, now)
 
     def _finish(self, outstanding: Outstanding, received: Inbound) -> None:
-        message_id = outstanding.encoded.message_id
-        self.outstanding.pop(message_id, None)
-        self.sa.ctx.timers.cancel(self._timer(message_id))
-        self.channel.received(received.message, received.src, received.dst)
+        self.sa.requests.answered(outstanding)
+        self.report(received)
 
     def _go_on(self, outstanding: Outstanding, waiting: list[Task], now: int) -> None:
-        if self.sa.state is State.CLOSED:
-            return
-        if waiting:
-            self._queue.appendleft(Job(outstanding.job.exchange, waiting))
-        self.pump(now)
+        if self.sa.state is not State.CLOSED:
+            self.sa.requests.go_on(outstanding, waiting, now)
 
     def _reject(self, reason: str, src: Sock, text: str) -> None:
         self.sa.ctx.reject(reason, src, text)
+
+
+def notation_of(message: Message) -> str:
+    return notation(message.header.exchange, message.header.is_response, message.payloads)
 
 
 def digest_of(message: Message) -> bytes:

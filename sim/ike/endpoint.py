@@ -123,7 +123,7 @@ class IkeEndpoint:
         if child is None or child.deleting:
             return
         task = DeleteChild(child, Reason.DELETED, "deleted by us")
-        child.ike.conversation.submit(Job(ExchangeType.INFORMATIONAL, [task]), now)
+        child.ike.requests.submit(Job(ExchangeType.INFORMATIONAL, [task]), now)
 
     def check_liveness(self, ike_id: int, now: int) -> None:
         """Ask the peer of an established IKE SA whether it is there."""
@@ -196,11 +196,11 @@ class IkeEndpoint:
             self._waiting.update({(config.name, child.name): packet for child in children})
             return
         ctx = self._ctx
-        sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path)
+        sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
         ctx.by_spi[sa.spi_i] = sa
         ctx.index(sa)
         sa.wanted.extend((child, packet) for child in children)
-        sa.conversation.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+        sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
 
     def _path(self, config: ConnectionConfig) -> Path | None:
         """The first pair of addresses of one family, or None."""

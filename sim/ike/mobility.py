@@ -39,9 +39,9 @@ def start_update(sa: IkeSa, local: Sock, remote: Sock, now: int) -> None:
     if not sa.path.encap:
         sa.path.suspect_nat()
     sa.moved(now)
-    sa.conversation.resend(now)
-    if not sa.conversation.queued(UpdateAddresses):
-        sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [UpdateAddresses(before)]), now, first=True)
+    sa.requests.resend(now)
+    if not sa.requests.queued(UpdateAddresses):
+        sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [UpdateAddresses(before)]), now, first=True)
 
 
 def _set_out_again(sa: IkeSa, now: int) -> None:
@@ -50,7 +50,7 @@ def _set_out_again(sa: IkeSa, now: int) -> None:
     for address in usable(sa):
         if len(address) == len(sa.path.remote[0]):
             sa.path.move((address, sa.path.local[1]), sa.path.remote)
-            sa.conversation.resend(now)
+            sa.requests.resend(now)
             return
 
 
@@ -71,11 +71,11 @@ def _leave_dead_address(sa: IkeSa, now: int) -> None:
         if len(address) == len(path.remote[0]):
             path.move((address, path.local[1]), path.remote)
             sa.moved(now)
-            sa.conversation.resend(now)
+            sa.requests.resend(now)
             return
 
 
 def _announce(sa: IkeSa, now: int) -> None:
-    waiting = sa.conversation.queued(AnnounceAddresses) or sa.conversation.queued(UpdateAddresses)
+    waiting = sa.requests.queued(AnnounceAddresses) or sa.requests.queued(UpdateAddresses)
     if additional(sa) != sa.announced and not waiting:
-        sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [AnnounceAddresses()]), now)
+        sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [AnnounceAddresses()]), now)

@@ -97,9 +97,7 @@ class Reception:
     def _initial(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         ctx, header = self._ctx, message.header
         if header.message_id or header.spi_r != NO_SPI or header.spi_i == NO_SPI or not header.from_initiator:
-            raise WireError(
-                "an IKE_SA_INIT request with a message ID, a responder's SPI or no SPI of its own"
-            )
+            raise WireError("an IKE_SA_INIT request with a message ID, SPIr or no SPIi")
         # By the whole message: two peers behind one NAT may have chosen the same SPI (RFC 7296 2.1).
         digest = digest_of(message)
         known = ctx.by_init.get(digest)
@@ -146,7 +144,7 @@ class Reception:
         """Make a half-open IKE SA; CryptoError leaves none."""
         ctx = self._ctx
         path = Path(received.dst, received.src)
-        sa = IkeSa(ctx, choice.candidates, False, received.message.header.spi_i, path)
+        sa = IkeSa(ctx, choice.candidates, False, received.message.header.spi_i, path, now)
         task, out = RespondSaInit(choice), Outgoing()
         try:
             task.process(sa, received, now)
@@ -162,7 +160,7 @@ class Reception:
         ctx.timers.arm((sa.ike_id, "half-open"), at, lambda due: _give_up(sa, due))
         conversation = sa.conversation
         conversation.expected = 1
-        conversation.channel.received(received.message, received.src, received.dst)
+        conversation.report(received)
         response = conversation.channel.encode(ExchangeType.IKE_SA_INIT, 0, True, out.all())
         sa.init_r = response.packet
         conversation.answer(received, response)

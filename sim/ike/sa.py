@@ -9,18 +9,21 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import cipher
+from sim.ike.channel import Channel
 from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig, ConnectionConfig
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.conversation import Conversation
-from sim.ike.events import ChildSaDown, ChildSaUp, IkeKeysDerived, IkeSaDown, IkeSaUp, PathChanged, Reason
+from sim.ike.events import IkeSaDown, Reason
 from sim.ike.exchanges import NEXT_STATES, State
 from sim.ike.keymat import IkeKeys
 from sim.ike.message import NO_SPI
-from sim.ike.mobility import reconsider
+from sim.ike.mobility import reconsider, start_update
 from sim.ike.path import Path
 from sim.ike.payloads import NotifyPayload
 from sim.ike.proposals import IkeSuite, Proposal, format_proposal
+from sim.ike.reports import child_down, child_up, ike_up, keys_derived, path_changed
+from sim.ike.requests import Requests
 from sim.ike.tasks.auth import Establish, InitiateAuth
 from sim.ike.tasks.base import Inbound, Job, Task
 from sim.ike.tasks.child_initiate import CreateWanted, InitiateChild
@@ -30,7 +33,7 @@ from sim.ike.tasks.mobike import SetUpMobike
 from sim.ike.view import view_of
 from sim.ike.watch import Watch
 from sim.units import format_duration
-from sim.wire.address import format_sock
+from sim.wire.address import Sock, format_sock
 
 if TYPE_CHECKING:
     from sim.ike.channel import Encoded
@@ -42,11 +45,18 @@ if TYPE_CHECKING:
 class IkeSa:
     """A responder's `connection` is provisional until the peer is authenticated; `candidates` are all."""
 
+    chosen: Proposal
     suite: IkeSuite
     keys: IkeKeys
 
     def __init__(
-        self, ctx: Context, candidates: tuple[ConnectionConfig, ...], initiator: bool, spi: bytes, path: Path
+        self,
+        ctx: Context,
+        candidates: tuple[ConnectionConfig, ...],
+        initiator: bool,
+        spi: bytes,
+        path: Path,
+        now: int,
     ) -> None:
         self.ctx = ctx
         self.ike_id = ctx.new_ike_id()
@@ -57,7 +67,9 @@ class IkeSa:
         self.spi_r = NO_SPI
         self.path = path
         self.state = State.CONNECTING if initiator else State.HALF_OPEN
-        self.conversation = Conversation(self)
+        self.channel = Channel(self)
+        self.requests = Requests(self, self.channel)
+        self.conversation = Conversation(self, self.channel)
         self.watch = Watch(self)
         self.children: dict[int, ChildSa] = {}
         self.proposal = ""
@@ -73,6 +85,7 @@ class IkeSa:
         self.started_from = path.remote[0]
         self.counted = False
         self.init_digest = b""
+        self.created_at = now
         self.established_at = self.last_in_at = self.last_out_at = -1
         self.sent = self.received = self.retransmits = 0
         self.reason, self.text = Reason.NONE, ""
@@ -86,19 +99,16 @@ class IkeSa:
 
     def derive(self, chosen: Proposal, suite: IkeSuite, keys: IkeKeys) -> None:
         """Take the keys of the first exchange into use."""
+        self.chosen = chosen
         self.suite, self.keys, self.proposal = suite, keys, format_proposal(chosen)
         rand = self.ctx.rand
         ours = (keys.sk_ei, keys.sk_ai) if self.initiator else (keys.sk_er, keys.sk_ar)
         theirs = (keys.sk_er, keys.sk_ar) if self.initiator else (keys.sk_ei, keys.sk_ai)
-        self.conversation.channel.protect(
+        self.channel.protect(
             cipher(suite.encryption, suite.integrity, *ours, rand),
             cipher(suite.encryption, suite.integrity, *theirs, rand),
         )
-        self.ctx.emit(
-            IkeKeysDerived(
-                self.ike_id, self.spi_i, self.spi_r, suite, keys.sk_ei, keys.sk_er, keys.sk_ai, keys.sk_ar
-            )
-        )
+        self.ctx.emit(keys_derived(self))
 
     def authenticate(self, now: int) -> None:
         """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
@@ -106,41 +116,24 @@ class IkeSa:
         if self.wanted:
             tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
         tasks.append(CreateWanted())
-        self.conversation.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
+        self.requests.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
 
     def create_wanted(self, now: int) -> None:
         """Create the Child SAs that are still wanted, each in an exchange of its own."""
         exchange = ExchangeType.CREATE_CHILD_SA
         while self.wanted and self.state is State.ESTABLISHED:
-            self.conversation.submit(Job(exchange, [InitiateChild(exchange, *self.wanted.popleft())]), now)
+            self.requests.submit(Job(exchange, [InitiateChild(exchange, *self.wanted.popleft())]), now)
 
     def establish(self, now: int) -> None:
         """Both sides are authenticated."""
         self._enter(State.ESTABLISHED)
+        self.created_at = now
         self.established_at = self.last_in_at = now
         self.reason, self.text = Reason.NONE, ""
         self.ctx.index(self)
         self._count_out()
         self.ctx.timers.cancel((self.ike_id, "half-open"))
-        path = self.path
-        self.ctx.emit(
-            IkeSaUp(
-                self.ike_id,
-                self.connection.name,
-                self.initiator,
-                self.spi_i,
-                self.spi_r,
-                path.local,
-                path.remote,
-                str(self.local_id),
-                str(self.remote_id),
-                path.nat_local,
-                path.nat_remote,
-                path.encap,
-                self.mobike,
-                self.proposal,
-            )
-        )
+        self.ctx.emit(ike_up(self))
         self.watch.start(now)
 
     def has_child(self, config: ChildConfig) -> bool:
@@ -148,7 +141,7 @@ class IkeSa:
         return (
             any(child.config is config and not child.deleting for child in self.children.values())
             or any(wanted is config for wanted, _ in self.wanted)
-            or any(task.config is config for task in self.conversation.tasks(InitiateChild))
+            or any(task.config is config for task in self.requests.tasks(InitiateChild))
         )
 
     def add_child(self, child: ChildSa) -> None:
@@ -156,29 +149,7 @@ class IkeSa:
         self.children[child.spi_in] = self.ctx.children[child.spi_in] = child
         for host in _inner_hosts(child):
             self.ctx.inner_hosts[host] = child
-        path, config = self.path, child.config
-        self.ctx.emit(
-            ChildSaUp(
-                self.ike_id,
-                self.connection.name,
-                config.name,
-                child.mode,
-                child.spi_in,
-                child.spi_out,
-                child.suite,
-                child.keys_in,
-                child.keys_out,
-                path.local,
-                path.esp_remote or path.remote,
-                path.encap,
-                child.local_ts,
-                child.remote_ts,
-                config.replay_window,
-                child.suite.esn,
-                child.initiator,
-                config.copy_df,
-            )
-        )
+        self.ctx.emit(child_up(self, child))
 
     def heard(self, received: Inbound, now: int) -> None:
         """The peer sent an authentic, new message; follow its address where that is allowed."""
@@ -201,24 +172,16 @@ class IkeSa:
 
     def moved(self, now: int) -> None:
         """The path of the Child SAs changed: report it, and keep the mapping alive if there is one."""
-        path = self.path
-        self.ctx.emit(
-            PathChanged(
-                self.ike_id,
-                self.connection.name,
-                path.local,
-                path.esp_remote or path.remote,
-                path.encap,
-                path.nat_local,
-                path.nat_remote,
-                tuple(self.children),
-            )
-        )
+        self.ctx.emit(path_changed(self))
         self.watch.start(now)
 
     def reconsider(self, now: int) -> None:
         """Addresses changed, here or there: see whether this SA must move."""
         reconsider(self, now)
+
+    def move_to(self, local: Sock, remote: Sock, now: int) -> None:
+        """Change addresses as MOBIKE's initiator, and tell the responder."""
+        start_update(self, local, remote, now)
 
     def float_port(self) -> None:
         """Leave IKE's port for a NAT, or for one that MOBIKE may meet (RFC 7296 2.23, RFC 4555 3.3)."""
@@ -237,17 +200,7 @@ class IkeSa:
         for host in _inner_hosts(child):
             if self.ctx.inner_hosts.get(host) is child:
                 del self.ctx.inner_hosts[host]
-        self.ctx.emit(
-            ChildSaDown(
-                self.ike_id,
-                self.connection.name,
-                child.config.name,
-                child.spi_in,
-                child.spi_out,
-                reason,
-                text,
-            )
-        )
+        self.ctx.emit(child_down(self, child, reason, text))
 
     def end(self, reason: Reason, text: str, now: int) -> None:
         """The IKE SA and its Child SAs are gone, at both ends; only repeated requests are still answered."""
@@ -259,10 +212,10 @@ class IkeSa:
         if self.state in (State.DELETING, State.CLOSED):
             return
         self._report_down(reason, text)
-        self.conversation.abandon_queue()
+        self.requests.abandon_queue()
         self._enter(State.DELETING)
         self.watch.stop()
-        self.conversation.submit(Job(ExchangeType.INFORMATIONAL, [DeleteIke(notifies)]), now)
+        self.requests.submit(Job(ExchangeType.INFORMATIONAL, [DeleteIke(notifies)]), now)
 
     def misunderstood(self, error: PeerError, now: int) -> None:
         """We answered a request with an error; some of them are fatal (RFC 7296 2.21.2, 2.21.3)."""
@@ -310,10 +263,13 @@ class IkeSa:
         ctx.sas.pop(self.ike_id, None)
         ctx.closed[self.connection.name] = view_of(self)
         self.watch.stop()
-        self.conversation.abandon()
+        self.requests.abandon()
         ctx.timers.cancel((self.ike_id, "patience"))
         ctx.timers.cancel((self.ike_id, "half-open"))
-        ctx.timers.arm((self.ike_id, "linger"), now + ctx.config.half_open_timeout, self._forget)
+        if self.conversation.answered_protected:
+            ctx.timers.arm((self.ike_id, "linger"), now + ctx.config.half_open_timeout, self._forget)
+        else:
+            self._forget(now)
 
     def _forget(self, now: int) -> None:
         self.ctx.by_spi.pop(self.own_spi, None)

@@ -39,8 +39,8 @@ class Watch:
     def check(self, now: int) -> None:
         """Ask the peer now, unless a question is on its way already."""
         sa = self._sa
-        if sa.state is State.ESTABLISHED and not sa.conversation.busy:
-            sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [CheckLiveness()]), now)
+        if sa.state is State.ESTABLISHED and not sa.requests.busy:
+            sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [CheckLiveness()]), now)
 
     def _keepalive_due(self, now: int) -> None:
         sa = self._sa

@@ -18,6 +18,7 @@ from sim.ike.exchanges import first_error
 from sim.ike.identity import Identity
 from sim.ike.message import Message
 from sim.ike.payloads import AuthPayload, IdPayload, NotifyPayload
+from sim.ike.proposals import select
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.wire.address import format_sock
 
@@ -87,7 +88,9 @@ class RespondAuth(Task):
         fitting = [
             c
             for c in sa.candidates
-            if c.remote_id in (None, peer) and (own is None or own == (c.local_id or address))
+            if c.remote_id in (None, peer)
+            and (own is None or own == (c.local_id or address))
+            and select((sa.chosen,), c.proposals) is not None
         ]
         for connection in sorted(fitting, key=lambda c: c.remote_id is None):
             return connection
@@ -96,7 +99,9 @@ class RespondAuth(Task):
     def _forget_others(self, sa: IkeSa, now: int) -> None:
         """The peer has no other IKE SA with us, so ours are left over (RFC 7296 2.4)."""
         for other in list(sa.ctx.by_peer.get((str(sa.local_id), str(sa.remote_id)), {}).values()):
-            other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)
+            # What came up since this peer began is not left over: both sides may have initiated at once.
+            if other.established_at < sa.created_at:
+                other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)
 
 
 class Establish(Task):

@@ -62,11 +62,11 @@ class Task:
     """One procedure. The default does nothing in its turn."""
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        """Add payloads to our next message. A responder's answer counts."""
+        """Add payloads to our next message. A responder's step counts."""
         return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
-        """Act on the peer's message; PeerError or RefusedError ends the exchange. An initiator's answer counts."""
+        """Act on the peer's message; PeerError and RefusedError end it. An initiator's step counts."""
         return Step.DONE
 
 

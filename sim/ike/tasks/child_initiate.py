@@ -163,9 +163,7 @@ class InitiateChild(Task):
     def _reject(self, sa: IkeSa, answer: SaPayload, problem: str, now: int) -> None:
         """The responder has installed what we do not accept: it must delete that again."""
         self._fail(sa, Reason.INVALID_SYNTAX, f"{format_sock(sa.path.remote)} answered wrongly: {problem}")
-        sa.conversation.submit(
-            Job(ExchangeType.INFORMATIONAL, [_DeleteUnused(spi_octets(self._spi_in))]), now
-        )
+        sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [_DeleteUnused(spi_octets(self._spi_in))]), now)
 
     def _fail(self, sa: IkeSa, reason: Reason, text: str) -> None:
         sa.ctx.release_spi(self._spi_in)

@@ -115,7 +115,7 @@ class ProveRoute(Task):
             sa.moved(now)
         elif path.proven != path.remote[0]:
             # The request has been at several addresses, which proves none of them.
-            sa.conversation.submit(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]), now, first=True)
+            sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]), now, first=True)
         return Step.DONE
 
 
@@ -126,10 +126,14 @@ class RespondMobike(Task):
         self._request = received
         message = received.message
         self._refused = False
-        if sa.mobike:
-            _store_addresses(sa, message)
-            if message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None and not sa.initiator:
-                self._update(sa, received, now)
+        if not sa.mobike:
+            return Step.DONE
+        announced = _store_addresses(sa, message)
+        if sa.initiator:
+            if announced:
+                self._follow(sa, received, now)
+        elif message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None:
+            self._update(sa, received, now)
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
@@ -141,12 +145,13 @@ class RespondMobike(Task):
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r, request.dst, request.src))
         if cookie is not None and len(cookie.data) in _COOKIE2_SIZES:
             out.add(NotifyPayload(NotifyType.COOKIE2, cookie.data))
-        if sa.initiator and sa.mobike and self._moves_us(sa):
-            out.then.append(sa.reconsider)
         return Step.DONE
 
-    def _moves_us(self, sa: IkeSa) -> bool:
-        return bool(sa.peer_addresses) and len(sa.path.remote[0]) not in map(len, sa.ctx.local)
+    def _follow(self, sa: IkeSa, received: Inbound, now: int) -> None:
+        """Leave an address that the responder has lost for the one that it speaks from (RFC 4555 3.6)."""
+        old = sa.path.remote[0]
+        if received.src[0] != old and old not in sa.peer_addresses:
+            sa.move_to(received.dst, received.src, now)
 
     def _update(self, sa: IkeSa, received: Inbound, now: int) -> None:
         path = sa.path
@@ -164,12 +169,12 @@ class RespondMobike(Task):
         elif moves or changed:
             sa.moved(now)
         if moves:
-            sa.conversation.resend(now)
+            sa.requests.resend(now)
 
 
 def _start_proof(sa: IkeSa, now: int) -> None:
-    if not sa.conversation.tasks(ProveRoute):
-        sa.conversation.postpone(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]))
+    if not sa.requests.tasks(ProveRoute):
+        sa.requests.postpone(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]))
 
 
 def _acceptable(sa: IkeSa, address: bytes) -> bool:
@@ -198,13 +203,15 @@ def _address_payloads(sa: IkeSa, *, always: bool = False) -> list[NotifyPayload]
     return payloads
 
 
-def _store_addresses(sa: IkeSa, message: Message) -> None:
-    """Each announcement replaces the one before (RFC 4555 3.6)."""
+def _store_addresses(sa: IkeSa, message: Message) -> bool:
+    """Whether the peer announced addresses; each announcement replaces the one before (RFC 4555 3.6)."""
     found = tuple(
         notify.data
         for size, kind in _ADDITIONAL.items()
         for notify in message.notifies(kind)
         if len(notify.data) == size
     )
-    if found or message.notify(NotifyType.NO_ADDITIONAL_ADDRESSES) is not None:
+    announced = bool(found) or message.notify(NotifyType.NO_ADDITIONAL_ADDRESSES) is not None
+    if announced:
         sa.peer_addresses = found
+    return announced

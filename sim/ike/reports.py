@@ -1,0 +1,81 @@
+"""Events about an IKE SA, its path and its Child SAs, made from their present state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.ike.child import ChildSa
+from sim.ike.events import ChildSaDown, ChildSaUp, IkeKeysDerived, IkeSaUp, PathChanged, Reason
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+def keys_derived(sa: IkeSa) -> IkeKeysDerived:
+    keys = sa.keys
+    return IkeKeysDerived(
+        sa.ike_id, sa.spi_i, sa.spi_r, sa.suite, keys.sk_ei, keys.sk_er, keys.sk_ai, keys.sk_ar
+    )
+
+
+def ike_up(sa: IkeSa) -> IkeSaUp:
+    path = sa.path
+    return IkeSaUp(
+        sa.ike_id,
+        sa.connection.name,
+        sa.initiator,
+        sa.spi_i,
+        sa.spi_r,
+        path.local,
+        path.remote,
+        str(sa.local_id),
+        str(sa.remote_id),
+        path.nat_local,
+        path.nat_remote,
+        path.encap,
+        sa.mobike,
+        sa.proposal,
+    )
+
+
+def path_changed(sa: IkeSa) -> PathChanged:
+    path = sa.path
+    return PathChanged(
+        sa.ike_id,
+        sa.connection.name,
+        path.local,
+        path.esp_remote or path.remote,
+        path.encap,
+        path.nat_local,
+        path.nat_remote,
+        tuple(sa.children),
+    )
+
+
+def child_up(sa: IkeSa, child: ChildSa) -> ChildSaUp:
+    path, config = sa.path, child.config
+    return ChildSaUp(
+        sa.ike_id,
+        sa.connection.name,
+        config.name,
+        child.mode,
+        child.spi_in,
+        child.spi_out,
+        child.suite,
+        child.keys_in,
+        child.keys_out,
+        path.local,
+        path.esp_remote or path.remote,
+        path.encap,
+        child.local_ts,
+        child.remote_ts,
+        config.replay_window,
+        child.suite.esn,
+        child.initiator,
+        config.copy_df,
+    )
+
+
+def child_down(sa: IkeSa, child: ChildSa, reason: Reason, text: str) -> ChildSaDown:
+    name = child.config.name
+    return ChildSaDown(sa.ike_id, sa.connection.name, name, child.spi_in, child.spi_out, reason, text)

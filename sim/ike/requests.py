@@ -1,0 +1,134 @@
+"""Our requests in one IKE SA: queue, window, message IDs, retransmission (RFC 7296 2.1 to 2.4).
+
+queue -> outstanding (at most `window`) -> response
+             |  sent again, octet for octet, after each of the policy's waits
+             `-> the last wait is over: the peer is dead
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from sim.ike.channel import Channel, Encoded
+from sim.ike.constants import ExchangeType
+from sim.ike.tasks.base import Job, Outgoing, Task, build_all
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+T = TypeVar("T", bound=Task)
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A request of ours that waits for its response."""
+
+    job: Job
+    encoded: Encoded
+    tries: int = 0
+
+
+class Requests:
+    def __init__(self, sa: IkeSa, channel: Channel) -> None:
+        self.sa = sa
+        self.channel = channel
+        self.window = 1
+        self.outstanding: dict[int, Outstanding] = {}
+        self._queue: deque[Job] = deque()
+        self._next_id = 0
+
+    def submit(self, job: Job, now: int, *, first: bool = False) -> None:
+        """Queue an exchange; it starts as soon as the window allows."""
+        (self._queue.appendleft if first else self._queue.append)(job)
+        self.pump(now)
+
+    def answered(self, outstanding: Outstanding) -> None:
+        """The response is here: no more retransmissions."""
+        message_id = outstanding.encoded.message_id
+        self.outstanding.pop(message_id, None)
+        self.sa.ctx.timers.cancel(self._timer(message_id))
+
+    def go_on(self, outstanding: Outstanding, waiting: list[Task], now: int) -> None:
+        """Continue with the next message of the exchange, if tasks wait for one, before anything else."""
+        if waiting:
+            self.postpone(Job(outstanding.job.exchange, waiting))
+        self.pump(now)
+
+    def postpone(self, job: Job) -> None:
+        """Queue an exchange ahead of others; it starts after the response that is being made."""
+        self._queue.appendleft(job)
+
+    def queued(self, kind: type[T]) -> bool:
+        """Whether a task of this kind waits for the window."""
+        return any(isinstance(task, kind) for job in self._queue for task in job.tasks)
+
+    def tasks(self, kind: type[T]) -> list[T]:
+        """The tasks of this kind that wait for the window or for a response."""
+        jobs = [*self._queue, *(outstanding.job for outstanding in self.outstanding.values())]
+        return [task for job in jobs for task in job.tasks if isinstance(task, kind)]
+
+    def pump(self, now: int) -> None:
+        """Start what the window allows."""
+        while self._queue and len(self.outstanding) < self.window:
+            self._start(self._queue.popleft(), now)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request of ours is on its way or waits."""
+        return bool(self.outstanding or self._queue)
+
+    def abandon_queue(self) -> None:
+        """Forget the exchanges that have not started."""
+        self._queue.clear()
+
+    def abandon(self) -> None:
+        """Forget all of our requests."""
+        for message_id in self.outstanding:
+            self.sa.ctx.timers.cancel(self._timer(message_id))
+        self.outstanding.clear()
+        self._queue.clear()
+
+    def resend(self, now: int) -> None:
+        """Repeat what is outstanding at once, from the SA's new addresses (RFC 4555 3.5)."""
+        for outstanding in self.outstanding.values():
+            outstanding.tries = 0
+            self._send(outstanding, now)
+
+    def _start(self, job: Job, now: int) -> None:
+        out = Outgoing()
+        build_all(job.tasks, self.sa, out, now)
+        # IKE_SA_INIT keeps its ID 0 through cookies and new groups (RFC 7296 2.2).
+        message_id = 0 if job.exchange == ExchangeType.IKE_SA_INIT else self._next_id
+        self._next_id = message_id + 1
+        encoded = self.channel.encode(job.exchange, message_id, False, out.all())
+        outstanding = Outstanding(job, encoded)
+        self.outstanding[message_id] = outstanding
+        if job.exchange == ExchangeType.IKE_SA_INIT:
+            self.sa.init_i = encoded.packet
+        self._send(outstanding, now)
+        for action in out.then:
+            action(now)
+
+    def _send(self, outstanding: Outstanding, now: int) -> None:
+        sa, encoded = self.sa, outstanding.encoded
+        delays = sa.connection.retransmit.delays
+        self.channel.send(encoded, sa.path.local, sa.path.remote)
+        sa.last_out_at = now
+        at = now + delays[outstanding.tries]
+        outstanding.tries += 1
+        message_id = encoded.message_id
+        sa.ctx.timers.arm(self._timer(message_id), at, lambda due: self._overdue(message_id, due))
+
+    def _overdue(self, message_id: int, now: int) -> None:
+        outstanding = self.outstanding.get(message_id)
+        if outstanding is None:
+            return
+        if outstanding.tries < len(self.sa.connection.retransmit.delays):
+            self._send(outstanding, now)
+        else:
+            self.sa.timed_out(outstanding.encoded, now)
+
+    def _timer(self, message_id: int) -> tuple[int, str, int]:
+        return (self.sa.ike_id, "retransmit", message_id)
