@@ -72,6 +72,12 @@ def test_fragments_of_fragments_join() -> None:
     assert _join(pieces) == [packet]
 
 
+@pytest.mark.parametrize("df", [False, True])
+def test_fields_of_the_first_fragment_are_the_datagrams(df: bool) -> None:
+    packet = ip.build(A, B, 50, PATTERN[:3000], ttl=9, tos=0xB8, identification=77, df=df)
+    assert _join(fragment(bytearray(packet), 1500)) == [packet]
+
+
 def test_only_options_with_the_copied_bit_reach_later_fragments() -> None:
     """RFC 791 3.1: source route and router alert (RFC 2113) are copied, record route and padding not."""
     no_operation, end = "01", "00"

@@ -12,6 +12,7 @@ from scapy.utils import checksum
 from sim.wire import icmp, ip, udp
 from sim.wire.address import format_address, pack_address
 from sim.wire.buffer import WireError
+from sim.wire.fragment import fragment
 from sim.wire.icmp import IcmpError, IcmpMessage, IcmpType, Icmpv6Type
 from sim.wire.ip import Protocol
 from tests.wire.samples import LINUX, OCTETS, PAIRS, PAYLOADS, WORDS, packets
@@ -150,9 +151,19 @@ def test_no_error_about_an_icmpv6_redirect_or_a_type_that_is_not_there() -> None
 
 
 def test_no_error_about_a_later_fragment_of_ipv4() -> None:
-    for fragment in (p for p in packets("linux-icmp/a.pcap") if p[0] >> 4 == 4 and ip.parse(p).is_fragment):
-        error = icmp.error(fragment, R, IcmpError.REASSEMBLY_EXCEEDED)
-        assert (error is None) == (ip.parse(fragment).fragment_offset > 0)
+    echoes = (p for p in packets("linux-icmp/a.pcap") if p[0] >> 4 == 4 and ip.parse(p).is_fragment)
+    datagram = fragment(udp.build((A, 500), (B, 500), bytes(3000)), 1500)
+    for piece in [*map(bytearray, echoes), *datagram]:
+        error = icmp.error(piece, R, IcmpError.REASSEMBLY_EXCEEDED)
+        assert (error is None) == (ip.parse(piece).fragment_offset > 0)
+
+
+def test_a_later_fragment_of_ipv6_may_be_too_big_unless_it_could_be_an_error() -> None:
+    """RFC 4443 2.4 (e) forbids errors about ICMPv6 errors, and a later fragment does not show its type."""
+    later = bytes([0, 0, 1, 0x50, 0, 0, 0, 7]) + bytes(40)
+    for protocol, answered in ((Protocol.UDP, True), (Protocol.ICMPV6, False)):
+        packet = ip.build(A6, B6, Protocol.IPV6_FRAGMENT, bytes([protocol]) + later[1:])
+        assert (icmp.error(packet, R6, IcmpError.TOO_BIG, 1280) is not None) == answered
 
 
 @pytest.mark.parametrize(

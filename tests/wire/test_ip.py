@@ -151,6 +151,17 @@ def test_hop_by_hop_options_must_come_first() -> None:
         ip.parse(bytes(theirs))
 
 
+@pytest.mark.parametrize("kind", [0, 43, 60])
+def test_an_extension_header_must_end_inside_the_packet(kind: int) -> None:
+    """Its length octet counts 8-octet units after the first (RFC 8200 4.3 to 4.6)."""
+    for units in range(4):
+        header = bytes([59, units]) + bytes(6)
+        ip.parse(ip.build(A6, B6, kind, header + bytes(8 * units)))
+        for missing in range(1, 8 * units + 8):
+            with pytest.raises(WireError, match="cut off"):
+                ip.parse(ip.build(A6, B6, kind, (header + bytes(8 * units))[:-missing]))
+
+
 def test_a_second_fragment_header_is_refused() -> None:
     first = IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrFragment(m=1)
     with pytest.raises(WireError, match="second fragment header"):

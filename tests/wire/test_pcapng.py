@@ -157,6 +157,12 @@ def test_pcapng_of_both_byte_orders_resolutions_and_packet_blocks(order: str) ->
     ]
 
 
+def test_a_snap_length_of_zero_is_no_limit() -> None:
+    simple = _block("<", 3, pack("<I", 6) + b"whole!\0\0")
+    file = _section("<") + _block("<", 1, pack("<HHI", 101, 0, 0)) + simple
+    assert [frame.data for frame in read_stream(io.BytesIO(file))] == [b"whole!"]
+
+
 def test_a_new_section_forgets_the_interfaces() -> None:
     packet = _block("<", 6, pack("<IIIII", 0, 0, 0, 0, 0))
     file = _section("<") + _block("<", 1, pack("<HHI", 1, 0, 0)) + packet + _section("<") + packet
