@@ -11,7 +11,7 @@ The order of the last line is what lets a responder receive on a new SA before i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from sim.ike.config import ConnectionConfig, EndpointConfig, StartAction
 from sim.ike.driver import IkeDriver
@@ -67,7 +67,7 @@ class IpsecStack(IkeDriver):
         """Install the configured policies and begin what `start: at once` asks for."""
         self._ports_changed(now)
         for connection in self.config.connections:
-            for policy in trap_policies(connection):
+            for policy in trap_policies(connection, self.engine.local_addresses):
                 self.engine.spd.add(policy)
         for connection in self.config.connections:
             for child in connection.children:
@@ -199,16 +199,17 @@ class IpsecStack(IkeDriver):
         return True
 
 
-def trap_policies(connection: ConnectionConfig) -> Iterable[Policy]:
+def trap_policies(connection: ConnectionConfig, own: Iterable[bytes]) -> Iterator[Policy]:
     """The policies that stand before any SA exists: no packet of a child with a start action goes in clear.
 
-    A child whose selectors depend on an address that is not known yet (a road warrior's, at the gateway)
-    has none; its SA brings its own.
+    `own` are the node's addresses, which a dynamic local selector may become. A child whose remote selector
+    depends on a peer that is not known yet (a road warrior, at the gateway) has no trap; its SA brings its
+    own policy.
     """
     for child in connection.children:
-        local = child.local_ts or _hosts(connection.local_addrs)
+        local = child.local_ts or _hosts(connection.local_addrs or sorted(own))
         remote = child.remote_ts or _hosts(connection.remote_addrs)
-        if child.start is not StartAction.NONE and local and remote:
+        if child.start is not StartAction.NONE and remote:
             yield Policy(
                 f"{connection.name}/{child.name}",
                 Action.PROTECT,
@@ -243,5 +244,5 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
     )
 
 
-def _hosts(addresses: tuple[bytes, ...]) -> tuple[Selector, ...]:
+def _hosts(addresses: Iterable[bytes]) -> tuple[Selector, ...]:
     return tuple(Selector.host(address) for address in addresses)
