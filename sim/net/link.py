@@ -20,7 +20,7 @@ from simpy.events import NORMAL
 from sim.net.engine import Simulation
 from sim.net.jitter import Jitter
 from sim.net.packet import Packet
-from sim.net.port import Port
+from sim.net.port import MAX_MTU, MIN_MTU, Port
 
 BIT_NS = 8_000_000_000  # nanoseconds of one octet at 1 bit/s
 
@@ -63,7 +63,7 @@ class LinkParams:
             raise ValueError("a link's delay must not be negative")
         if not 0 <= self.loss <= 1:
             raise ValueError("a link's loss must be between 0 % and 100 %")
-        if not 68 <= self.mtu <= 65535:
+        if not MIN_MTU <= self.mtu <= MAX_MTU:
             raise ValueError("a link's MTU must be between 68 (RFC 791) and 65535 octets")
 
 

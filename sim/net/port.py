@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sim.net.node import IpNode
     from sim.net.packet import Packet
 
+MIN_MTU = 68
+MAX_MTU = 65535
+
 Tap = Callable[["Port", bytearray, int, bool], None]
 """(port, octets, at_ns, outbound); the octets must be copied to be kept.
 
@@ -37,7 +40,7 @@ class Port:
         self.link: HalfLink | None = None
         """The outgoing direction of the link; `link_in` is the incoming one."""
         self.link_in: HalfLink | None = None
-        self._mtu = mtu
+        self._mtu = _checked_mtu(mtu)
         self._enabled = True
         self._tap: Tap | None = None
 
@@ -50,7 +53,7 @@ class Port:
 
     @mtu.setter
     def mtu(self, mtu: int) -> None:
-        self._mtu = mtu
+        self._mtu = _checked_mtu(mtu)
         self.node.port_changed()
 
     @property
@@ -129,3 +132,9 @@ def _receive(packet: Packet, port: Port, now: int) -> None:
     if port._tap is not None:
         port._tap(port, packet.data, now, False)
     port.node.receive(packet, port, now)
+
+
+def _checked_mtu(mtu: int) -> int:
+    if not MIN_MTU <= mtu <= MAX_MTU:
+        raise ValueError(f"an MTU must be between {MIN_MTU} (RFC 791) and {MAX_MTU} octets, not {mtu}")
+    return mtu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from sim.net.engine import Simulation
 from sim.net.host import Host
@@ -81,7 +82,7 @@ class Pair:
 
 
 class Line:
-    """left - r1 - r2 - right: 10.0.0.0/24, 10.0.1.0/24 and 10.0.2.0/24, .1 on the left of each; fd0N:: too."""
+    """left - r1 - r2 - right over 10.0.N.0/24 and fd0N::/64, 1 left and 2 right of each link."""
 
     def __init__(self, params: LinkParams = SLOW) -> None:
         self.sim = Simulation(1)
@@ -89,7 +90,7 @@ class Line:
         self.r1, self.r2 = Router(self.sim, "r1"), Router(self.sim, "r2")
         nodes = [self.left, self.r1, self.r2, self.right]
         self.links = []
-        for i, (a, b) in enumerate(zip(nodes, nodes[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(nodes)):
             pa = plug(a, "east", f"10.0.{i}.1/24", f"fd0{i}::1/64")
             pb = plug(b, "west", f"10.0.{i}.2/24", f"fd0{i}::2/64")
             self.links.append(connect(self.sim, pa, pb, params))

@@ -107,12 +107,16 @@ def test_simpy_processes_mix_with_alarms_under_either_loop(own_loop: bool) -> No
             sim.at(sim.now + 1, lambda now: seen.append(("alarm", now)))
 
     sim.env.process(process())
-    sim.at(10, lambda now: (seen.append(("early", now)), sim.env.process(late()))[0])
+
+    def early(now: int) -> None:
+        seen.append(("early", now))
+        sim.env.process(late())
 
     def late() -> Generator[Any, Any, None]:
         seen.append(("late", sim.now))
         yield sim.env.timeout(100)
 
+    sim.at(10, early)
     if own_loop:
         sim.run(50)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -132,7 +133,7 @@ def test_loss_is_binomial_and_independent(loss: float) -> None:
     lost = sorted(set(range(count)) - set(pair.ear.seqs))
     assert len(lost) == pair.link.forward.lost == pair.a.drops["lost on link"]
     assert stats.binomtest(len(lost), count, loss).pvalue > 0.001
-    runs = sum(b == a + 1 for a, b in zip(lost, lost[1:], strict=False))  # both of two neighbours lost
+    runs = sum(b == a + 1 for a, b in pairwise(lost))  # both of two neighbours lost
     assert stats.binomtest(runs, len(lost), loss).pvalue > 0.001
 
 
