@@ -160,7 +160,7 @@ def test_no_error_about_a_later_fragment_of_ipv4() -> None:
 
 def test_a_later_fragment_of_ipv6_may_be_too_big_unless_it_could_be_an_error() -> None:
     """RFC 4443 2.4 (e) forbids errors about ICMPv6 errors, and a later fragment does not show its type."""
-    later = bytes([0, 0, 1, 0x50, 0, 0, 0, 7]) + bytes(40)
+    later = bytes([0, 0, 1, 0x50, 0, 0, 0, 7, Icmpv6Type.ECHO_REQUEST]) + bytes(39)  # data, not a type
     for protocol, answered in ((Protocol.UDP, True), (Protocol.ICMPV6, False)):
         packet = ip.build(A6, B6, Protocol.IPV6_FRAGMENT, bytes([protocol]) + later[1:])
         assert (icmp.error(packet, R6, IcmpError.TOO_BIG, 1280) is not None) == answered
