@@ -340,8 +340,13 @@ class IpNode:
         self.drop(packet, "no route", now)
 
     def _reassembly_expired(self, now: int) -> None:
-        for first in self._reassembler.expire(now):
-            self.refuse(Packet(first, now), "reassembly time exceeded", IcmpError.REASSEMBLY_EXCEEDED, now)
+        reason = "reassembly time exceeded"
+        known = self._reassembler.refused[reason]
+        firsts = self._reassembler.expire(now)
+        for first in firsts:
+            self.refuse(Packet(first, now), reason, IcmpError.REASSEMBLY_EXCEEDED, now)
+        # The rest never saw a first fragment: there is nothing to report, or to show to `on_drop`.
+        self.drops[reason] += self._reassembler.refused[reason] - known - len(firsts)
         self._reassembly_alarm.set(self._reassembler.next_timer())
 
     def _output(self, packet: Packet, port: Port, now: int) -> None:
