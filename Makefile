@@ -20,7 +20,7 @@ test: peers lint
 	$(PY) -m pytest $(PYTESTFLAGS)
 
 lint: .venv/project.stamp
-	$(PY) -m ruff check --quiet .
+	$(PY) -m ruff check --quiet --output-format concise .
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 
