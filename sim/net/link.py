@@ -260,6 +260,7 @@ class HalfLink:
             at = flight[-1][0]
         if not flight:
             self._tick.push(at)
+            self._plain = self._is_plain()  # after `configure`, nothing is left to be overtaken
         flight.append((at, end, packet))
 
     def _arrive(self, now: int) -> None:

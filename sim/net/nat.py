@@ -18,7 +18,8 @@ from sim.net.node import IpNode, destination, is_fragment, is_unicast
 from sim.net.packet import Packet
 from sim.net.port import Port
 from sim.net.translate import (
-    End,
+    DST,
+    SRC,
     UntranslatableError,
     endpoints,
     is_echo,
@@ -100,7 +101,7 @@ class NatBox(IpNode):
             if external is None:
                 self.drop(packet, "NAT has no port left", now)
                 return
-            rewrite(packet.data, End.SRC, external)
+            rewrite(packet.data, SRC, external)
             self.transmit(packet, now)
 
     def _from_outside(self, packet: Packet, now: int) -> None:
@@ -128,7 +129,7 @@ class NatBox(IpNode):
         if port is None:
             self.drop(packet, "no route", now)
         elif self._may_leave(packet, port, now):
-            rewrite(packet.data, End.DST, internal)
+            rewrite(packet.data, DST, internal)
             self.transmit(packet, now)
 
     def _error_from_inside(self, packet: Packet, port: Port, now: int) -> None:
@@ -138,7 +139,7 @@ class NatBox(IpNode):
         if external is None:
             self.drop(packet, "no mapping", now)
         elif self._may_leave(packet, port, now):
-            rewrite_error(packet.data, End.SRC, self.nat.address, End.DST, external)
+            rewrite_error(packet.data, SRC, self.nat.address, DST, external)
             self.transmit(packet, now)
 
     def _error_from_outside(self, packet: Packet, now: int) -> None:
@@ -152,7 +153,7 @@ class NatBox(IpNode):
         if port is None:
             self.drop(packet, "no route", now)
         elif self._may_leave(packet, port, now):
-            rewrite_error(packet.data, End.DST, internal[0], End.SRC, internal)
+            rewrite_error(packet.data, DST, internal[0], SRC, internal)
             self.transmit(packet, now)
 
     def _is_hairpin(self, data: bytearray) -> bool:
@@ -171,7 +172,7 @@ class NatBox(IpNode):
             mapped = self.nat.internal_of(protocol, dst, now) is not None
             self.drop(packet, "filtered" if mapped else "no mapping", now)
             return
-        rewrite(packet.data, End.SRC, external)
+        rewrite(packet.data, SRC, external)
         self._to_inside(packet, internal, now)
 
     def _may_leave(self, packet: Packet, port: Port, now: int) -> bool:

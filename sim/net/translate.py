@@ -6,8 +6,8 @@ error may be cut short; what it still has is rewritten (RFC 5508 4).
 
 from __future__ import annotations
 
-from enum import Enum
 from struct import Struct
+from typing import NamedTuple
 
 from sim.wire import ip
 from sim.wire.address import Sock
@@ -19,16 +19,20 @@ _PORT = Struct(">H")
 _PORTS = Struct(">HH")
 _QUERIES = frozenset({IcmpType.ECHO_REQUEST, IcmpType.ECHO_REPLY})
 _ERRORS = frozenset({IcmpType.DESTINATION_UNREACHABLE, IcmpType.TIME_EXCEEDED, IcmpType.PARAMETER_PROBLEM})
-_LEAST_BYTES = {Protocol.UDP: 8, Protocol.TCP: 20, Protocol.ICMP: 8}
+_LEAST_BYTES: dict[int, int] = {Protocol.UDP: 8, Protocol.TCP: 20, Protocol.ICMP: 8}
 _QUOTED_BYTES = 8  # what every ICMP error quotes of the upper layer (RFC 792)
-_CHECKSUM_AT = {Protocol.UDP: 6, Protocol.TCP: 16}
+_CHECKSUM_AT: dict[int, int] = {Protocol.UDP: 6, Protocol.TCP: 16}
 
 
-class End(Enum):
+class End(NamedTuple):
     """An end of a packet: the offset of its address, and of its port after the start of the upper layer."""
 
-    SRC = (12, 0)
-    DST = (16, 2)
+    address_at: int
+    port_at: int
+
+
+SRC = End(12, 0)
+DST = End(16, 2)
 
 
 class UntranslatableError(Exception):
@@ -37,8 +41,10 @@ class UntranslatableError(Exception):
 
 def is_icmp_error(data: bytearray) -> bool:
     """Of a sound IPv4 packet that is no fragment."""
+    if data[9] != Protocol.ICMP:
+        return False
     upper = upper_offset(data)
-    return data[9] == Protocol.ICMP and len(data) >= upper + ICMP_HEADER_BYTES and data[upper] in _ERRORS
+    return len(data) >= upper + ICMP_HEADER_BYTES and data[upper] in _ERRORS
 
 
 def endpoints(data: bytearray) -> tuple[int, Sock, Sock]:
@@ -48,7 +54,7 @@ def endpoints(data: bytearray) -> tuple[int, Sock, Sock]:
     UntranslatableError when there are no ports.
     """
     upper, protocol = upper_offset(data), data[9]
-    least = _LEAST_BYTES.get(protocol)  # type: ignore[call-overload]
+    least = _LEAST_BYTES.get(protocol)
     if least is None:
         raise UntranslatableError(f"protocol {protocol} has no ports")
     if len(data) < upper + least:
@@ -58,8 +64,10 @@ def endpoints(data: bytearray) -> tuple[int, Sock, Sock]:
 
 def is_echo(data: bytearray, kind: IcmpType) -> bool:
     """Whether a sound IPv4 packet that is no fragment is ICMP of that type."""
+    if data[9] != Protocol.ICMP:
+        return False
     upper = upper_offset(data)
-    return data[9] == Protocol.ICMP and len(data) > upper and data[upper] == kind
+    return len(data) > upper and data[upper] == kind
 
 
 def rewrite(data: bytearray, end: End, new: Sock) -> None:
@@ -119,14 +127,14 @@ def _rewrite(data: bytearray, at: int, upper: int, end: End, new: Sock) -> None:
     protocol = data[at + 9]
     address, port = new
     old = _rewrite_address(data, at, end, address)
-    port_at = upper + (4 if protocol == Protocol.ICMP else end.value[1])
+    port_at = upper + (4 if protocol == Protocol.ICMP else end.port_at)
     (old_port,) = _PORT.unpack_from(data, port_at)
     _PORT.pack_into(data, port_at, port)
     if protocol == Protocol.ICMP:
         (checksum,) = _PORT.unpack_from(data, upper + 2)
         _PORT.pack_into(data, upper + 2, update(checksum, old_port, port))
         return
-    checksum_at = upper + _CHECKSUM_AT[Protocol(protocol)]
+    checksum_at = upper + _CHECKSUM_AT[protocol]
     if checksum_at + 2 > len(data):
         return
     (checksum,) = _PORT.unpack_from(data, checksum_at)
@@ -140,7 +148,7 @@ def _rewrite(data: bytearray, at: int, upper: int, end: End, new: Sock) -> None:
 
 def _rewrite_address(data: bytearray, at: int, end: End, address: bytes) -> bytes:
     """Replace an address and keep the header checksum right; the old address."""
-    start = at + end.value[0]
+    start = at + end.address_at
     old = bytes(data[start : start + 4])
     data[start : start + 4] = address
     _update_field(data, at + 10, old, address)
