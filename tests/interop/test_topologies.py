@@ -1,0 +1,129 @@
+"""tshark, with the keys that a run writes, reads every shipped topology's capture: it decrypts, it authenticates
+and it has nothing to object to."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import sim
+from tests.peers import require
+
+TOPOLOGIES = sorted(Path("topologies").glob("**/*.yaml"))
+IKE_SA_INIT = "34"
+WARNING = 0x00600000  # Wireshark's PI_WARN
+# Several attachments record each packet, which confuses what tshark knows about DNS and HTTP transactions.
+_NO_TRANSACTIONS = ("--disable-protocol", "dns", "--disable-protocol", "http")
+_PREFERENCES = (
+    "esp.enable_encryption_decode:TRUE",
+    "esp.enable_authentication_check:TRUE",
+    "esp.do_esp_sequence_analysis:FALSE",
+    "ip.check_checksum:TRUE",
+    "udp.check_checksum:TRUE",
+    "tcp.check_checksum:TRUE",
+)
+_FIELDS = (
+    "frame.number",
+    "esp.spi",
+    "esp.icv_good",
+    "esp.icv_bad",
+    "esp.contained_data",
+    "isakmp.exchangetype",
+    "isakmp.enc.decrypted",
+    "isakmp.ikev2.integrity_checksum",
+    "_ws.malformed",
+    "_ws.expert.severity",
+    "_ws.expert.message",
+)
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.stem)
+def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path) -> None:
+    require("tshark")
+    result = sim.run(path, seed=7, out=tmp_path)
+    seen: Counter[str] = Counter()
+    for frame in frames(tmp_path):
+        where = f"frame {frame.number}"
+        assert not frame.malformed, where
+        assert frame.worst < WARNING, f"{where}: {frame.messages}"
+        if frame.spi:
+            seen["esp"] += 1
+            assert frame.contained, f"{where}: ESP {frame.spi} was not decrypted"
+            assert (frame.icv_good, frame.icv_bad) == ("1", "0"), f"{where}: ICV"
+        if frame.exchange and frame.exchange != IKE_SA_INIT:
+            seen["ike"] += 1
+            assert frame.decrypted, f"{where}: IKE message was not decrypted"
+            assert not frame.bad_ike_icv, where
+
+    assert result.ok, result.summary["checks"]
+    assert seen["ike"] >= 2
+    children = [child for row in result.summary["connections"] for child in row["children"]]
+    assert seen["esp"] >= sum(child["packets_in"] for child in children)
+    assert bool(children) == bool(seen["esp"])
+
+
+def test_a_wrong_key_is_noticed(tmp_path: Path) -> None:
+    """The judge itself is judged: with one bit of a key changed, tshark no longer verifies."""
+    require("tshark")
+    sim.run("topologies/site-to-site.yaml", seed=7, out=tmp_path)
+    keys = tmp_path / "keys" / "esp_sa"
+    first, _, rest = keys.read_text().partition("\n")
+    changed = first[:-2] + ("0" if first[-2] != "0" else "1") + first[-1]
+    keys.write_text(f"{changed}\n{rest}")
+
+    assert any(frame.spi and frame.icv_bad == "1" for frame in frames(tmp_path))
+
+
+@dataclass(frozen=True)
+class Frame:
+    number: str
+    spi: str
+    icv_good: str
+    icv_bad: str
+    contained: str
+    exchange: str
+    decrypted: str
+    bad_ike_icv: str
+    malformed: str
+    severities: str
+    messages: str
+
+    @property
+    def worst(self) -> int:
+        return max((int(severity) for severity in self.severities.split(",") if severity), default=0)
+
+
+def frames(folder: Path) -> Iterator[Frame]:
+    profile = folder / "wireshark"
+    shutil.copytree(folder / "keys", profile)
+    options = [part for preference in _PREFERENCES for part in ("-o", preference)]
+    fields = [part for field in _FIELDS for part in ("-e", field)]
+    command = [
+        "tshark",
+        *_NO_TRANSACTIONS,
+        *options,
+        "-r",
+        str(folder / "capture.pcapng"),
+        "-T",
+        "fields",
+        "-E",
+        "separator=|",
+        *fields,
+    ]
+    done = subprocess.run(
+        command,
+        env={"WIRESHARK_CONFIG_DIR": str(profile), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in done.stdout.splitlines():
+        yield Frame(*line.split("|", len(_FIELDS) - 1))
