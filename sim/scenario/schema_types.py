@@ -204,7 +204,7 @@ Selectors = Annotated[
 Prefix = Annotated[str, BeforeValidator(_prefix)]
 InterfaceAddresses = Annotated[
     tuple[Annotated[str, BeforeValidator(_interface_address)], ...],
-    Field(min_length=1), BeforeValidator(_listed), WithJsonSchema(_TEXTS),
+    BeforeValidator(_listed), Field(min_length=1), WithJsonSchema(_TEXTS),
 ]  # fmt: skip
 Address = Annotated[str, BeforeValidator(_address)]
 IdentityText = Annotated[str, AfterValidator(_identity)]

@@ -7,6 +7,7 @@ expands aliases without a limit. YAML 1.2, one document, core types; keys are te
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
@@ -18,6 +19,8 @@ from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 
 MAX_OCTETS = 4 << 20
 MAX_VALUES = 200_000
+MAX_BRACKETS = 100
+"""Open at once; the scanner's time grows with the square of them."""
 _TEXT_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"}
 _OTHER_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")}
 
@@ -133,6 +136,11 @@ class _TooMuchError(Exception):
 
 def _compose(octets: bytes) -> Node | None:
     text = octets.decode("utf-8-sig")
+    opened = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        opened += 1 if bracket in "[{" else -1
+        if opened > MAX_BRACKETS:
+            raise _TooMuchError
     node: Node | None = YAML(typ="safe", pure=True).compose(io.StringIO(text))
     return node
 

@@ -1,0 +1,277 @@
+"""Every mistake in a file is answered by its line, its key, and what to write."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.scenario.errors import ScenarioError
+from sim.scenario.load import load, load_text
+from tests.scenario.base import TEXT, changed, line_of, problems
+
+_REPLAY = "kind: replay, file: no.pcap, from: alice, to: bob"
+CASES = {
+    "unknown key": (("delay: 2 ms", "delay: 2 ms, jiter: 5 ms"), "links.0.jiter", "did you mean `jitter`?"),
+    "unknown key at the top": (("duration: 3 s", "durtion: 3 s"), "durtion", "did you mean `duration`?"),
+    "unit missing": (("delay: 2 ms", "delay: 2"), "links.0.delay", "2 has no unit"),
+    "unit unknown": (("10 Mbit/s", "10 Mbps"), "links.0.rate", "Mbit/s"),
+    "negative size": (("size: 500 B", "size: -5 B"), "traffic.0.size", "-5 B"),
+    "size below the headers": (("size: 500 B", "size: 20 B"), "traffic.0.size", "at least 28"),
+    "rate of zero": (("rate: 400 kbit/s", "rate: 0 kbit/s"), "traffic.0.rate", "greater than zero"),
+    "loss above one": (("delay: 2 ms", "loss: 101 %"), "links.0.loss", "at most 100 %"),
+    "loss without unit": (("delay: 2 ms", "loss: 0.1"), "links.0.loss", "0.1 has no unit"),
+    "one direction only": (("delay: 2 ms", "delay: {up: 2 ms}"), "links.0.delay.down", "is missing"),
+    "queue without unit": (("delay: 2 ms", "queue: 100"), "links.0.queue", "100 packets"),
+    "queue of nothing": (("delay: 2 ms", "queue: 0 packets"), "links.0.queue", "at least 1 packet"),
+    "unknown distribution": (
+        ("delay: 2 ms", "jitter: {distribution: norml, scale: 1 ms}"),
+        "links.0.jitter.distribution",
+        "did you mean `normal`?",
+    ),
+    "unknown node in a link": (("ends: [alice:wlan", "ends: [alcie:wlan"), "links.0.ends", "mean `alice`?"),
+    "unknown interface": (("ends: [alice:wlan", "ends: [alice:wlam"), "links.0.ends", "mean `wlan`?"),
+    "link to a node": (("alice:wlan, home", "alice, home"), "links.0.ends.0", "write node:interface"),
+    "link to itself": (("moon:lan, bob:eth", "moon:lan, moon:lan"), "links.4.ends", "already"),
+    "interface linked twice": (
+        ("[alice:lte, core:cell]", "[alice:lte, core:home]"),
+        "links.2.ends",
+        "core:home is at the end of links.1 already",
+    ),
+    "interface not linked": (
+        ("  - {ends: [moon:lan, bob:eth]}\n", ""),
+        "nodes.bob.interfaces.eth",
+        "no link ends at bob:eth",
+    ),
+    "ends in two networks": (("10.1.0.10/16", "10.9.0.10/16"), "links.4.ends", "not in one network"),
+    "different prefix lengths": (("10.1.0.10/16", "10.1.0.10/24"), "links.4.ends", "not in one network"),
+    "address twice": (("10.1.0.10/16", "10.1.0.1/16"), "nodes.bob.interfaces.eth", "moon:lan already"),
+    "overlapping networks": (
+        ("203.0.113", "198.51.100"),
+        "links.3.ends",
+        "198.51.100.0/24 overlaps 198.51.100.0/24 of the link alice:lte - core:cell",
+    ),
+    "network as address": (("10.1.0.10/16", "10.1.0.0/16"), "nodes.bob.interfaces.eth", "the network"),
+    "broadcast address": (("10.1.0.10/16", "10.1.255.255/16"), "nodes.bob.interfaces.eth", "broadcast"),
+    "no prefix length": (("10.1.0.10/16", "10.1.0.10"), "nodes.bob.interfaces.eth", "prefix length"),
+    "no address": (("10.1.0.10/16", "10.1.0.300/16"), "nodes.bob.interfaces.eth", "10.1.0.300"),
+    "node without interfaces": (("{eth: 10.1.0.10/16}", "{}"), "nodes.bob.interfaces", "at least 1"),
+    "unknown kind": (("kind: router", "kind: ruter"), "nodes.core", "did you mean `router`?"),
+    "kind missing": (("kind: router, ", ""), "nodes.core", "needs to say 'kind'"),
+    "unknown preset": (("kind: nat,", "kind: nat, preset: hom,"), "nodes.home.preset", "mean `home`?"),
+    "NAT without outside": (("wan: 198.18", "out: 198.18"), "nodes.home", "`outside: NAME`"),
+    "name with a dot": (("alice: {", "a.b: {"), "nodes.a.b", "letters, digits"),
+    "mtu below IPv4's least": (("delay: 2 ms", "mtu: 67 B"), "links.0.mtu", "at least 68"),
+    "route over nothing": (
+        ("kind: router,", "kind: router, routes: {10.0.0.0/8: moo},"),
+        "nodes.core.routes.10.0.0.0/8",
+        "did you mean `moon`?",
+    ),
+    "no network in a route": (
+        ("kind: router,", "kind: router, routes: {10.0.0.1/8: moon},"),
+        "nodes.core.routes.10.0.0.1/8",
+        "write a network",
+    ),
+    "proposal": (
+        ("auth: {psk: secret}", "auth: {psk: secret}\n    proposals: [aes129gcm16-x25519]"),
+        "tunnels.rw.proposals.0",
+        "aes129gcm16",
+    ),
+    "ESP proposal": (
+        ("{remote_ts: [10", "{esp_proposals: [aes128], remote_ts: [10"),
+        "tunnels.rw.children.net.esp_proposals.0",
+        "aes128",
+    ),
+    "selector": (("[10.1.0.0/16]", "[10.1.0.0/16[udb/53]]"), "", "not YAML"),
+    "quoted selector": (
+        ("[10.1.0.0/16]", '["10.1.0.0/16[udb/53]"]'),
+        "tunnels.rw.children.net.remote_ts",
+        "'udb' is no protocol",
+    ),
+    "identity": (("psk: secret", "psk: secret, local_id: 'C=CH'"), "tunnels.rw.auth.local_id", "C=CH"),
+    "psk missing": (("psk: secret", "local_id: me"), "tunnels.rw.auth", "psk"),
+    "psk a number": (("psk: secret", "psk: 12345"), "tunnels.rw.auth.psk", "quote it"),
+    "psk broken": (("psk: secret", "psk: '0xabc'"), "tunnels.rw.auth.psk", "hexadecimal after 0x"),
+    "tunnel to nobody": (("responder: moon", "responder: mon"), "tunnels.rw.responder", "mean `moon`?"),
+    "tunnel to itself": (("responder: moon", "responder: alice"), "tunnels.rw.responder", "itself"),
+    "tunnel to a NAT": (("responder: moon", "responder: home"), "tunnels.rw.responder", "is a nat"),
+    "window too small": (
+        ("{remote_ts: [10", "{replay_window: 31, remote_ts: [10"),
+        "tunnels.rw.children.net.replay_window",
+        "at least 32",
+    ),
+    "boolean in words": (
+        ("auth: {psk: secret}", "auth: {psk: secret}\n    mobike: 'yes'"),
+        "tunnels.rw.mobike",
+        "true or false",
+    ),
+    "traffic to nobody": (("to: bob", "to: bbo"), "traffic.0.to", "did you mean `bob`?"),
+    "traffic to itself": (("to: bob", "to: alice"), "traffic.0.to", "comes from"),
+    "traffic after the end": (("start: 500 ms", "start: 3 s"), "traffic.0.start", "nothing would be sent"),
+    "traffic ends twice": (
+        ("start: 500 ms", "start: 500 ms, stop: 2 s, duration: 1 s"),
+        "traffic.0",
+        "keep one",
+    ),
+    "traffic stops first": (("start: 500 ms", "start: 500 ms, stop: 400 ms"), "traffic.0", "not after"),
+    "event on nobody": (("node: alice", "node: alicia"), "events.0.node", "did you mean `alice`?"),
+    "event after the end": (("at: 2 s", "at: 4 s"), "events.0.at", "never happen"),
+    "unknown event": (("do: move", "do: moev"), "events.0", "did you mean `move`?"),
+    "move to nowhere": (("to: lte", "to: let"), "events.0.to", "did you mean `lte`?"),
+    "move to the same": (("to: lte", "to: wlan"), "events.0.to", "already"),
+    "rebind of a host": (("do: move, from: wlan, to: lte", "do: rebind"), "events.0.node", "only a NAT"),
+    "check of nothing": (("{connection: rw,", "{connection: rww,"), "checks.0.connection", "mean `rw`?"),
+    "check of no flow": (("{flow: up,", "{flow: upp,"), "checks.1.flow", "did you mean `up`?"),
+    "check without limit": (("{flow: up, max_loss: 5 %}", "{flow: up}"), "checks.1", "at least one limit"),
+    "check after the end": (("by: 1 s", "by: 4 s"), "checks.0.by", "after the end"),
+    "reason of a success": (("by: 1 s", "reason: TIMEOUT"), "checks.0.reason", "is: failed"),
+    "capture of nothing": (("events:", "capture: ['alcie:*']\nevents:"), "capture.0", "no interface matches"),
+    "key twice": (("name: base", "name: base\nname: base"), "name", "the first is at lab.yaml:1"),
+    "capture missing": (
+        ("kind: cbr, from: alice, to: bob, size: 500 B, rate: 400 kbit/s", _REPLAY),
+        "traffic.0.file",
+        "no.pcap: No such file",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_is_reported_with_its_line_and_key(name: str) -> None:
+    replacement, key, words = CASES[name]
+    text = changed(replacement)
+    found = [line for line in problems(text) if f": {key}: " in line or not key]
+    assert found, problems(text)
+    assert words in found[0]
+    number = int(found[0].split(":")[1])
+    assert 1 <= number <= text.count("\n") + 1
+
+
+def test_the_line_is_that_of_the_key() -> None:
+    text = changed(("delay: 2 ms", "delay: 2 ms, jiter: 5 ms"))
+    assert problems(text) == [
+        f"lab.yaml:{line_of(text, 'jiter')}: links.0.jiter: unknown key; did you mean `jitter`?"
+    ]
+
+
+def test_a_key_on_its_own_line_is_found_there() -> None:
+    text = changed(("    auth: {psk: secret}", "    auth:\n      # why\n      pks: secret"))
+    assert f"lab.yaml:{line_of(text, 'pks:')}: tunnels.rw.auth.pks" in problems(text)[0]
+
+
+def test_several_mistakes_are_reported_at_once() -> None:
+    text = changed(("delay: 2 ms", "delay: 2, jiter: 5 ms"), ("kind: router", "kind: ruter"))
+    assert len(problems(text)) == 3
+    text = changed(("to: bob", "to: bbo"), ("to: lte", "to: let"), ("10.1.0.10/16", "10.1.0.1/16"))
+    assert len(problems(text)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "is empty"),
+        (b"# only a comment\n", "is empty"),
+        (b"just words", "is not a mapping"),
+        (b"- a\n- b\n", "is not a mapping"),
+        (b"name:\n\tx: 1\n", "spaces, not tabs"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "not UTF-8"),
+        (b"\x00\x01\x02", "special characters"),
+        (b"name: [", "not YAML"),
+        (b"name: *missing", "undefined alias"),
+        (b"a: 1\n---\nb: 2\n", "single document"),
+        (b"name: !!python/object:os.system x", "has no meaning here"),
+        (b"[" * 5000, "too deep"),
+        (b"a: &a [*a]", "too deep"),
+        (b"? [1, 2]\n: x", "must be text"),
+    ],
+)
+def test_what_is_not_a_scenario_is_said_to_be_none(text: bytes, words: str) -> None:
+    assert any(words in line for line in problems(text))
+
+
+def test_aliases_are_not_expanded_without_end() -> None:
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    bomb = "\n".join(["a0: &a0 [x]", *levels])
+    assert "values" in problems(bomb)[0]
+
+
+def test_an_alias_means_what_it_stands_for() -> None:
+    text = changed(("delay: 5 ms", "delay: &far 5 ms"), ("delay: 20 ms", "delay: 20 ms"))
+    again = text.replace("[moon:lan, bob:eth]", "[moon:lan, bob:eth], delay: *far")
+    assert load_text(again).links[4].delay.up == 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "words"),
+    [
+        ("links.9.delay=5 ms", "links.9.delay", "links has 5 items"),
+        ("links.0.delay=5", "links.0.delay", "5 has no unit"),
+        ("links.0.jiter=5 ms", "links.0.jiter", "did you mean `jitter`?"),
+        ("nodes.hom.preset=cgn", "nodes.hom.preset", "nodes has no hom"),
+        ("nodes.home.preset=cng", "nodes.home.preset", "did you mean `cgn`?"),
+        ("traffic.down.rate=1 Mbit/s", "traffic.down.rate", "none is named down"),
+    ],
+)
+def test_a_bad_override_is_cited(override: str, key: str, words: str) -> None:
+    (line,) = problems(TEXT, override)
+    assert line.startswith(f"--set {override}: {key}: ")
+    assert words in line
+
+
+@pytest.mark.parametrize("override", ["links", "=5", "", "a=[", "a=!!x y"])
+def test_an_override_that_is_none_is_refused(override: str) -> None:
+    assert problems(TEXT, override)[0].startswith(f"--set {override}")
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.yaml"):
+        with pytest.raises(ScenarioError, match=str(path)):
+            load(path)
+
+
+def test_a_capture_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    whole = Path("topologies/captures/web-download.pcap").read_bytes()
+    (tmp_path / "cut.pcap").write_bytes(whole[:-7])
+    text = changed(
+        ("kind: cbr", "kind: replay, file: cut.pcap"),
+        ("size: 500 B, rate: 400 kbit/s, ", ""),
+        ("flow: up", "flow: up.down"),
+    )
+    path = tmp_path / "lab.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert problem.where == f"{path}:{line_of(text, 'cut.pcap')}"
+    assert problem.key == "traffic.0.file"
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_a_scenario_or_an_explained_error(octets: bytes) -> None:
+    with pytest.raises(ScenarioError):
+        load_text(octets)
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+_JUNK = st.recursive(
+    _SCALARS | st.sampled_from(["5 ms", "up", "10.1.0.0/16"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+_PLACES = [
+    *("duration", "nodes", "nodes.home", "nodes.home.interfaces", "nodes.home.interfaces.lan"),
+    *("nodes.home.routes", "links", "links.0", "links.0.ends", "links.0.delay", "links.0.jitter"),
+    *("links.0.queue", "links.0.rate", "links.0.mtu", "tunnels", "tunnels.rw", "tunnels.rw.auth"),
+    *("tunnels.rw.auth.psk", "tunnels.rw.proposals", "tunnels.rw.children", "connections"),
+    *("tunnels.rw.children.net.remote_ts", "traffic", "traffic.0", "traffic.0.kind", "traffic.0.size"),
+    *("events", "events.0", "checks", "checks.0", "checks.1", "capture"),
+]
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(_PLACES), _JUNK)
+def test_any_value_anywhere_is_accepted_or_explained(path: str, value: object) -> None:
+    with suppress(ScenarioError):
+        load_text(TEXT, overrides={path: value})
