@@ -24,6 +24,7 @@ _PREFERENCES = (
     "esp.enable_encryption_decode:TRUE",
     "esp.enable_authentication_check:TRUE",
     "esp.do_esp_sequence_analysis:FALSE",
+    "tcp.analyze_sequence_numbers:FALSE",
     "ip.check_checksum:TRUE",
     "udp.check_checksum:TRUE",
     "tcp.check_checksum:TRUE",
