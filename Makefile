@@ -1,6 +1,7 @@
 # make demo    a road warrior behind a NAT moves to another network; MOBIKE keeps its tunnel
 # make test    style, types and all tests          REQUIRE_PEERS=1: a missing judge (tshark ...) is a failure
 # make bench   speed, as ratios to ns-3, ns.py and bare cryptography
+# make steps   speed of single steps of a packet's way, in ns
 # make clean   removes what the others made, except your runs in results/runs
 # make lock    solves requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgrade takes newer versions)
 #
@@ -11,7 +12,7 @@ PYTESTFLAGS ?= -n auto
 LOCK ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench clean lock peers
+.PHONY: demo test lint bench steps clean lock peers
 
 demo: .venv/project.stamp
 	.venv/bin/ipsec-sim run topologies/road-warrior-mobike.yaml --out results/runs/demo
@@ -26,8 +27,11 @@ lint: .venv/project.stamp
 
 bench: .venv/project.stamp
 	-@tools/setup.sh ns3
-	$(PY) -m pytest -q --no-header -p no:xdist --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,ops tests/bench
-	$(PY) -m tests.bench.table
+	@$(PY) -m tests.bench.table
+
+steps: .venv/project.stamp
+	$(PY) -m pytest -q --no-header -p no:xdist --benchmark-enable --benchmark-columns=median,iqr,ops \
+	    tests/bench/test_hot_paths.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks results/runs/demo

@@ -15,7 +15,7 @@ INTERVAL_NS = 10_000
 
 
 class Sample(NamedTuple):
-    """How much was done in how many seconds of real time."""
+    """How much was done in how many seconds of processor time: a busy neighbour hurts that less."""
 
     done: int
     seconds: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from sim.scenario.build import build
@@ -21,18 +22,20 @@ def chain(packets: int) -> Sample:
     scenario = load(CHAIN, {"duration": f"{stop + _FLIGHT_NS} ns", "traffic.udp.stop": f"{stop} ns"})
     world = build(scenario, seed=1)
     world.sim.run(NS_PER_S)
-    before = world.sim.wall_s
+    began = time.process_time()
     world.sim.run(scenario.duration)
-    return Sample(world.flows["udp"].record.received, world.sim.wall_s - before)
+    return Sample(world.flows["udp"].record.received, time.process_time() - began)
 
 
 def handshakes(count: int) -> Sample:
     """IKE SAs with a Child SA each, both ends and the link between them included, building the world not."""
     scenario = load(HANDSHAKE)
     worlds = [build(scenario, seed) for seed in range(count)]
+    began = time.process_time()
     for world in worlds:
         world.sim.run(scenario.duration)
-    return Sample(sum(map(_established, worlds)), sum(world.sim.wall_s for world in worlds))
+    seconds = time.process_time() - began
+    return Sample(sum(map(_established, worlds)), seconds)
 
 
 def _established(world: World) -> bool:
