@@ -20,7 +20,7 @@ class World:
     """The running network of one scenario.
 
     `scenario` is expanded: its tunnels have become connections. `ports` is keyed `node:iface`, `flows` by
-    the names of the records; a replay has two, one for each direction. `log` grows in the order of time.
+    the names of the records; a replay has two, one for each direction.
     """
 
     scenario: Scenario
@@ -30,20 +30,29 @@ class World:
     ports: dict[str, Port] = field(default_factory=dict)
     stacks: dict[str, IpsecStack] = field(default_factory=dict)
     flows: dict[str, TrafficFlow] = field(default_factory=dict)
-    log: list[LogEntry] = field(default_factory=list)
+    _log: list[LogEntry] = field(default_factory=list)
+    _untold: list[LogEntry | tuple[str, Event, int]] = field(default_factory=list)
     keys: KeyLog = field(default_factory=KeyLog)
 
+    @property
+    def log(self) -> list[LogEntry]:
+        """The events table so far. What happened is put into words when somebody asks, not while time runs."""
+        for untold in self._untold:
+            entry = untold if isinstance(untold, LogEntry) else narrate(*untold)
+            if entry is not None:
+                self._log.append(entry)
+        self._untold.clear()
+        return self._log
+
     def observe(self, node: str, event: Event, now: int) -> None:
-        """What an IKE endpoint reports: its keys into the key log, the rest into the events table."""
+        """What an IKE endpoint reports: its keys into the key log, and all into the events table."""
         if isinstance(event, IkeKeysDerived):
             self.keys.ike_sa(event)
         elif isinstance(event, ChildSaUp):
             self.keys.child_sa(event)
         elif isinstance(event, PathChanged):
             self.keys.path(event)
-        entry = narrate(node, event, now)
-        if entry is not None:
-            self.log.append(entry)
+        self._untold.append((node, event, now))
 
     def note(self, entry: LogEntry) -> None:
-        self.log.append(entry)
+        self._untold.append(entry)
