@@ -94,7 +94,7 @@ def format_proposal(proposal: Proposal) -> str:
         _name(transform)
         for transform in proposal.transforms
         if not (implied and transform.type == TransformType.PRF)
-        and not (_is_none(transform) or _is_default_esn(transform, proposal))
+        and not _goes_without_saying(transform, proposal)
     )
 
 
@@ -121,7 +121,10 @@ def select(
 
 
 def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> bool:
-    """Whether a responder's answer is one offered proposal with one transform of each type (RFC 7296 2.7)."""
+    """Whether a responder's answer is one offered proposal with one transform of each type (RFC 7296 2.7).
+
+    A type for which NONE was offered may be missing.
+    """
     if len(answer) != 1:
         return False
     chosen = answer[0]
@@ -130,7 +133,7 @@ def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> boo
         chosen.number == proposal.number
         and chosen.protocol == proposal.protocol
         and _has_usable_spi(chosen)
-        and set(kinds) == _required(proposal)
+        and _required(proposal) - _optional(proposal) <= set(kinds)
         and all(any(_same(t, o) for o in proposal.transforms) for t in chosen.transforms)
         for proposal in offered
     )
@@ -270,6 +273,10 @@ def _required(proposal: Proposal) -> set[int]:
     return {transform.type for transform in proposal.transforms}
 
 
+def _optional(proposal: Proposal) -> set[int]:
+    return {transform.type for transform in proposal.transforms if _is_none(transform)}
+
+
 def _of(transforms: Iterable[Transform], kind: int) -> list[Transform]:
     return [transform for transform in transforms if transform.type == kind]
 
@@ -282,10 +289,10 @@ def _is_none(transform: Transform) -> bool:
     return transform.type in _MAY_BE_NONE and transform.id == NONE
 
 
-def _is_default_esn(transform: Transform, proposal: Proposal) -> bool:
-    return transform.type == TransformType.ESN and [t.id for t in proposal.of_type(TransformType.ESN)] == [
-        Esn.NO_ESN
-    ]
+def _goes_without_saying(transform: Transform, proposal: Proposal) -> bool:
+    """Whether it is the only one of its type and says no: no integrity, no key exchange, no ESN."""
+    says_no = _is_none(transform) or (transform.type, transform.id) == (TransformType.ESN, Esn.NO_ESN)
+    return says_no and len(proposal.of_type(transform.type)) == 1
 
 
 def _name(transform: Transform) -> str:

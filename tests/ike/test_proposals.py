@@ -118,6 +118,13 @@ def test_c18_a_wrong_string_is_refused_with_the_word_that_is_wrong(
         parse_proposal(text, protocol)
 
 
+def test_only_what_the_protocol_can_use_is_offered_as_a_remedy() -> None:
+    with pytest.raises(ValueError, match="known are") as raised:
+        parse_proposal("aes129", ESP)
+    assert "aes128gcm16, " in str(raised.value)
+    assert not any(f" {word}" in str(raised.value) for word in ("prfsha256", "aes192gcm16", "mlkem768"))
+
+
 def test_every_supported_algorithm_has_a_name() -> None:
     named = {(t.type, t.id, t.key_bits) for t in TOKENS.values() if is_supported(t)}
     assert named >= {(ENCR, int(i), bits) for i, bits in ENCRYPTION}
@@ -134,6 +141,7 @@ def test_every_supported_algorithm_has_a_name() -> None:
         (ESP, "chacha20poly1305"),
         (ESP, "aes128-sha1-x25519-esn"),
         (ESP, "aes128gcm16-noesn-esn"),
+        (ESP, "aes128gcm16-x25519-modpnone"),
     ],
 )
 def test_formatting_is_the_inverse_of_parsing(protocol: ProtocolId, text: str) -> None:
@@ -255,6 +263,7 @@ def test_c40_no_key_exchange_suits_only_who_can_do_without() -> None:
     )
     assert select(offer([without], SPI), [with_pfs]) is None
     assert select(offer([with_pfs], SPI), [without]) is None
+    assert select(offer([esp("aes128gcm16-modp2048-modpnone")], SPI), [with_pfs]) is None
     assert _group(select(offer([optional], SPI), [without])) == NO_KE
     chosen = select(offer([without], SPI), [optional])
     assert chosen is not None
@@ -311,6 +320,13 @@ def test_c17_an_answer_is_one_whole_choice_of_the_offer() -> None:
         ],
     }
     assert [what for what, answer in wrong.items() if is_choice_of(answer, offered)] == []
+
+
+def test_an_answer_may_leave_out_what_may_be_none() -> None:
+    offered = offer([esp("aes128gcm16-x25519-modpnone")], SPI)
+    for answered in ((AES_128_GCM, NO_ESN), (AES_128_GCM, NO_KE, NO_ESN), (AES_128_GCM, X25519, NO_ESN)):
+        assert is_choice_of([Proposal(1, ESP, b"peer", answered)], offered)
+    assert not is_choice_of([Proposal(1, ESP, b"peer", (AES_128_GCM,))], offered)
 
 
 ESP_STRINGS = (
