@@ -94,12 +94,14 @@ def check_request(message: Message) -> None:
 
 
 def check_response(message: Message) -> None:
-    """As for a request; what is required may give way to an error notification."""
+    """As for a request; what is required may give way to an error notification, or to a demand for a cookie."""
     if message.unsupported_critical() is not None:
         text = "a critical payload of the response is unknown"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text)
-    if first_error(message) is None:
-        _check(RESPONSES[ExchangeType(message.header.exchange)], message)
+    exchange = ExchangeType(message.header.exchange)
+    stateless = exchange == ExchangeType.IKE_SA_INIT and message.notify(NotifyType.COOKIE) is not None
+    if not stateless and first_error(message) is None:
+        _check(RESPONSES[exchange], message)
 
 
 def first_error(message: Message) -> NotifyPayload | None:

@@ -77,6 +77,11 @@ class Sent:
     datagram: Datagram
     lost: bool = False
 
+    @property
+    def octets(self) -> bytes:
+        """The IKE message, without a non-ESP marker."""
+        return self.datagram.data if self.datagram.src[1] == 500 else self.datagram.data[4:]
+
 
 class End(IkeDriver):
     """One endpoint and what it reported."""
@@ -202,6 +207,15 @@ class Pair:
         """A datagram from nowhere."""
         end.endpoint.receive_datagram(data, src, dst, self.now)
         end.pump(self.now)
+
+    def command(self, end: End, act: Callable[[IkeEndpoint], None]) -> None:
+        """Give an endpoint a command, and carry what it causes."""
+        act(end.endpoint)
+        end.pump(self.now)
+
+    def octets(self, side: str) -> list[bytes]:
+        """The IKE messages that a side sent."""
+        return [sent.octets for sent in self.sent if sent.side == side and sent.datagram.data != b"\xff"]
 
     # -- the network -------------------------------------------------------------------------------------
 

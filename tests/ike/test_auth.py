@@ -1,73 +1,195 @@
-"""Shared key authentication over the messages of two other implementations (RFC 7296 2.15)."""
+"""IKE_AUTH with a shared key (RFC 7296 2.15): who is who, and every way of not being it."""
 
 from __future__ import annotations
 
-from sim.crypto.ids import PrfId
-from sim.crypto.suites import PRF
-from sim.ike.auth import psk_auth, signed_octets, verify_psk_auth
-from sim.ike.constants import AuthMethod, PayloadType
-from sim.ike.message import open_message, parse_message
-from sim.ike.payloads import AuthPayload, NoncePayload
-from tests.crypto.vectors import SHA1 as SHA1_96
-from tests.crypto.vectors import cbc, load, octets
+from dataclasses import replace
 
-SHA1 = PRF[PrfId.PRF_HMAC_SHA1]
-RUB_FILE = load("rub-nds/ikev2_kdf_auth.json")
-RUB: dict[str, str] = RUB_FILE["vectors"][1]
-ANDROID: dict[str, dict[str, str]] = load("android-unit/android_ike_unit_vectors.json")["constants"]
-RECORD = ANDROID["SaRecordTest.java"]
-PSK_TEST = ANDROID["message/IkeAuthPskPayloadTest.java"]
+import pytest
+
+from sim.ike.auth import psk_auth
+from sim.ike.config import EndpointConfig
+from sim.ike.events import ChildSaDown, IkeSaDown, IkeSaUp, Reason
+from sim.ike.identity import Identity
+from sim.ike.payloads import AuthPayload
+from sim.ike.tasks import auth
+from sim.ike.tasks.base import Step
+from sim.units import NS_PER_S
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, A, Pair
 
 
-def test_c25_rub_auth_over_a_whole_ike_sa_init() -> None:
-    """The secret is text without a terminator; the signed octets end with prf(SK_p, ID')."""
-    message, nonce, ni, nr, shared = octets(
-        RUB, "setMessage", "setResponderNonce", "setInitiatorNonce", "setResponderNonce", "setDHSecret"
+def test_c25_both_sides_authenticate_and_name_each_other() -> None:
+    pair = Pair().establish()
+
+    a, b = pair.a.last(IkeSaUp), pair.b.last(IkeSaUp)
+    assert (a.local_id, a.remote_id) == (b.remote_id, b.local_id) == ("alice@example.org", "moon.example.org")
+    assert (a.spi_i, a.spi_r) == (b.spi_i, b.spi_r)
+    assert (a.initiator, b.initiator) == (True, False)
+
+
+@pytest.mark.parametrize("psk", [b"", bytes(64), b"k" * 200])
+def test_c25_a_key_of_any_length_works_and_has_no_terminator(psk: bytes) -> None:
+    pair = Pair(replace(CONNECTION_A, psk=psk), replace(CONNECTION_B, psk=psk))
+    pair.establish()
+
+    wrong = Pair(replace(CONNECTION_A, psk=psk), replace(CONNECTION_B, psk=psk + b"\0x"))
+    wrong.initiate()
+    wrong.settle()
+    assert not wrong.up
+
+
+def test_a_wrong_key_is_named_at_both_ends() -> None:
+    pair = Pair(replace(CONNECTION_A, psk=b"battery"))
+    pair.initiate()
+    pair.settle()
+    # a -> b  {IDi, IDr, AUTH, ...};  b -> a  {N(AUTHENTICATION_FAILED)}
+
+    assert pair.b.ladder[-1] == "HDR, SK {N(AUTHENTICATION_FAILED)}"
+    down = pair.a.last(IkeSaDown)
+    assert down.reason is Reason.AUTHENTICATION_FAILED
+    assert down.text == (
+        "198.51.100.1[4500] rejected our pre-shared key or identity alice@example.org: AUTHENTICATION_FAILED"
     )
-    spis = b"".join(octets(RUB, "setInitiatorCookie", "setResponderCookie"))
-    # AES-CBC-128 and HMAC-SHA1-96: SK_pi is the sixth of the keys.
-    sk_pi = SHA1.plus(SHA1(ni + nr, shared), ni + nr + spis, 132)[92:112]
-    id_body = bytes.fromhex(RUB_FILE["idi_body"])
-    signed = signed_octets(SHA1, message, nonce, sk_pi, id_body)
-    auth = psk_auth(SHA1, RUB_FILE["psk"].encode(), message, nonce, sk_pi, id_body)
-    assert (signed.hex(), auth.hex()) == (RUB["expect_getOctets"], RUB["expect_computeAUTH"])
+    assert pair.b.last(IkeSaDown).text == "alice@example.org did not prove that it knows our pre-shared key"
+    assert not pair.a.all(IkeSaUp)
+    assert not pair.b.all(IkeSaUp)
+    assert len(pair.sent) == 4
+    (row,) = pair.a.endpoint.sas
+    assert (row.state, row.reason, row.established_at) == ("closed", Reason.AUTHENTICATION_FAILED, -1)
 
 
-def test_c25_android_ike_auth_from_key_exchange_to_verified_peer() -> None:
-    """The IKE_AUTH opens with the chain's keys, and its AUTH covers the IKE_SA_INIT before it."""
-    request = parse_message(bytes.fromhex(PSK_TEST["PSK_IKE_INIT_REQUEST_HEX_STRING"]))
-    keys = octets(RECORD, "IKE_SK_ENCR_INIT_HEX_STRING", "IKE_SK_AUTH_INIT_HEX_STRING")
-    raw = bytes.fromhex(ANDROID["message/IkeSkPayloadTest.java"]["IKE_AUTH_INIT_REQUEST_HEX_STRING"])
-    message = open_message(parse_message(raw), cbc(keys[0], keys[1], SHA1_96))
-    auth, identity, nonce = (
-        message.find(AuthPayload),
-        message.of_type(PayloadType.ID_I),
-        request.find(NoncePayload),
+def test_an_initiator_that_rejects_the_responder_says_so_in_an_exchange_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 7296 2.21.2: N(AUTHENTICATION_FAILED) in INFORMATIONAL, and both sides are down."""
+    pair = Pair()
+    pair.drop(0)
+    pair.initiate()
+    pair.drive(25_000_000)
+    monkeypatch.setattr(auth, "psk_auth", lambda *rest: psk_auth(*rest)[::-1])
+    pair.settle()
+    # b -> a  {IDr, AUTH (wrong), ...};  a -> b  {N(AUTHENTICATION_FAILED), D};  b -> a  {}
+
+    assert pair.a.ladder[-1] == "HDR, SK {N(AUTHENTICATION_FAILED), D}"
+    assert pair.b.ladder[-1] == "HDR, SK {}"
+    assert not pair.a.all(IkeSaUp)
+    assert pair.a.last(IkeSaDown).text == "moon.example.org did not prove that it knows our pre-shared key"
+    assert pair.b.last(IkeSaDown).reason is Reason.AUTHENTICATION_FAILED
+    assert pair.b.last(ChildSaDown).reason is Reason.AUTHENTICATION_FAILED
+    assert [view.state for view in pair.a.endpoint.sas] == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"local_id": Identity.parse("eve@example.org")}, "no connection is for a peer eve@example.org"),
+        ({"remote_id": Identity.parse("sun.example.org")}, "that asks for sun.example.org"),
+    ],
+)
+def test_an_unknown_identity_fails_like_a_wrong_key(change: dict[str, Identity], text: str) -> None:
+    pair = Pair(replace(CONNECTION_A, **change))  # type: ignore[arg-type]
+    pair.initiate()
+    pair.settle()
+
+    assert pair.a.last(IkeSaDown).reason is Reason.AUTHENTICATION_FAILED
+    assert text in pair.b.last(IkeSaDown).text
+
+
+def test_a_responder_with_another_name_is_rejected_by_the_initiator() -> None:
+    pair = Pair(replace(CONNECTION_A, remote_id=None))
+    pair.establish()
+    assert pair.a.last(IkeSaUp).remote_id == "moon.example.org"
+
+
+def test_identities_default_to_addresses() -> None:
+    pair = Pair(
+        replace(CONNECTION_A, local_id=None, remote_id=None),
+        replace(CONNECTION_B, local_id=None, remote_id=None),
     )
-    assert auth is not None
-    assert identity is not None
-    assert nonce is not None
-    assert nonce.data == bytes.fromhex(RECORD["IKE_NONCE_INIT_HEX_STRING"])
-    assert auth.method == AuthMethod.SHARED_KEY_MIC
+    pair.establish()
 
-    nonce_r, sk_pi = octets(RECORD, "IKE_NONCE_RESP_HEX_STRING", "IKE_SK_PRF_INIT_HEX_STRING")
-    psk = bytes.fromhex(PSK_TEST["PSK_HEX_STRING"])
-    body = identity.emit()
-    assert psk_auth(SHA1, psk, request.raw, nonce_r, sk_pi, body) == auth.data
-    assert verify_psk_auth(auth.data, SHA1, psk, request.raw, nonce_r, sk_pi, body)
+    assert pair.b.last(IkeSaUp).remote_id == "192.0.2.1"
+    assert pair.b.last(IkeSaUp).local_id == "198.51.100.1"
 
 
-def test_c25_every_input_of_auth_counts() -> None:
-    inputs = (b"secret", b"message", b"nonce", b"sk_p", b"identity")
-    auth = psk_auth(SHA1, *inputs)
-    assert verify_psk_auth(auth, SHA1, *inputs)
-    for index in range(5):
-        changed = [value + b"!" if index == at else value for at, value in enumerate(inputs)]
-        assert not verify_psk_auth(auth, SHA1, *changed)
-    assert not verify_psk_auth(auth[:-1], SHA1, *inputs)
+def test_a_connection_that_names_the_peer_comes_before_one_for_any() -> None:
+    named = replace(CONNECTION_B, name="alice")
+    any_peer = replace(CONNECTION_B, name="any", remote_id=None, psk=b"other")
+    pair = Pair()
+    pair.b.endpoint.__init__(  # type: ignore[misc]
+        EndpointConfig(connections=(any_peer, named)), rand=pair.b.rng.randbytes
+    )
+    pair.b.endpoint.addresses_changed(pair.b.addresses, 0)
+    pair.establish()
+
+    assert pair.b.last(IkeSaUp).connection == "alice"
 
 
-def test_c25_a_secret_of_64_octets_and_more_is_taken() -> None:
-    """RFC 7296 2.15 demands 64 octets at least."""
-    auths = {psk_auth(SHA1, b"s" * size, b"m", b"n", b"k", b"i") for size in (63, 64, 65, 200)}
-    assert len(auths) == 4
+def test_c13_initial_contact_comes_with_the_only_ike_sa_and_replaces_what_is_left_over() -> None:
+    """a crashes and starts afresh; b drops the old IKE SA without a word."""
+    pair = Pair().establish()
+    assert "N(INITIAL_CONTACT)" in pair.a.ladder[1]
+    fresh = Pair(seed="2")
+    old_spi = pair.b.last(IkeSaUp).spi_r
+    pair.a.endpoint, pair.a.events = fresh.a.endpoint, []
+    pair.drive(NS_PER_S)
+    pair.initiate()
+    pair.settle()
+
+    assert [(event.ike_id, event.reason) for event in pair.b.all(IkeSaDown)] == [(1, Reason.REPLACED)]
+    assert pair.b.last(IkeSaUp).spi_r != old_spi
+    assert len(pair.b.children) == 1
+    assert len(pair.b.endpoint.sas) == 1
+
+
+def test_c13_initial_contact_spares_an_sa_that_came_up_meanwhile() -> None:
+    """Both sides initiate at once: neither IKE SA is left over."""
+    pair = Pair(b=replace(CONNECTION_B, remote_addrs=(A,)))
+    pair.a.endpoint.initiate("rw", "net", 0)
+    pair.b.endpoint.initiate("rw", "net", 0)
+    pair.a.pump(0)
+    pair.b.pump(0)
+    pair.drive(60 * NS_PER_S)
+
+    assert len(pair.a.endpoint.sas) == len(pair.b.endpoint.sas) == 2
+    assert {c.spi_out for c in pair.a.children.values()} == set(pair.b.children)
+
+
+def test_eap_is_refused_by_name() -> None:
+    """A first IKE_AUTH without AUTH asks for EAP (RFC 7296 2.16)."""
+
+    class NoProof(auth.InitiateAuth):
+        def build(self, sa, out, now) -> Step:  # type: ignore[no-untyped-def]
+            step = super().build(sa, out, now)
+            out.payloads = [p for p in out.payloads if not isinstance(p, AuthPayload)]
+            return step
+
+    pair = Pair()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sim.ike.sa.InitiateAuth", NoProof)
+        pair.initiate()
+        pair.settle()
+    assert "EAP" in pair.b.last(IkeSaDown).text
+
+
+def test_unknown_commands_are_refused() -> None:
+    pair = Pair()
+    with pytest.raises(ValueError, match="no connection 'nowhere'"):
+        pair.a.endpoint.initiate("nowhere", None, 0)
+    with pytest.raises(ValueError, match="has no child 'lan'"):
+        pair.a.endpoint.initiate("rw", "lan", 0)
+    with pytest.raises(ValueError, match="names no remote address"):
+        pair.b.endpoint.initiate("rw", None, 0)
+    with pytest.raises(ValueError, match="same name"):
+        EndpointConfig(connections=(CONNECTION_A, CONNECTION_A))
+
+
+def test_an_initiator_without_an_address_waits_for_one() -> None:
+    pair = Pair()
+    pair.set_addresses(pair.a, [])
+    pair.initiate()
+    pair.drive(NS_PER_S)
+    assert pair.sent == []
+
+    pair.a_addr = A
+    pair.settle()
+    assert pair.up

@@ -1,0 +1,291 @@
+"""Child SAs: in IKE_AUTH, in CREATE_CHILD_SA, narrowed, refused (RFC 7296 1.2, 1.3.1, 2.9, 2.17)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sim.ike.config import ChildConfig
+from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, Reason
+from sim.units import NS_PER_S
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, NAT, NET_A, NET_B, A, B, NatBox, Pair, esp
+
+HOST_TO_HOST = ChildConfig("net", esp("aes128gcm16"), mode=Mode.TRANSPORT)
+DYNAMIC_A = replace(NET_A, local_ts=())
+DYNAMIC_B = replace(NET_B, remote_ts=())
+
+
+def prefixes(*texts: str) -> tuple[Selector, ...]:
+    return tuple(Selector.from_prefix(text) for text in texts)
+
+
+def pair_of(a: ChildConfig, b: ChildConfig, **changes: object) -> Pair:
+    return Pair(
+        replace(CONNECTION_A, children=(a,)),
+        replace(CONNECTION_B, children=(b,)),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    "suite", ["aes128gcm16", "aes256-sha256", "aes128-sha1", "chacha20poly1305", "aes128gcm16-esn"]
+)
+def test_c39_both_ends_hold_the_same_keys_crosswise(suite: str) -> None:
+    pair = pair_of(replace(NET_A, esp_proposals=esp(suite)), replace(NET_B, esp_proposals=esp(suite)))
+    pair.establish()
+
+    (a,), (b,) = pair.a.children.values(), pair.b.children.values()
+    assert (a.keys_in, a.keys_out) == (b.keys_out, b.keys_in)
+    assert (a.spi_in, a.spi_out) == (b.spi_out, b.spi_in)
+    assert (a.local_ts, a.remote_ts) == (b.remote_ts, b.local_ts)
+    assert a.suite.encryption is b.suite.encryption
+    assert a.esn is b.esn is ("esn" in suite)
+
+
+def test_c43_the_responder_can_receive_before_its_answer_leaves() -> None:
+    """Events are applied before datagrams are sent (RFC 7296 2.8)."""
+    pair = Pair()
+    order: list[str] = []
+    apply, transmit = pair.b.apply, pair.b.transmit
+    pair.b.apply = lambda event, now: (order.append(type(event).__name__), apply(event, now))[1]  # type: ignore[method-assign]
+    pair.b.transmit = lambda datagram, now: (order.append("datagram"), transmit(datagram, now))[1]  # type: ignore[method-assign]
+    pair.establish()
+
+    assert order.index("ChildSaUp") < len(order) - 1 - order[::-1].index("datagram")
+
+
+def test_c35_selectors_are_narrowed_and_never_widened() -> None:
+    a = replace(NET_A, remote_ts=prefixes("10.2.0.0/16", "10.9.0.0/16"))
+    b = replace(NET_B, local_ts=prefixes("10.2.7.0/24"), remote_ts=prefixes("10.0.0.0/8"))
+    pair = pair_of(a, b)
+    pair.establish()
+
+    (child,) = pair.a.children.values()
+    assert child.remote_ts == prefixes("10.2.7.0/24")
+    assert child.local_ts == prefixes("10.1.0.0/16")
+
+
+def test_c35_the_selectors_of_the_packet_that_asked_come_first() -> None:
+    packet = (
+        Selector.host(bytes((10, 1, 0, 5)), 17, (5000, 5000)),
+        Selector.host(bytes((10, 2, 0, 9)), 17, (53, 53)),
+    )
+    pair = Pair()
+    pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, 0))
+    pair.settle()
+
+    (child,) = pair.a.children.values()
+    assert child.local_ts == NET_A.local_ts  # the packet's own lies inside, and policy allows the whole
+    assert child.remote_ts == NET_A.remote_ts
+
+
+def test_c35_c28_unacceptable_selectors_keep_the_ike_sa() -> None:
+    pair = pair_of(NET_A, replace(NET_B, local_ts=prefixes("10.7.0.0/16")))
+    pair.initiate()
+    pair.settle()
+    # a -> b  {IDi, AUTH, SAi2, TSi, TSr};  b -> a  {IDr, AUTH, N(TS_UNACCEPTABLE)}
+
+    assert pair.up
+    assert "N(TS_UNACCEPTABLE)" in pair.b.ladder[-1]
+    assert pair.a.children == pair.b.children == {}
+    failed = pair.a.last(ChildFailed)
+    assert (failed.child, failed.reason) == ("net", Reason.TS_UNACCEPTABLE)
+    assert failed.text == (
+        "198.51.100.1[4500] refused it: TS_UNACCEPTABLE; "
+        "we offered aes128gcm16 for 10.1.0.0/16 === 10.2.0.0/16"
+    )
+    assert pair.b.last(ChildFailed).text == (
+        "no traffic selectors in common: alice@example.org offered 10.1.0.0/16 === 10.2.0.0/16; "
+        "we allow 10.1.0.0/16 === 10.7.0.0/16"
+    )
+
+
+def test_c28_no_common_esp_suite_keeps_the_ike_sa() -> None:
+    pair = pair_of(NET_A, replace(NET_B, esp_proposals=esp("aes256-sha256")))
+    pair.initiate()
+    pair.settle()
+
+    assert pair.up
+    assert not pair.a.all(IkeSaDown)
+    assert pair.a.last(ChildFailed).reason is Reason.NO_PROPOSAL_CHOSEN
+    assert "alice@example.org offered aes128gcm16; we accept aes256-sha256" in pair.b.last(ChildFailed).text
+
+
+def test_c38_transport_mode_is_echoed() -> None:
+    pair = pair_of(HOST_TO_HOST, HOST_TO_HOST)
+    pair.establish()
+
+    assert "N(USE_TRANSPORT_MODE)" in pair.b.ladder[-1]
+    (a,), (b,) = pair.a.children.values(), pair.b.children.values()
+    assert a.mode is b.mode is Mode.TRANSPORT
+    assert (a.local_ts, a.remote_ts) == ((Selector.host(A),), (Selector.host(B),))
+
+
+def test_c38_tunnel_mode_results_if_transport_mode_is_not_echoed() -> None:
+    pair = pair_of(HOST_TO_HOST, replace(HOST_TO_HOST, mode=Mode.TUNNEL))
+    pair.establish()
+
+    (a,), (b,) = pair.a.children.values(), pair.b.children.values()
+    assert a.mode is b.mode is Mode.TUNNEL
+
+
+def test_transport_mode_becomes_tunnel_mode_behind_a_nat() -> None:
+    pair = pair_of(HOST_TO_HOST, HOST_TO_HOST, a_addr=HOME)
+    NatBox(pair)
+    pair.establish()
+
+    (a,), (b,) = pair.a.children.values(), pair.b.children.values()
+    assert a.mode is b.mode is Mode.TUNNEL
+    assert a.local_ts == b.remote_ts == (Selector.host(HOME),)
+
+
+def test_dynamic_selectors_are_the_addresses_of_the_ike_sa() -> None:
+    pair = pair_of(DYNAMIC_A, DYNAMIC_B)
+    pair.establish()
+
+    (child,) = pair.b.children.values()
+    assert child.remote_ts == (Selector.host(A),)
+
+
+def test_a_dynamic_peer_behind_a_nat_keeps_its_private_address() -> None:
+    pair = pair_of(DYNAMIC_A, DYNAMIC_B, a_addr=HOME)
+    NatBox(pair)
+    pair.establish()
+
+    (child,) = pair.b.children.values()
+    assert child.remote_ts == (Selector.host(HOME),)
+    assert child.remote == (NAT, 40001)
+
+
+def test_two_peers_cannot_use_the_same_private_address() -> None:
+    """RFC 3948 5.1: the second one is refused, and may set up nothing."""
+    first = pair_of(DYNAMIC_A, replace(DYNAMIC_B), a_addr=HOME)
+    first.b.endpoint.__init__(  # type: ignore[misc]
+        replace(
+            first.b.endpoint.config,
+            connections=(replace(CONNECTION_B, remote_id=None, children=(DYNAMIC_B,)),),
+        ),
+        rand=first.b.rng.randbytes,
+    )
+    first.b.endpoint.addresses_changed([B], 0)
+    NatBox(first)
+    first.establish()
+    carol = pair_of(DYNAMIC_A, DYNAMIC_B, a_addr=HOME, seed="carol")
+    config = replace(CONNECTION_A, local_id=None, children=(DYNAMIC_A,))
+    first.a.endpoint.__init__(
+        replace(carol.a.endpoint.config, connections=(config,)), rand=carol.a.rng.randbytes
+    )  # type: ignore[misc]
+    first.a.endpoint.addresses_changed([HOME], first.now)
+    NatBox(first, first_port=50000)
+    first.initiate()
+    first.settle()
+
+    assert first.a.last(IkeSaUp).local_id == "192.168.1.10"
+    assert first.a.last(ChildFailed).reason is Reason.TS_UNACCEPTABLE
+
+
+def test_other_children_follow_in_exchanges_of_their_own() -> None:
+    other_a = replace(
+        NET_A, name="dmz", remote_ts=prefixes("10.3.0.0/16"), esp_proposals=esp("aes128gcm16-x25519")
+    )
+    other_b = replace(
+        NET_B, name="dmz", local_ts=prefixes("10.3.0.0/16"), esp_proposals=esp("aes128gcm16-x25519")
+    )
+    pair = Pair(
+        replace(CONNECTION_A, children=(NET_A, other_a)), replace(CONNECTION_B, children=(NET_B, other_b))
+    )
+    pair.initiate(None)
+    pair.settle()
+    # IKE_SA_INIT, IKE_AUTH {... SAi2, TSi, TSr}, CREATE_CHILD_SA {SA, Ni, KEi, TSi, TSr}
+
+    assert pair.a.ladder[-1] == "HDR, SK {SAi, Ni, KEi, TSi, TSr}"
+    assert pair.b.ladder[-1] == "HDR, SK {SAr, Nr, KEr, TSi, TSr}"
+    assert [child.child for child in pair.b.children.values()] == ["net", "dmz"]
+    a, b = pair.a.last(ChildSaUp), pair.b.last(ChildSaUp)
+    assert (a.keys_in, a.keys_out) == (b.keys_out, b.keys_in)
+
+
+def test_c40_a_wrong_group_for_a_child_is_corrected() -> None:
+    """CREATE_CHILD_SA's INVALID_KE_PAYLOAD (RFC 7296 1.3.1)."""
+    a = replace(NET_A, name="dmz", esp_proposals=esp("aes128gcm16-modp2048-x25519"))
+    b = replace(NET_B, name="dmz", esp_proposals=esp("aes128gcm16-x25519"))
+    pair = Pair(
+        replace(CONNECTION_A, children=(NET_A, a)),
+        replace(CONNECTION_B, children=(NET_B, b)),
+    )
+    pair.establish()
+    pair.drop(0)
+    pair.command(pair.a, lambda end: end.initiate("rw", "dmz", pair.now))
+    pair.settle()
+
+    assert "HDR, SK {N(INVALID_KE_PAYLOAD)}" in pair.b.ladder
+    assert len(pair.a.children) == 2
+    assert {c.spi_out for c in pair.a.children.values()} == set(pair.b.children)
+
+
+def test_acquire_creates_a_child_on_an_ike_sa_that_is_up() -> None:
+    pair = Pair().establish()
+    (spi,) = pair.a.children
+    pair.command(pair.a, lambda end: end.delete_child(spi, pair.now))
+    pair.settle()
+    packet = (Selector.host(bytes((10, 1, 0, 5))), Selector.host(bytes((10, 2, 0, 9))))
+    for _ in range(3):  # packets go on asking
+        pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, pair.now))
+    pair.settle()
+
+    assert len(pair.a.all(IkeSaUp)) == 1
+    assert len(pair.a.children) == len(pair.b.children) == 1
+    assert pair.a.ladder[-1] == "HDR, SK {SAi, Ni, TSi, TSr}"
+
+
+def test_acquire_while_connecting_adds_nothing() -> None:
+    pair = Pair()
+    packet = (Selector.host(bytes((10, 1, 0, 5))), Selector.host(bytes((10, 2, 0, 9))))
+    for _ in range(3):
+        pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, 0))
+    pair.settle()
+
+    assert len(pair.a.endpoint.sas) == len(pair.b.endpoint.sas) == 1
+    assert len(pair.a.children) == 1
+
+
+@pytest.mark.parametrize("what", ["rekey a child", "rekey the IKE SA"])
+def test_c53_what_cannot_be_served_is_refused_aloud(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_ADDITIONAL_SAS, never silence (RFC 7296 1.3)."""
+    from sim.ike.constants import ExchangeType, NotifyType, ProtocolId
+    from sim.ike.payloads import NoncePayload, NotifyPayload, SaPayload
+    from sim.ike.tasks.base import Job, Outgoing, Step, Task
+
+    class Ask(Task):
+        def build(self, sa: object, out: Outgoing, now: int) -> Step:
+            if what == "rekey a child":
+                out.add(NotifyPayload(NotifyType.REKEY_SA, protocol=ProtocolId.ESP, spi=bytes(4)))
+            out.add(SaPayload(esp("aes128gcm16")), NoncePayload(bytes(32)))
+            return Step.DONE
+
+    pair = Pair().establish()
+    sa = next(iter(pair.a.endpoint._ctx.sas.values()))
+    sa.requests.submit(Job(ExchangeType.CREATE_CHILD_SA, [Ask()]), pair.now)
+    pair.a.pump(pair.now)
+    pair.settle()
+
+    assert pair.b.ladder[-1] == "HDR, SK {N(NO_ADDITIONAL_SAS)}"
+    assert len(pair.b.children) == 1
+
+
+def test_a_child_can_be_deleted_and_made_again() -> None:
+    pair = Pair().establish()
+    for _ in range(5):
+        (spi,) = pair.a.children
+        pair.command(pair.a, lambda end, spi=spi: end.delete_child(spi, pair.now))  # type: ignore[misc]
+        pair.settle()
+        assert pair.b.last(ChildSaDown).reason is Reason.DELETED_BY_PEER
+        pair.command(pair.a, lambda end: end.initiate("rw", "net", pair.now))
+        pair.settle()
+    pair.drive(NS_PER_S)
+
+    assert len(pair.a.children) == len(pair.b.children) == 1
+    assert pair.b.endpoint.next_timer() is None
