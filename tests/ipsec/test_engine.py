@@ -50,7 +50,7 @@ def test_packet_that_no_policy_covers_passes() -> None:
 
 def test_default_policy_may_discard() -> None:
     engine = bare_engine(A4)
-    engine.outbound(datagram(), 0)
+    assert engine.outbound(datagram(), 0) is engine.inbound(datagram(), 0) is BYPASS
     engine.spd.default = Action.DISCARD
 
     assert engine.outbound(datagram(), 0) is DROP[Reason.DISCARD_POLICY]
@@ -354,6 +354,15 @@ def test_moved_sa_keeps_its_numbers_its_window_and_its_counters() -> None:
     assert pair.b.pair(SPI_B)[0].packets == 2
     assert pair.b.next_event() is None
     assert ip.parse(packet_of(pair.b.outbound(between((HOST_B4, 1), (HOST_A4, 2)), 0))).dst == HOST_A4
+
+
+def test_packet_from_where_the_sa_was_before_its_move_is_reported() -> None:
+    pair = make_pair(encap=True)
+    pair.open(pair.seal(datagram()))
+    pair.b.move(SPI_B, (B4, 4500), (HOST_A4, 4500), encap=True)
+    pair.open(pair.seal(datagram()))
+
+    assert pair.b.next_event() == PeerMoved(SPI_B, (A4, 4500))
 
 
 def test_move_to_mixed_families_is_refused_and_changes_nothing() -> None:

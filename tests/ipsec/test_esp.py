@@ -118,6 +118,12 @@ def test_c87_authentic_packet_with_wrong_padding_is_refused(plaintext: str) -> N
         _gcm_opener().open(_sealed_plaintext(bytes.fromhex(plaintext)), 0, 1)
 
 
+@pytest.mark.parametrize("octets", [1, 2, 3, 5])
+def test_c87_ciphertext_that_is_not_aligned_is_malformed_even_if_authentic(octets: int) -> None:
+    with pytest.raises(PacketError, match="malformed"):
+        _gcm_opener().open(_sealed_plaintext(bytes(octets)), 0, 1)
+
+
 @pytest.mark.parametrize("padding", [0, 6, 255])
 def test_c87_more_padding_than_alignment_needs_is_accepted(padding: int) -> None:
     """Up to 255 octets (RFC 4303 2.4), and nothing but padding, too."""

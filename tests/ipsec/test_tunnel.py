@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.ipsec.outer import write_udp
 from sim.ipsec.verdict import Verdict
-from sim.wire import ip
+from sim.wire import ip, udp
 from sim.wire.buffer import Buf
 from sim.wire.checksum import internet_checksum
 from sim.wire.esp import Mode
 from tests.ipsec.pair import (
     A4,
+    A6,
     B4,
+    B6,
     HOST_A4,
     HOST_B4,
     SPI_A,
@@ -223,9 +226,22 @@ def test_c87_dummy_packets_are_dropped(mode: Mode, payload: bytes) -> None:
 
 def test_packet_that_would_exceed_65535_octets_is_dropped() -> None:
     pair = make_pair()
+    longest = pair.a.max_inner(65535, SPI_A)
 
-    assert reason_of(pair.a.outbound(datagram(65535), 0)) == "too big to encapsulate"
-    assert len(pair.seal(datagram(pair.a.max_inner(65535, SPI_A)))) <= 65535
+    assert len(pair.seal(datagram(longest))) <= 65535
+    assert reason_of(pair.a.outbound(datagram(longest + 1), 0)) == "too big to encapsulate"
+    assert pair.a.sad[SPI_A].outbound.seq == 1
+
+
+def test_udp_checksum_of_zero_is_sent_as_all_ones() -> None:
+    """Zero would say that there is none (RFC 768)."""
+    packet = ip.build(A6, B6, ip.Protocol.UDP, bytes(10))
+    write_udp(packet, 40, 4500, 4500)
+    packet[48:50] = packet[46:48]  # now the sum of all the rest is zero
+    write_udp(packet, 40, 4500, 4500)
+
+    assert packet[46:48] == b"\xff\xff"
+    assert udp.checksum_ok(packet, 40)
 
 
 def mark_ecn(packet: bytearray, ecn: int) -> None:
