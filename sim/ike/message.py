@@ -7,7 +7,7 @@ RFC 7296 3.1 (header), 3.2 (generic payload header), 3.14 (Encrypted payload), R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from struct import Struct
 from typing import TypeVar
 
@@ -194,7 +194,7 @@ def open_message(message: Message, cipher: Cipher) -> Message:
     aad = message.raw[: -len(closed.data)]
     iv, sealed = closed.data[: cipher.iv_bytes], closed.data[cipher.iv_bytes :]
     inner = _parse_protected(closed.first_type, cipher.open(aad, iv, sealed))
-    return replace(message, payloads=message.payloads[:-1] + inner)
+    return Message(message.header, message.payloads[:-1] + inner, message.raw)
 
 
 def _split_header(data: Buf) -> tuple[Header, int]:

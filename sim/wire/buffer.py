@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from struct import Struct
 from typing import Any
 
@@ -34,7 +32,11 @@ class Reader:
         return self._end - self.offset
 
     def unpack(self, layout: Struct) -> tuple[Any, ...]:
-        start = self._advance(layout.size)
+        start = self.offset
+        end = start + layout.size
+        if end > self._end:
+            raise self._too_short(layout.size)
+        self.offset = end
         return layout.unpack_from(self._data, start)
 
     def take(self, size: int) -> bytes:
@@ -42,23 +44,34 @@ class Reader:
         return bytes(self._data[start : start + size])
 
     def rest(self) -> bytes:
-        return self.take(self.remaining)
+        start = self.offset
+        self.offset = self._end
+        return bytes(self._data[start:])
 
-    @contextmanager
-    def sub(self, size: int) -> Iterator[Reader]:
-        """A reader over the next `size` octets, all of which the body of the `with` must consume."""
+    def sub(self, size: int) -> Reader:
+        """A reader over the next `size` octets, all of which the body of a `with` over it must consume."""
         start = self._advance(size)
-        inner = Reader(self._data[start : start + size], self.base + start)
-        yield inner
-        inner.done()
+        return Reader(self._data[start : start + size], self.base + start)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None:
+            self.done()
 
     def done(self) -> None:
-        if self.remaining:
+        if self.offset != self._end:
             raise WireError(f"{self.remaining} octets too many at offset {self.base + self.offset}")
 
     def _advance(self, size: int) -> int:
         start = self.offset
         if size < 0 or start + size > self._end:
-            raise WireError(f"{size} octets wanted at offset {self.base + start}, {self.remaining} are left")
+            raise self._too_short(size)
         self.offset = start + size
         return start
+
+    def _too_short(self, size: int) -> WireError:
+        return WireError(
+            f"{size} octets wanted at offset {self.base + self.offset}, {self.remaining} are left"
+        )
