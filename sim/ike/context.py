@@ -17,8 +17,12 @@ from sim.wire.udp_encap import KEEPALIVE, NON_ESP_MARKER
 
 if TYPE_CHECKING:
     from sim.ike.child import ChildSa
+    from sim.ike.identity import Identity
     from sim.ike.sa import IkeSa
     from sim.ike.view import SaView
+
+Peers = tuple["Identity | None", "Identity | None"]
+"""Our identity and the peer's."""
 
 _NOTIFIES_PER_SECOND = 10
 
@@ -58,7 +62,7 @@ class Context:
         self.sas: dict[int, IkeSa] = {}
         self.by_spi: dict[bytes, IkeSa] = {}
         self.by_init: dict[bytes, IkeSa] = {}
-        self.by_peer: dict[tuple[str, str], dict[int, IkeSa]] = {}
+        self.by_peer: dict[Peers, dict[int, IkeSa]] = {}
         self.by_connection: dict[str, dict[int, IkeSa]] = {}
         self.children: dict[int, ChildSa] = {}
         self.inner_hosts: dict[bytes, ChildSa] = {}
@@ -100,11 +104,11 @@ class Context:
         """Make an SA known under its connection and its peer's identity."""
         self.by_connection.setdefault(sa.connection.name, {})[sa.ike_id] = sa
         if sa.remote_id is not None:
-            self.by_peer.setdefault((str(sa.local_id), str(sa.remote_id)), {})[sa.ike_id] = sa
+            self.by_peer.setdefault((sa.local_id, sa.remote_id), {})[sa.ike_id] = sa
 
     def unindex(self, sa: IkeSa) -> None:
         self.by_connection.get(sa.connection.name, {}).pop(sa.ike_id, None)
-        key = (str(sa.local_id), str(sa.remote_id))
+        key = (sa.local_id, sa.remote_id)
         if (peers := self.by_peer.get(key)) is not None:
             peers.pop(sa.ike_id, None)
             if not peers:

@@ -6,7 +6,6 @@ does not understand them (RFC 7296 2.5), so that extensions can add theirs.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,6 +41,10 @@ class Rule:
     required: frozenset[PayloadType] = frozenset()
     once: frozenset[PayloadType] = frozenset()
     together: frozenset[PayloadType] = frozenset()
+
+    @property
+    def at_most_once(self) -> frozenset[PayloadType]:
+        return self.once | self.together
 
 
 _SA, _KE, _NONCE = PayloadType.SA, PayloadType.KE, PayloadType.NONCE
@@ -94,7 +97,7 @@ def check_request(message: Message) -> None:
 
 
 def check_response(message: Message) -> None:
-    """As for a request; what is required may give way to an error notification, or to a demand for a cookie."""
+    """As for a request; what is required may give way to an error, or to a demand for a cookie."""
     if message.unsupported_critical() is not None:
         text = "a critical payload of the response is unknown"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text)
@@ -110,14 +113,14 @@ def first_error(message: Message) -> NotifyPayload | None:
 
 
 def _check(rule: Rule, message: Message) -> None:
-    count = Counter(payload.payload_type for payload in message.payloads)
+    kinds = [payload.payload_type for payload in message.payloads]
     for kind in rule.required:
-        if count[kind] != 1:
-            raise _syntax(f"{count[kind]} {kind.name} payloads where there must be one")
-    for kind in rule.once | rule.together:
-        if count[kind] > 1:
-            raise _syntax(f"{count[kind]} {kind.name} payloads where there may be one")
-    present = [kind for kind in rule.together if count[kind]]
+        if kinds.count(kind) != 1:
+            raise _syntax(f"{kinds.count(kind)} {kind.name} payloads where there must be one")
+    for kind in rule.at_most_once:
+        if kinds.count(kind) > 1:
+            raise _syntax(f"{kinds.count(kind)} {kind.name} payloads where there may be one")
+    present = [kind for kind in rule.together if kind in kinds]
     if present and len(present) < len(rule.together):
         names = ", ".join(sorted(kind.name for kind in rule.together))
         raise _syntax(f"only some of {names}")

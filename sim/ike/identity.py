@@ -87,4 +87,6 @@ def _name(text: str) -> bytes:
 def _printable(octets: bytes) -> str:
     """Text from a peer, made safe to print."""
     text = octets.decode("ascii", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, name_of
-from sim.ike.payloads import NotifyPayload, Payload
+from sim.ike.payloads import Payload
 
 _SIDED: dict[int, str] = {PayloadType.KE: "KE", PayloadType.NONCE: "N", PayloadType.SA: "SA"}
 _PLAIN: dict[int, str] = {
@@ -26,21 +27,23 @@ _SA_SUFFIX: dict[int, str] = {ExchangeType.IKE_SA_INIT: "1", ExchangeType.IKE_AU
 
 def notation(exchange: int, response: bool, payloads: Sequence[Payload]) -> str:
     """One message's payloads; those of every exchange but IKE_SA_INIT are shown inside SK {...}."""
-    side = "r" if response else "i"
-    names = ", ".join(_name(payload, side, exchange) for payload in payloads)
+    names = ", ".join(
+        [_name(payload.payload_type, getattr(payload, "type", 0), response, exchange) for payload in payloads]
+    )
     if exchange == ExchangeType.IKE_SA_INIT:
         return f"HDR, {names}" if names else "HDR"
     return f"HDR, SK {{{names}}}"
 
 
-def _name(payload: Payload, side: str, exchange: int) -> str:
-    if isinstance(payload, NotifyPayload):
-        return f"N({name_of(NotifyType, payload.type)})"
-    kind = payload.payload_type
+@lru_cache(1024)
+def _name(kind: int, notify: int, response: bool, exchange: int) -> str:
+    if kind == PayloadType.NOTIFY:
+        return f"N({name_of(NotifyType, notify)})"
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain
     sided = _SIDED.get(kind)
     if sided is None:
         return f"payload {kind}"
-    return f"{sided}{side}{_SA_SUFFIX.get(exchange, '') if sided == 'SA' else ''}"
+    suffix = _SA_SUFFIX.get(exchange, "") if kind == PayloadType.SA else ""
+    return f"{sided}{'r' if response else 'i'}{suffix}"

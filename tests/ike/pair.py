@@ -94,8 +94,15 @@ class End(IkeDriver):
         self.uses: dict[int, Used] = {}
         self.events: list[tuple[int, Event]] = []
         self.armed: int | None = None
-        self.rng = random.Random(seed)
-        super().__init__(IkeEndpoint(config, rand=self.rng.randbytes, usage=self._usage))
+        super().__init__(self._new(config, seed))
+
+    def reset(self, config: EndpointConfig, seed: str) -> None:
+        """A new endpoint, with no memory and no events."""
+        self.endpoint = self._new(config, seed)
+        self.events.clear()
+
+    def _new(self, config: EndpointConfig, seed: str) -> IkeEndpoint:
+        return IkeEndpoint(config, rand=random.Random(seed).randbytes, usage=self._usage)
 
     def _usage(self, spi_in: int) -> Usage | None:
         return self.uses.get(spi_in)
@@ -168,7 +175,6 @@ class Pair:
         self._holding: list[_Flight] | None = None
         self.a = End(self, "a", replace(a_config or EndpointConfig(), connections=(a,)), [a_addr], f"a{seed}")
         self.b = End(self, "b", replace(b_config or EndpointConfig(), connections=(b,)), [B], f"b{seed}")
-        self.a_endpoint, self.b_endpoint = self.a.endpoint, self.b.endpoint
         for end in (self.a, self.b):
             end.endpoint.addresses_changed(end.addresses, 0)
             end.pump(0)
@@ -211,6 +217,12 @@ class Pair:
     def command(self, end: End, act: Callable[[IkeEndpoint], None]) -> None:
         """Give an endpoint a command, and carry what it causes."""
         act(end.endpoint)
+        end.pump(self.now)
+
+    def restart(self, end: End, config: EndpointConfig, seed: str = "restarted") -> None:
+        """The host forgets everything, without a word."""
+        end.reset(config, seed)
+        end.endpoint.addresses_changed(end.addresses, self.now)
         end.pump(self.now)
 
     def octets(self, side: str) -> list[bytes]:

@@ -115,10 +115,7 @@ def test_a_connection_that_names_the_peer_comes_before_one_for_any() -> None:
     named = replace(CONNECTION_B, name="alice")
     any_peer = replace(CONNECTION_B, name="any", remote_id=None, psk=b"other")
     pair = Pair()
-    pair.b.endpoint.__init__(  # type: ignore[misc]
-        EndpointConfig(connections=(any_peer, named)), rand=pair.b.rng.randbytes
-    )
-    pair.b.endpoint.addresses_changed(pair.b.addresses, 0)
+    pair.restart(pair.b, EndpointConfig(connections=(any_peer, named)))
     pair.establish()
 
     assert pair.b.last(IkeSaUp).connection == "alice"
@@ -128,9 +125,8 @@ def test_c13_initial_contact_comes_with_the_only_ike_sa_and_replaces_what_is_lef
     """a crashes and starts afresh; b drops the old IKE SA without a word."""
     pair = Pair().establish()
     assert "N(INITIAL_CONTACT)" in pair.a.ladder[1]
-    fresh = Pair(seed="2")
     old_spi = pair.b.last(IkeSaUp).spi_r
-    pair.a.endpoint, pair.a.events = fresh.a.endpoint, []
+    pair.restart(pair.a, EndpointConfig(connections=(CONNECTION_A,)))
     pair.drive(NS_PER_S)
     pair.initiate()
     pair.settle()

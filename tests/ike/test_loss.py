@@ -1,4 +1,4 @@
-"""Each message of each exchange lost, doubled or late once: both sides end with the same SAs, nothing leaked."""
+"""Each message of each exchange lost, doubled or late once: both sides end with the same SAs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests are repeated by their sender alone, when the policy says, octet for octet (RFC 7296 2.1 to 2.4)."""
+"""Requests are repeated by their sender alone, by the policy, octet for octet (RFC 7296 2.1 to 2.4)."""
 
 from __future__ import annotations
 

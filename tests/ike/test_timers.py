@@ -36,7 +36,12 @@ def test_arming_again_replaces_and_cancelling_removes() -> None:
 
 def test_a_timer_may_arm_and_cancel_others() -> None:
     timers, fired = Timers(), []
-    timers.arm("a", 10, lambda now: (timers.cancel("b"), timers.arm("c", now, lambda n: fired.append("c"))))
+
+    def fire(now: int) -> None:
+        timers.cancel("b")
+        timers.arm("c", now, lambda due: fired.append("c"))
+
+    timers.arm("a", 10, fire)
     timers.arm("b", 10, lambda now: fired.append("b"))
     timers.fire_due(10)
 

@@ -90,7 +90,7 @@ class RespondAuth(Task):
             for c in sa.candidates
             if c.remote_id in (None, peer)
             and (own is None or own == (c.local_id or address))
-            and select((sa.chosen,), c.proposals) is not None
+            and (c is sa.candidates[0] or select((sa.chosen,), c.proposals) is not None)
         ]
         for connection in sorted(fitting, key=lambda c: c.remote_id is None):
             return connection
@@ -98,7 +98,7 @@ class RespondAuth(Task):
 
     def _forget_others(self, sa: IkeSa, now: int) -> None:
         """The peer has no other IKE SA with us, so ours are left over (RFC 7296 2.4)."""
-        for other in list(sa.ctx.by_peer.get((str(sa.local_id), str(sa.remote_id)), {}).values()):
+        for other in list(sa.ctx.by_peer.get((sa.local_id, sa.remote_id), {}).values()):
             # What came up since this peer began is not left over: both sides may have initiated at once.
             if other.established_at < sa.created_at:
                 other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)

@@ -44,7 +44,8 @@ class SetUpMobike(Task):
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
         sa.mobike = sa.connection.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
-        _store_addresses(sa, message)
+        if sa.mobike:
+            _store_addresses(sa, message)
         sa.path.proven = sa.path.remote[0]
         return Step.DONE
 

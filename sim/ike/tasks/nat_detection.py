@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.ike.constants import NotifyType
+from sim.ike.message import Message
 from sim.ike.natd import HASH_BYTES, nat_detection_hash
 from sim.ike.payloads import NotifyPayload
 from sim.ike.tasks.base import Inbound
@@ -36,8 +37,8 @@ def natd_payloads(
 
 
 def has_natd(received: Inbound) -> bool:
-    message = received.message
-    return message.notify(_SOURCE) is not None and message.notify(_DESTINATION) is not None
+    sources, destinations = _hashes(received.message)
+    return bool(sources and destinations)
 
 
 def detect_nat(sa: IkeSa, received: Inbound) -> bool:
@@ -45,16 +46,15 @@ def detect_nat(sa: IkeSa, received: Inbound) -> bool:
 
     Without both hashes the peer does not do NAT traversal, and nothing is learnt.
     """
-    if not has_natd(received):
+    path, header = sa.path, received.message.header
+    sources, destinations = _hashes(received.message)
+    if not sources or not destinations:
         return False
-    path, message = sa.path, received.message
-    header = message.header
     before = (path.nat_local, path.nat_remote, path.encap)
     path.natt, path.suspected, path.faked = True, False, sa.connection.encap
-    ours = nat_detection_hash(header.spi_i, header.spi_r, *received.dst)
-    theirs = nat_detection_hash(header.spi_i, header.spi_r, *received.src)
-    path.nat_local = all(notify.data != ours for notify in message.notifies(_DESTINATION))
-    path.nat_remote = all(notify.data != theirs for notify in message.notifies(_SOURCE))
+    path.nat_local = nat_detection_hash(header.spi_i, header.spi_r, *received.dst) not in destinations
+    # A sender that does not know its own address gives several; one that fits is enough.
+    path.nat_remote = nat_detection_hash(header.spi_i, header.spi_r, *received.src) not in sources
     return before != (path.nat_local, path.nat_remote, path.encap)
 
 
@@ -62,3 +62,12 @@ def seen_as(received: Inbound) -> bytes | None:
     """The hash of the address that the peer sends to: it changes when a NAT's mapping does (RFC 4555 3.8)."""
     notify = received.message.notify(_DESTINATION)
     return None if notify is None else notify.data
+
+
+def _hashes(message: Message) -> tuple[list[bytes], list[bytes]]:
+    """Those of the sources and those of the destination."""
+    notifies = message.find_all(NotifyPayload)
+    return (
+        [notify.data for notify in notifies if notify.type == _SOURCE],
+        [notify.data for notify in notifies if notify.type == _DESTINATION],
+    )
