@@ -121,7 +121,10 @@ def _parse_until(until: str | None) -> int | None:
     if until is None:
         return None
     try:
-        return parse_duration(until)
+        end = parse_duration(until)
+        if end == 0:
+            raise ValueError("a run lasts longer than 0 s")
+        return end
     except ValueError as error:
         raise ScenarioError([Problem(f"--until {until}", "", str(error))]) from None
 

@@ -14,7 +14,6 @@ KEY_FILES = ("esp_sa", "ikev2_decryption_table")
 _PREFERENCES = (
     "esp.enable_encryption_decode:TRUE",
     "esp.enable_authentication_check:TRUE",
-    "esp.enable_sequence_analysis:FALSE",
 )
 
 

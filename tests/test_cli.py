@@ -1,0 +1,222 @@
+"""The command line as a user meets it: output, exit status, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.peers import require
+from tests.scenario.base import TEXT, changed, line_of
+
+COMMAND = [sys.executable, "-m", "sim.cli"]
+
+
+def cli(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_help_names_what_exists_and_nothing_else() -> None:
+    done = cli("--help")
+    assert done.returncode == 0
+    listed = done.stdout[done.stdout.index("Commands:") :].splitlines()[1:]
+    assert [line.split()[0] for line in listed] == ["run", "validate", "schema", "decode"]
+
+
+@pytest.mark.parametrize(
+    "code", ["import sim", "import sim.cli, sys; sys.argv[1:] = ['--help']; sim.cli.main()"]
+)
+def test_starting_takes_less_than_half_a_second(code: str) -> None:
+    def once() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    assert min(once() for _ in range(3)) < 0.5
+
+
+def test_a_run_whose_checks_hold_ends_with_0(lab: Path) -> None:
+    done = cli("run", lab)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rw is established by 1 s" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_run_with_a_failed_check_ends_with_1(lab: Path) -> None:
+    done = cli("run", lab, "--set", "checks.0.by=1 ms")
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_json_is_one_object_and_nothing_else(lab: Path) -> None:
+    done = cli("run", lab, "--json", "--seed", "7")
+    summary = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (summary["name"], summary["seed"], summary["duration_s"]) == ("base", 7, 3)
+    assert all(check["ok"] for check in summary["checks"])
+
+
+def test_the_same_seed_gives_the_same_capture_and_another_seed_another(lab: Path) -> None:
+    def capture(seed: int, hash_seed: str) -> str:
+        done = cli("run", lab, "--json", "--seed", str(seed), PYTHONHASHSEED=hash_seed)
+        return str(json.loads(done.stdout)["capture_sha256"])
+
+    assert capture(7, "1") == capture(7, "2")
+    assert capture(7, "1") != capture(8, "1")
+
+
+def test_until_stops_early(lab: Path) -> None:
+    done = cli("run", lab, "--json", "--until", "1500 ms")
+    assert json.loads(done.stdout)["duration_s"] == 1.5
+
+
+def test_set_replaces_a_value(lab: Path) -> None:
+    done = cli("run", lab, "--json", "--set", "traffic.up.rate=40 kbit/s", "--set", "traffic.up.stop=1500 ms")
+    (flow,) = json.loads(done.stdout)["flows"]
+    assert flow["sent"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--until", "5"], "--until 5: "),
+        (["--until", "0 s"], "longer than 0 s"),
+        (["--set", "links.0.delay=5"], "--set links.0.delay=5: links.0.delay: 5 has no unit"),
+        (["--set", "nonsense"], "write PATH=VALUE"),
+        (["--seed", "-1"], "--seed"),
+        (["--sede", "1"], "--sede"),
+    ],
+)
+def test_a_bad_option_ends_with_2_and_says_why(lab: Path, arguments: list[str], words: str) -> None:
+    done = cli("run", lab, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_a_mistake_ends_with_2_and_its_line(command: str, lab: Path) -> None:
+    text = changed(("delay: 2 ms", "delay: 2 ms, jiter: 5 ms"))
+    lab.write_text(text)
+    done = cli(command, lab)
+    number = line_of(text, "jiter")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{lab}:{number}: links.0.jiter: unknown key; did you mean `jitter`?\n"
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_unroutable_traffic_ends_with_2_and_its_line(command: str, lab: Path) -> None:
+    text = changed(
+        ("from: alice, to: bob", "from: bob, to: alice"), ("  net: {rem", "  net: {start: none, rem")
+    )
+    text = text.replace("remote_ts: [10.1.0.0/16]", "remote_ts: [10.1.0.77/32], local_ts: [192.168.1.99/32]")
+    lab.write_text(text)
+    done = cli(command, lab)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{lab}:{line_of(text, 'name: up')}: traffic.0.to: unroutable")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = cli("run", tmp_path / "none.yaml")
+    assert done.returncode == 2
+    assert done.stderr == f"{tmp_path}/none.yaml: No such file or directory\n"
+
+
+def test_validate_says_that_all_is_well(lab: Path) -> None:
+    done = cli("validate", lab)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{lab}: no mistakes found\n", "")
+
+
+def test_the_expanded_scenario_runs_to_the_same_capture(lab: Path, tmp_path: Path) -> None:
+    expanded = tmp_path / "expanded.yaml"
+    expanded.write_text(cli("validate", lab, "--expand").stdout)
+    assert "remote_addrs" in expanded.read_text()
+    captures = {json.loads(cli("run", path, "--json").stdout)["capture_sha256"] for path in (lab, expanded)}
+    assert len(captures) == 1
+
+
+def test_schema_is_a_json_schema() -> None:
+    schema = json.loads(cli("schema").stdout)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert "jitter" in schema["$defs"]["Link"]["properties"]
+
+
+def test_out_holds_what_a_run_leaves_and_decode_shows_it(lab: Path, tmp_path: Path) -> None:
+    require("tshark")
+    out = tmp_path / "out"
+    assert cli("run", lab, "--out", out).returncode == 0
+    left = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert left == {
+        "manifest.json", "summary.json", "flows.parquet", "events.parquet", "capture.pcapng",
+        "keys/esp_sa", "keys/ikev2_decryption_table",
+    }  # fmt: skip
+    done = cli("decode", out)
+    assert done.returncode == 0
+    assert "IKE_SA_INIT" in done.stdout
+    shown = cli("decode", out, "-Y", "isakmp.exchangetype == 35", "-V")
+    assert "Authentication" in shown.stdout
+    assert "Encrypted" in shown.stdout
+    assert cli("decode", out, "-Y", "no such filter").returncode == 2
+
+
+def test_decode_without_tshark_says_so(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "capture.pcapng").write_bytes(b"")
+    done = cli("decode", tmp_path, PATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tshark is not installed: on Debian, `apt install tshark`\n"
+
+
+def test_decode_of_no_run_says_so(tmp_path: Path) -> None:
+    done = cli("decode", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{tmp_path}/capture.pcapng: not there")
+
+
+def test_a_folder_that_cannot_be_made_is_named(lab: Path) -> None:
+    done = cli("run", lab, "--out", lab / "inside")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(lab) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_leaves_no_file_and_ends_with_130(lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = [
+        "run",
+        str(lab),
+        "--set",
+        "duration=2 h",
+        "--set",
+        "traffic.up.rate=20 Mbit/s",
+        "--out",
+        str(out),
+    ]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(out.glob("capture*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "stopped\n")
+    assert [path for path in out.rglob("*") if path.is_file()] == []
