@@ -39,7 +39,6 @@ _esp_header = HEADER.unpack_from
 _in_udp = Struct(">4xHxxII").unpack_from  # length, then SPI or non-ESP marker, sequence number
 _ESP, _UDP = int(Protocol.ESP), int(Protocol.UDP)  # an IntEnum's member costs 0.07 us to look up
 _FRAGMENT_BITS = MF | OFFSET_MASK
-_ENCAPSULATED = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
 
 
 class Engine:
