@@ -17,6 +17,13 @@ NS_BITS_PER_OCTET_SECOND = 8 * 10**9
 
 _SEQUENCE = Struct(">Q")
 _CHECKSUM = Struct(">H")
+# Addresses, UDP header and number in eights: what the checksum covers besides what never changes.
+_FIELDS = {
+    (4, True): Struct(">12xQQQ"),
+    (4, False): Struct(">12xQQ"),
+    (16, True): Struct(">8xQQQQQQ"),
+    (16, False): Struct(">8xQQQQQ"),
+}
 _NUMBERED_BYTES = udp.UDP_HEADER_BYTES + _SEQUENCE.size
 
 
@@ -56,8 +63,8 @@ class ConstantRate(TrafficFlow):
         self._numbered = size >= self._upper + _NUMBERED_BYTES
         self._payload = _pattern(size - self._upper - udp.UDP_HEADER_BYTES)
         self._tail = self._payload[_SEQUENCE.size :] if self._numbered else self._payload
-        self._tail_at = size - len(self._tail)
-        self._tail_sum = _words(self._tail)
+        self._fields = _FIELDS[len(dst), self._numbered]
+        self._constant_sum = (_words(self._tail) + Protocol.UDP + size - self._upper) % 0xFFFF
         self._template = bytearray()
         self._template_sum = 0
 
@@ -102,16 +109,14 @@ class ConstantRate(TrafficFlow):
         return True
 
     def _is_intact(self, packet: Packet) -> bool:
-        """Whether it is the packet that was sent, up to what routers and NATs may rightly change."""
-        data, upper = packet.data, self._upper
-        if len(data) != self.size or data[self._tail_at :] != self._tail:
+        """Whether it is the packet that was sent, but for what routers and NATs may change."""
+        data = packet.data
+        if len(data) != self.size or not data.endswith(self._tail):
             return False
-        addresses = data[12:20] if upper == ip.IPV4_HEADER_BYTES else data[8:40]
-        total = self._tail_sum + _words(addresses) + _words(data[upper : self._tail_at])
-        total += Protocol.UDP + len(data) - upper
-        number_at = upper + udp.UDP_HEADER_BYTES
-        return not total % 0xFFFF and (
-            not self._numbered or _SEQUENCE.unpack_from(data, number_at)[0] == packet.seq
+        fields = self._fields.unpack_from(data)
+        # 2 ** 16 is 1 modulo 0xffff, so a field is congruent to the sum of its words (RFC 1071).
+        return not (self._constant_sum + sum(fields)) % 0xFFFF and (
+            not self._numbered or fields[-1] == packet.seq
         )
 
 
