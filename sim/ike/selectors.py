@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 
 from sim.ike.constants import TsType
@@ -23,6 +24,10 @@ _HEAD = Struct(">BBH")
 _PORTS = Struct(">HH")
 _ADDRESS_BYTES = {TsType.IPV4_ADDR_RANGE: 4, TsType.IPV6_ADDR_RANGE: 16}
 _TYPE_OF = {4: TsType.IPV4_ADDR_RANGE, 16: TsType.IPV6_ADDR_RANGE}
+
+
+MAX_SELECTORS = 255
+"""What the Number of TSs field of a payload can count (RFC 7296 3.13)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,16 @@ def narrow(offered: Iterable[WireSelector], allowed: Sequence[Selector]) -> tupl
 
     An initiator that a packet triggered puts that packet's own selector first. The answer keeps to it: the
     part that contains the first offer comes first, and what lies wholly inside another part is dropped. The
-    result is never wider than `offered` nor than `allowed`.
+    result is never wider than `offered` nor than `allowed`, and fits into one payload.
     """
-    common: list[Selector] = []
-    for theirs in offered:
-        if isinstance(theirs, Selector):
-            common += [part for ours in allowed if (part := theirs.intersect(ours)) is not None]
+    parts = (
+        part
+        for theirs in offered
+        if isinstance(theirs, Selector)
+        for ours in allowed
+        if (part := theirs.intersect(ours)) is not None
+    )
+    common = list(islice(parts, MAX_SELECTORS))
     return _covers_first(common, _without_covered(common))
 
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.ike.constants import PayloadType
+from sim.ike.payloads import TsPayload
 from sim.ike.selectors import UnknownSelector, emit_selector, narrow, parse_selector
 from sim.wire.buffer import Reader
 from sim.wire.selector import ANY_PORTS, OPAQUE_PORTS, Selector
@@ -90,6 +92,15 @@ def test_c37_any_takes_in_opaque_and_nothing_else_does() -> None:
         == (opaque,)
     )
     assert narrow([opaque], [ranged]) == narrow([ranged], [opaque]) == ()
+
+
+def test_c35_an_answer_has_no_more_selectors_than_a_payload_can_count() -> None:
+    offered = [Selector.host(bytes([10, 1, n, 1])) for n in range(255)]
+    allowed = [Selector.from_prefix("10.1.0.0/16", TCP, (port, 60000 + port)) for port in range(4)]
+    answer = narrow(offered, allowed)
+    assert len(answer) == 255
+    assert offered[0].contains(answer[0])
+    TsPayload(PayloadType.TS_I, answer).emit()
 
 
 @given(st.lists(WIRE_SELECTORS, max_size=4), st.lists(selectors(), max_size=4))
