@@ -16,13 +16,14 @@ from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.errors import PeerError, RefusedError, Scope
+from sim.ike.events import Reason
 from sim.ike.exchanges import SERVED_IN, State, check_request, check_response
 from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import notation
 from sim.ike.requests import Outstanding
 from sim.ike.tasks.base import Inbound, Outgoing, Task, build_all, process_all
 from sim.ike.tasks.responders import responder_tasks
-from sim.wire.address import Sock
+from sim.wire.address import Sock, format_sock
 from sim.wire.buffer import WireError
 
 if TYPE_CHECKING:
@@ -173,12 +174,19 @@ class Conversation:
             if problem is not None:
                 raise problem
             check_response(message)
+            self._check_fatal(message)
             waiting = process_all(outstanding.job.tasks, self.sa, received, now)
         except PeerError as error:
             self.sa.disappointed(error, now)
         except RefusedError as error:
             self.sa.end(error.reason, error.text, now)
         self._go_on(outstanding, waiting, now)
+
+    def _check_fatal(self, message: Message) -> None:
+        """The peer could not read our request: the IKE SA is gone without a Delete (RFC 7296 2.21.3)."""
+        if message.notify(NotifyType.INVALID_SYNTAX) is not None:
+            text = f"{format_sock(self.sa.path.remote)} could not read our request: INVALID_SYNTAX"
+            raise RefusedError(Reason.INVALID_SYNTAX, text)
 
     def _settle(self, outstanding: Outstanding, received: Inbound, waiting: list[Task], now: int) -> None:
         self._finish(outstanding, received)

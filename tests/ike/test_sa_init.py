@@ -9,7 +9,15 @@ import pytest
 from sim.ike.constants import ExchangeType, Flags, NotifyType
 from sim.ike.events import IkeSaDown, IkeSaUp, MessageSent, Reason, Rejected
 from sim.ike.message import NO_SPI, Header, emit_message, parse_message
-from sim.ike.payloads import KePayload, NotifyPayload, Payload, SaPayload, UnknownPayload
+from sim.ike.payloads import (
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+    UnknownPayload,
+    VendorPayload,
+)
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from tests.ike.pair import CONNECTION_A, CONNECTION_B, Pair, ike
@@ -196,6 +204,38 @@ def test_c20_a_key_exchange_value_outside_its_group_makes_no_state() -> None:
 
     assert pair.b.endpoint.counters["invalid key exchange"] == 1
     assert pair.b.endpoint.sas == []
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c19_a_nonce_shorter_than_half_a_key_is_refused(side: str) -> None:
+    """PRF-HMAC-SHA2-512 prefers 64 octets of key; a forged short nonce leaves no trace."""
+    suite = ike("aes128gcm16-prfsha512-x25519")
+    pair = Pair(replace(CONNECTION_A, proposals=suite), replace(CONNECTION_B, proposals=suite))
+    pair.drop(1, side)
+    pair.initiate()
+    pair.settle()
+    sent = pair.sent[-1].datagram
+    message = parse_message(sent.data)
+    short = [NoncePayload(bytes(16)) if isinstance(p, NoncePayload) else p for p in message.payloads]
+    header = replace(message.header, spi_r=b"forged!!") if side == "b" else message.header
+    pair.inject(pair.b if side == "a" else pair.a, emit_message(header, short), sent.src, sent.dst)
+
+    end = pair.b if side == "a" else pair.a
+    assert end.endpoint.counters["malformed message"] == 1
+    pair.drive()
+    assert pair.up
+
+
+def test_c24_unknown_vendor_ids_are_ignored() -> None:
+    pair = Pair()
+    pair.drop(1)
+    pair.initiate()
+    sent = pair.sent[-1].datagram
+    message = parse_message(sent.data)
+    vendor = VendorPayload(b"some other implementation")
+    pair.inject(pair.b, emit_message(message.header, [*message.payloads, vendor]), sent.src, sent.dst)
+
+    assert pair.b.ladder[0].startswith("HDR, SAr1, KEr, Nr")
 
 
 def test_a_half_open_sa_is_forgotten() -> None:

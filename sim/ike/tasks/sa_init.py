@@ -125,6 +125,7 @@ class InitiateSaInit(Task):
         if spi_r == NO_SPI:
             raise WireError("the responder chose no SPI")
         suite = ike_suite(chosen[0])
+        _check_nonces(suite, sa.nonce_i, nonce.data)
         shared = self._pair.agree(ke.data)
         sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
         _derive(sa, chosen[0], suite, shared)
@@ -170,9 +171,10 @@ class RespondSaInit(Task):
         self._choice = choice
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
-        """CryptoError when the initiator's value is no member of its group (RFC 6989)."""
+        """CryptoError for a value that is no member of its group (RFC 6989), WireError for a short nonce."""
         rand, choice = sa.ctx.rand, self._choice
         suite = ike_suite(choice.proposal)
+        _check_nonces(suite, choice.nonce)
         self._pair = suite.kex.generate(rand)
         shared = self._pair.agree(choice.ke.data)
         sa.spi_r = sa.ctx.new_ike_spi()
@@ -208,9 +210,12 @@ def _agreed(message: Message) -> tuple[tuple[Proposal, ...], KePayload, NoncePay
     return sa.proposals, ke, nonce
 
 
-def _derive(sa: IkeSa, chosen: Proposal, suite: IkeSuite, shared: bytes) -> None:
-    if 2 * min(len(sa.nonce_i), len(sa.nonce_r)) < suite.prf.key_bytes:
+def _check_nonces(suite: IkeSuite, *nonces: bytes) -> None:
+    if any(2 * len(nonce) < suite.prf.key_bytes for nonce in nonces):
         raise WireError("a nonce is shorter than half a key of the PRF (RFC 7296 2.10)")
+
+
+def _derive(sa: IkeSa, chosen: Proposal, suite: IkeSuite, shared: bytes) -> None:
     seed = skeyseed(suite.prf, sa.nonce_i, sa.nonce_r, shared)
     keys = ike_keys(suite, seed, sa.nonce_i, sa.nonce_r, sa.spi_i, sa.spi_r)
     sa.derive(chosen, suite, keys)
