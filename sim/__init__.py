@@ -13,6 +13,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sim.experiment import plots
+    from sim.experiment.packet_map import packet_map
+    from sim.experiment.packets import packets
     from sim.experiment.result import Result
     from sim.experiment.run import run
     from sim.scenario.build import build
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from sim.scenario.load import load
     from sim.scenario.schema import Scenario
 
-__all__ = ["Result", "Scenario", "ScenarioError", "build", "expand", "load", "run"]
+__all__ = [
+    "Result", "Scenario", "ScenarioError", "build", "expand", "load", "packet_map", "packets", "plots", "run",
+]  # fmt: skip
 
 _HOME = {
     "Result": "sim.experiment.result",
@@ -30,14 +35,20 @@ _HOME = {
     "build": "sim.scenario.build",
     "expand": "sim.scenario.expand",
     "load": "sim.scenario.load",
+    "packet_map": "sim.experiment.packet_map",
+    "packets": "sim.experiment.packets",
     "run": "sim.experiment.run",
 }
+_MODULES = {"plots": "sim.experiment.plots"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name in _MODULES:
+        value: object = importlib.import_module(_MODULES[name])
+    elif name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 

@@ -56,6 +56,10 @@ class KeyLog:
         for spi in event.spis_in:
             self._esp_rows(self._by_spi[spi], event.local[0])
 
+    def receiving(self, spi: int) -> ChildSaUp | None:
+        """The end that receives on an SPI, with its keys; None when no SA of the run has it."""
+        return self._by_spi.get(spi)
+
     def ikev2_decryption_table(self) -> str:
         return "".join(self._ike)
 
