@@ -1,0 +1,257 @@
+"""For every key of the schema: a scenario in which it matters, and another value of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.scenario.base import changed
+
+CAPTURE = Path("topologies/captures/web-download.pcap").absolute()
+
+WIDE = changed(
+    ("lte: 203.0.113.77/24}", "lte: 203.0.113.77/24, eth: 10.9.0.2/24}"),
+    ("wan: 198.18.0.10/24}", "wan: 198.18.0.10/24, dsl: 198.19.0.10/24}"),
+    ("{home: 198", "{dsl: 198.19.0.1/24, eth: 10.9.0.1/24, carol: 10.30.0.1/24, home: 198"),
+    ("lan: 10.1.0.1/16}", "lan: 10.1.0.1/16, a: 10.7.0.1/24, b: 10.8.0.1/24}"),
+    ("eth: 10.1.0.10/16}", "eth: 10.1.0.10/16, wlan: 10.7.0.2/24, lte: 10.8.0.2/24}"),
+    (
+        "links:\n",
+        """\
+  carol: {kind: host, interfaces: {eth: 10.30.0.2/24, x: 10.40.0.2/24, y: 10.41.0.2/24}}
+  off: {kind: nat, interfaces: {lan: 10.40.0.1/24, wan: 10.41.0.1/24}}
+links:
+""",
+    ),
+    (
+        "tunnels:\n",
+        """\
+  - {ends: [home:dsl, core:dsl]}
+  - {ends: [alice:eth, core:eth]}
+  - {ends: [carol:eth, core:carol]}
+  - {ends: [carol:x, off:lan]}
+  - {ends: [carol:y, off:wan]}
+  - {ends: [moon:a, bob:wlan]}
+  - {ends: [moon:b, bob:lte]}
+tunnels:
+  two: {initiator: alice, responder: carol, auth: {psk: x}, children: {c: {mode: transport, start: none}}}
+""",
+    ),
+    (
+        "events:\n",
+        """\
+  - {name: late, kind: cbr, from: bob, to: alice, size: 200 B, rate: 8 kbit/s, start: 2500 ms}
+events:
+""",
+    ),
+)  # fmt: skip
+"""The base scenario with a spare of everything; numbers of old links and flows stay."""
+
+
+class Case(NamedTuple):
+    """Overrides for both runs, and the one that only the second has; `{file}` is a capture of the test's."""
+
+    both: tuple[str, ...]
+    change: str
+    expanded: bool = False
+
+
+def _case(*overrides: str) -> Case:
+    return Case(overrides[:-1], overrides[-1])
+
+
+STILL = "events=[]"
+UNCHECKED = "checks=[]"
+QUIET = (UNCHECKED, STILL, "traffic=[]")
+NO_NAT = (
+    "nodes.home={kind: router, interfaces: {lan: 192.168.1.1/24, wan: 198.18.0.10/24, dsl: 198.19.0.10/24}}"
+)
+CHILD = "tunnels.rw.children.net"
+UNEVEN = "links.4.delay={up: 1 ms, down: 3 ms}"
+NINE = "links.0.queue={up: 9 packets, down: 9 packets}"
+SLOW = "links.0.rate=100 kbit/s"
+RANDOM = "links.4.jitter={distribution: normal, scale: 3 ms}"
+PING = "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms}]"
+WEB = f"traffic=[{{name: p, kind: replay, file: {CAPTURE}, from: alice, to: bob}}]"
+STRAY = "traffic.late={name: p, kind: replay, file: {file}, from: carol, to: 'home:wan', start: 1 s}"
+REBIND = "events=[{at: 1 s, node: home, do: rebind}]"
+DOWN = "events=[{at: 1 s, node: alice, do: down, interface: lte}]"
+UP = "events=[{at: 1 s, node: alice, do: up, interface: lte}]"
+REFUSED = "tunnels.rw.auth.responder={psk: other}"
+REASON = "checks=[{connection: rw, is: failed, by: 3 s, reason: AUTHENTICATION_FAILED}]"
+
+CASES: dict[str, Case] = {
+    "Scenario.name": _case("name=other"),
+    "Scenario.duration": _case("duration=2600 ms"),
+    "Scenario.nodes": _case("nodes.bob.interfaces.eth=10.1.0.11/16"),
+    "Scenario.links": _case("links.4.delay=1 ms"),
+    "Scenario.tunnels": _case(*QUIET, "tunnels={}"),
+    "Scenario.traffic": _case(UNCHECKED, "traffic=[]"),
+    "Scenario.events": _case(STILL),
+    "Scenario.checks": _case(UNCHECKED),
+    "Scenario.capture": _case("capture=['moon:*']"),
+    "HostNode.kind": _case("nodes.alice.kind=gateway"),
+    "RouterNode.kind": _case("nodes.core.kind=host"),
+    "GatewayNode.kind": _case("nodes.moon.kind=host"),
+    "NatNode.kind": _case(NO_NAT),
+    "HostNode.interfaces": _case("nodes.bob.interfaces.eth=10.1.0.11/16"),
+    "RouterNode.interfaces": _case(
+        *QUIET[:2], "traffic=[{name: p, kind: ping, from: alice, to: 'core:home'}]",
+        "nodes.core.interfaces.home=198.18.0.2/24",
+    ),
+    "GatewayNode.interfaces": _case("nodes.moon.interfaces.wan=198.51.100.2/24"),
+    "NatNode.interfaces": _case("nodes.home.interfaces.wan=198.18.0.11/24"),
+    "HostNode.routes": _case(STILL, "nodes.alice.routes={198.51.100.0/24: lte}"),
+    "RouterNode.routes": _case("nodes.core.routes={198.51.100.1/32: cell}"),
+    "GatewayNode.routes": _case("nodes.moon.routes={10.1.0.10/32: a}"),
+    "NatNode.routes": _case("nodes.home.routes={198.51.100.0/24: dsl}"),
+    "NatNode.preset": _case("nodes.home.preset=cgn"),
+    "NatNode.outside": _case("nodes.home.outside=dsl"),
+    "NatNode.mapping": _case(
+        "tunnels.two.children.c.start=at once", "nodes.home.mapping=address-and-port-dependent"
+    ),
+    "NatNode.filtering": _case(STRAY, "nodes.home.filtering=endpoint-independent"),
+    "NatNode.udp_timeout": _case(
+        "tunnels.rw.keep_alive=0 s", STILL, "traffic.up.stop=600 ms", "nodes.home.udp_timeout=1 s"
+    ),
+    "NatNode.port_assignment": _case("nodes.home.port_assignment=random"),
+    "Link.ends": _case(UNEVEN, "links.4.ends=[bob:eth, moon:lan]"),
+    "Link.rate": _case("links.4.rate=1 Mbit/s"),
+    "Link.delay": _case("links.4.delay=3 ms"),
+    "Link.jitter": _case("links.4.jitter=3 ms"),
+    "Link.reorder": _case("links.4.jitter=50 ms", "links.4.delay=50 ms", "links.4.reorder=true"),
+    "Link.loss": _case("links.4.loss=10 %"),
+    "Link.queue": _case(SLOW, "links.0.queue=3 packets"),
+    "Link.mtu": _case("links.0.mtu=500 B"),
+    "DirectedRate.up": _case("links.4.rate={up: 1 Mbit/s, down: 1 Mbit/s}", "links.4.rate.up=2 Mbit/s"),
+    "DirectedRate.down": _case("links.4.rate={up: 1 Mbit/s, down: 1 Mbit/s}", "links.4.rate.down=2 Mbit/s"),
+    "DirectedDelay.up": _case(UNEVEN, "links.4.delay.up=2 ms"),
+    "DirectedDelay.down": _case(UNEVEN, "links.4.delay.down=2 ms"),
+    "DirectedJitter.up": _case("links.4.jitter={up: 1 us, down: 1 us}", "links.4.jitter.up=2 us"),
+    "DirectedJitter.down": _case("links.4.jitter={up: 1 us, down: 1 us}", "links.4.jitter.down=2 us"),
+    "DirectedLoss.up": _case("links.4.loss={up: 0 %, down: 0 %}", "links.4.loss.up=50 %"),
+    "DirectedLoss.down": _case("links.4.loss={up: 0 %, down: 0 %}", "links.4.loss.down=50 %"),
+    "DirectedQueue.up": _case(SLOW, NINE, "links.0.queue.up=1 packet"),
+    "DirectedQueue.down": _case(
+        SLOW, NINE, STILL, "traffic.late.rate=1 Mbit/s", "links.0.queue.down=1 packet"
+    ),
+    "Jitter.distribution": _case(RANDOM, "links.4.jitter.distribution=exponential"),
+    "Jitter.scale": _case(RANDOM, "links.4.jitter.scale=2 ms"),
+    "Tunnel.initiator": _case(*QUIET, "tunnels.rw.initiator=carol"),
+    "Tunnel.responder": _case(*QUIET, "tunnels.rw.responder=carol"),
+    "Tunnel.auth": _case("tunnels.rw.auth={psk: other}"),
+    "Tunnel.proposals": _case("tunnels.rw.proposals=[aes256-sha256-ecp256]"),
+    "Tunnel.mobike": _case("tunnels.rw.mobike=false"),
+    "Tunnel.encap": _case(NO_NAT, "tunnels.rw.encap=true"),
+    "Tunnel.dpd_delay": _case(*QUIET, "tunnels.rw.dpd_delay=500 ms"),
+    "Tunnel.keep_alive": _case(*QUIET, "tunnels.rw.keep_alive=500 ms"),
+    "Tunnel.retransmit": _case("links.3.loss=100 %", "tunnels.rw.retransmit=libreswan"),
+    "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
+    "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
+    "TunnelAuth.psk": _case("tunnels.rw.auth={psk: a, responder: {psk: b}}", "tunnels.rw.auth.psk=b"),
+    "TunnelAuth.local_id": _case("tunnels.rw.auth.local_id=me"),
+    "TunnelAuth.remote_id": _case("tunnels.rw.auth.remote_id=you"),
+    "TunnelAuth.initiator": _case("tunnels.rw.auth.initiator={psk: other}"),
+    "TunnelAuth.responder": _case(REFUSED),
+    "TunnelSide.psk": _case(REFUSED, "tunnels.rw.auth.responder.psk=secret"),
+    "TunnelSide.local_id": _case("tunnels.rw.auth.responder={local_id: a}"),
+    "TunnelSide.remote_id": _case("tunnels.rw.auth.local_id=a", "tunnels.rw.auth.responder={remote_id: b}"),
+    "TunnelChild.mode": _case(*QUIET, NO_NAT, f"{CHILD}.mode=transport"),
+    "TunnelChild.local_ts": _case(f"{CHILD}.local_ts=[192.168.1.10/32, 192.168.1.77/32]"),
+    "TunnelChild.remote_ts": _case(f"{CHILD}.remote_ts=[10.1.0.10/32]"),
+    "TunnelChild.esp_proposals": _case(f"{CHILD}.esp_proposals=[chacha20poly1305]"),
+    "TunnelChild.replay_window": _case(
+        "links.0.jitter=400 ms", "links.0.delay=400 ms", "links.0.reorder=true", "links.0.rate=1 Gbit/s",
+        STILL, UNCHECKED, "duration=9 s", "traffic.up.rate=1 Mbit/s", f"{CHILD}.replay_window=4096",
+    ),
+    "TunnelChild.copy_df": _case(f"{CHILD}.copy_df=false"),
+    "TunnelChild.start": _case(f"{CHILD}.start=trap"),
+    "CbrFlow.kind": _case("traffic.up={name: up, kind: ping, from: alice, to: bob, size: 500 B}"),
+    "CbrFlow.name": _case(UNCHECKED, "traffic.up.name=other"),
+    "CbrFlow.from": _case("traffic.up.from=moon"),
+    "CbrFlow.to": _case("traffic.up.to=moon:lan"),
+    "CbrFlow.start": _case("traffic.up.start=700 ms"),
+    "CbrFlow.size": _case("traffic.up.size=600 B"),
+    "CbrFlow.rate": _case("traffic.up.rate=500 kbit/s"),
+    "CbrFlow.stop": _case("traffic.up.stop=2500 ms"),
+    "CbrFlow.duration": _case("traffic.up.duration=1 s"),
+    "PingFlow.kind": _case(
+        UNCHECKED, PING, "traffic.p={name: p, kind: cbr, from: alice, to: bob, size: 84 B, rate: 672 bit/s}"
+    ),
+    "PingFlow.name": _case(UNCHECKED, PING, "traffic.p.name=other"),
+    "PingFlow.from": _case(UNCHECKED, PING, "traffic.p.from=moon"),
+    "PingFlow.to": _case(UNCHECKED, PING, "traffic.p.to=moon:lan"),
+    "PingFlow.start": _case(UNCHECKED, PING, "traffic.p.start=600 ms"),
+    "PingFlow.interval": _case(UNCHECKED, PING, "traffic.p.interval=300 ms"),
+    "PingFlow.size": _case(UNCHECKED, PING, "traffic.p.size=85 B"),
+    "PingFlow.count": _case(UNCHECKED, PING, "traffic.p.count=1"),
+    "ReplayFlow.kind": _case(UNCHECKED, WEB, "traffic.p={name: p, kind: ping, from: alice, to: bob}"),
+    "ReplayFlow.name": _case(UNCHECKED, WEB, "traffic.p.name=other"),
+    "ReplayFlow.from": _case(UNCHECKED, WEB, "traffic.p.from=moon"),
+    "ReplayFlow.to": _case(UNCHECKED, WEB, "traffic.p.to=moon:lan"),
+    "ReplayFlow.start": _case(UNCHECKED, WEB, "traffic.p.start=100 ms"),
+    "ReplayFlow.file": _case(UNCHECKED, WEB, "traffic.p.file={file}"),
+    "ReplayFlow.client": _case(UNCHECKED, WEB, "traffic.p.client=198.51.100.80"),
+    "MoveEvent.at": _case("events.0.at=1900 ms"),
+    "MoveEvent.node": _case("events.0.node=bob"),
+    "MoveEvent.do": _case("events.0={at: 2 s, node: alice, do: down, interface: wlan}"),
+    "MoveEvent.from": _case("events.0.from=eth"),
+    "MoveEvent.to": _case("events.0.to=eth"),
+    "MoveEvent.gap": _case("events.0.gap=300 ms"),
+    "RebindEvent.at": _case(REBIND, "events.0.at=2 s"),
+    "RebindEvent.node": _case(REBIND, "events.0.node=off"),
+    "RebindEvent.do": _case(REBIND, "events.0={at: 1 s, node: home, do: down, interface: wan}"),
+    "DownEvent.at": _case(DOWN, "events.0.at=2 s"),
+    "DownEvent.node": _case(DOWN, "events.0.node=bob"),
+    "DownEvent.do": _case(DOWN, "events.0.do=up"),
+    "DownEvent.interface": _case(DOWN, "events.0.interface=wlan"),
+    "UpEvent.at": _case(UP, "events.0.at=2 s"),
+    "UpEvent.node": _case(UP, "events.0.node=bob"),
+    "UpEvent.do": _case(UP, "events.0.do=down"),
+    "UpEvent.interface": _case(UP, "events.0.interface=wlan"),
+    "ConnectionCheck.connection": _case("checks.0.connection=two"),
+    "ConnectionCheck.node": _case("checks.0.node=moon"),
+    "ConnectionCheck.is": _case("checks.0.is=failed"),
+    "ConnectionCheck.by": _case("checks.0.by=1 ms"),
+    "ConnectionCheck.reason": _case(REFUSED, REASON, "checks.0.reason=TIMEOUT"),
+    "ConnectionCheck.nat_local": _case("checks.0.nat_local=true"),
+    "ConnectionCheck.nat_remote": _case("checks.0.nat_remote=true"),
+    "ConnectionCheck.encap": _case("checks.0.encap=false"),
+    "FlowCheck.flow": _case("checks.1.flow=late"),
+    "FlowCheck.max_outage": _case("checks.1.max_outage=1 ms"),
+    "FlowCheck.max_loss": _case("links.4.loss=20 %", "checks.1.max_loss=50 %"),
+    "FlowCheck.min_goodput": _case("checks.1.min_goodput=1 Gbit/s"),
+    "FlowCheck.max_latency": _case("checks.1.max_latency=1 us"),
+    "FlowCheck.min_received": _case("checks.1.min_received=100000"),
+    "Connection.local_addrs": _case("connections.alice.rw.local_addrs=[203.0.113.77]"),
+    "Connection.remote_addrs": _case("connections.alice.rw.remote_addrs=[198.51.100.254]"),
+    "Connection.local_id": _case("connections.alice.rw.local_id=me"),
+    "Connection.remote_id": _case("connections.alice.rw.remote_id=you"),
+    "Connection.psk": _case("connections.alice.rw.psk=other"),
+    "Scenario.connections": _case("connections.alice={}"),
+    "ConnectionChild.start_action": _case("connections.alice.rw.children.net.start_action=none"),
+}  # fmt: skip
+
+
+def _expanded_cases() -> dict[str, Case]:
+    """The cases of connections: some are their own, others those of tunnels, at one end."""
+    own = {key: case for key, case in CASES.items() if "connections." in case.change}
+    same = {
+        key.replace("Tunnel", "Connection"): case._replace(
+            both=tuple(text.replace("tunnels.", "connections.alice.") for text in case.both),
+            change=_at_one_end(case.change),
+        )
+        for key, case in CASES.items()
+        if key.startswith(("Tunnel.", "TunnelChild."))
+        and key not in ("Tunnel.initiator", "Tunnel.responder", "Tunnel.auth", "TunnelChild.start")
+    }
+    return {key: case._replace(expanded=True) for key, case in (own | same).items()}
+
+
+def _at_one_end(change: str) -> str:
+    """The responder's end for what only a responder does."""
+    node = "moon" if "return_routability" in change or "replay_window" in change else "alice"
+    return change.replace("tunnels.", f"connections.{node}.")
+
+
+CASES |= _expanded_cases()

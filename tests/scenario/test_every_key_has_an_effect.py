@@ -1,0 +1,72 @@
+"""An accepted key has an effect: another value gives another run (users of other simulators ask for no less).
+
+Each case changes one key of a scenario in which it matters, and compares the summaries and captures of two
+runs. A key of the schema that has no case fails a test.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import sim
+from sim.scenario.errors import ScenarioError
+from sim.scenario.load import dump, load_text
+from sim.scenario.schema_types import Model
+from sim.wire import udp
+from sim.wire.address import pack_address
+from sim.wire.pcapng import PcapngWriter
+from tests.scenario.effects import CASES, WIDE
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_another_value_is_another_run(key: str, stray: Path) -> None:
+    case = CASES[key]
+    both = tuple(text.replace("{file}", str(stray)) for text in case.both)
+    change = case.change.replace("{file}", str(stray))
+    before = _outcome(case.expanded, *both)
+    assert before.startswith("{"), before
+    assert _outcome(case.expanded, *both, change) != before
+
+
+def test_every_key_has_a_case() -> None:
+    keys = {
+        f"{model.__name__}.{field.alias or name}"
+        for model in _models(Model)
+        for name, field in model.model_fields.items()
+    }
+    assert keys == set(CASES)
+
+
+@pytest.fixture(scope="module")
+def stray(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture with one datagram to port 4500."""
+    path = tmp_path_factory.mktemp("captures") / "stray.pcapng"
+    src, dst = pack_address("192.0.2.1"), pack_address("192.0.2.2")
+    with path.open("wb") as stream:
+        writer = PcapngWriter(stream, ["eth"], application="test")
+        writer.write(0, 0, udp.build((src, 5000), (dst, 4500), b"\0\0\0\0stray"), outbound=True)
+    return path
+
+
+@cache
+def _outcome(expanded: bool, *overrides: str) -> str:
+    """What a run reports; that it cannot be run, when routes are missing, is a report as well."""
+    text = dump(sim.expand(load_text(WIDE))) if expanded else WIDE
+    scenario = load_text(text, overrides=overrides)
+    try:
+        summary = sim.run(scenario, capture=True).summary
+    except ScenarioError as error:
+        return str(error)
+    return json.dumps({key: value for key, value in summary.items() if key not in ("build_s", "wall_s")})
+
+
+def _models(model: type[Model]) -> set[type[Model]]:
+    """Those that a file is made of; generic and shared ones are parts of others, a queue is text."""
+    below = {leaf for child in model.__subclasses__() for leaf in _models(child)}
+    if below or model.__name__.startswith(("_", "Directed[")) or model.__name__ == "Queue":
+        return below
+    return {model}
