@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
-from sim.ike.constants import ExchangeType, NotifyType
-from sim.ike.errors import PeerError, RefusedError, Scope
-from sim.ike.events import Reason
-from sim.ike.exchanges import SERVED_IN, State, check_request, check_response
+from sim.ike.constants import ExchangeType, NotifyType, name_of
+from sim.ike.errors import PeerError, RefusedError, Scope, reason_of
+from sim.ike.exchanges import REFUSALS, SERVED_IN, State, check_request, check_response, first_error
 from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import notation
 from sim.ike.requests import Outstanding
@@ -174,19 +173,28 @@ class Conversation:
             if problem is not None:
                 raise problem
             check_response(message)
-            self._check_fatal(message)
+            self._check_fatal(outstanding, message)
             waiting = process_all(outstanding.job.tasks, self.sa, received, now)
         except PeerError as error:
+            self.sa.requests.drop(outstanding.job)
             self.sa.disappointed(error, now)
         except RefusedError as error:
+            self.sa.requests.drop(outstanding.job)
             self.sa.end(error.reason, error.text, now)
         self._go_on(outstanding, waiting, now)
 
-    def _check_fatal(self, message: Message) -> None:
-        """The peer could not read our request: the IKE SA is gone without a Delete (RFC 7296 2.21.3)."""
-        if message.notify(NotifyType.INVALID_SYNTAX) is not None:
-            text = f"{format_sock(self.sa.path.remote)} could not read our request: INVALID_SYNTAX"
-            raise RefusedError(Reason.INVALID_SYNTAX, text)
+    def _check_fatal(self, outstanding: Outstanding, message: Message) -> None:
+        """Some errors end the IKE SA at both ends without a Delete (RFC 7296 2.21.2, 2.21.3).
+
+        What refuses IKE_AUTH is told by its task, unless we have lost interest meanwhile.
+        """
+        error = first_error(message)
+        if error is None or (outstanding.job.tasks and error.type != NotifyType.INVALID_SYNTAX):
+            return
+        if error.type in REFUSALS:
+            name = name_of(NotifyType, error.type)
+            text = f"{format_sock(self.sa.path.remote)} could not accept our request: {name}"
+            raise RefusedError(reason_of(error.type), text)
 
     def _settle(self, outstanding: Outstanding, received: Inbound, waiting: list[Task], now: int) -> None:
         self._finish(outstanding, received)

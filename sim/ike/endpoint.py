@@ -12,7 +12,6 @@ from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
 from sim.ike.constants import ExchangeType
 from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import Event, Reason
-from sim.ike.exchanges import State
 from sim.ike.path import Path
 from sim.ike.reception import Reception
 from sim.ike.sa import IkeSa
@@ -112,7 +111,7 @@ class IkeEndpoint:
         else:
             sas = [sa for sa in (self._ctx.sas.get(what),) if sa is not None]
         for sa in sas:
-            if sa.state is State.ESTABLISHED:
+            if sa.channel.protected:
                 sa.end_politely(Reason.DELETED, "deleted by us", now)
             else:
                 sa.end(Reason.DELETED, "deleted by us before it was up", now)

@@ -79,16 +79,24 @@ class Requests:
         """Whether a request of ours is on its way or waits."""
         return bool(self.outstanding or self._queue)
 
-    def abandon_queue(self) -> None:
-        """Forget the exchanges that have not started."""
+    def abandon_tasks(self) -> None:
+        """Forget what was asked for; the requests that are outstanding still want their responses."""
+        for job in [*self._queue, *(outstanding.job for outstanding in self.outstanding.values())]:
+            self.drop(job)
         self._queue.clear()
 
     def abandon(self) -> None:
         """Forget all of our requests."""
+        self.abandon_tasks()
         for message_id in self.outstanding:
             self.sa.ctx.timers.cancel(self._timer(message_id))
         self.outstanding.clear()
-        self._queue.clear()
+
+    def drop(self, job: Job) -> None:
+        """End a job before its time."""
+        for task in job.tasks:
+            task.abandon(self.sa)
+        job.tasks = []
 
     def resend(self, now: int) -> None:
         """Repeat what is outstanding at once, from the SA's new addresses (RFC 4555 3.5)."""

@@ -212,7 +212,7 @@ class IkeSa:
         if self.state in (State.DELETING, State.CLOSED):
             return
         self._report_down(reason, text)
-        self.requests.abandon_queue()
+        self.requests.abandon_tasks()
         self._enter(State.DELETING)
         self.watch.stop()
         self.requests.submit(Job(ExchangeType.INFORMATIONAL, [DeleteIke(notifies)]), now)

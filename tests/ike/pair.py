@@ -15,7 +15,7 @@ from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import IkeEndpoint
 from sim.ike.events import ChildSaDown, ChildSaUp, Event, IkeSaUp, MessageSent, PathChanged
 from sim.ike.identity import Identity
-from sim.ike.proposals import parse_proposal
+from sim.ike.proposals import Proposal, parse_proposal
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import Sock, pack_address
 from sim.wire.selector import Selector
@@ -32,11 +32,11 @@ LATENCY = 10 * NS_PER_MS
 Rewrite = Callable[[Datagram], Datagram | None]
 
 
-def ike(*texts: str) -> tuple:  # type: ignore[type-arg]
+def ike(*texts: str) -> tuple[Proposal, ...]:
     return tuple(parse_proposal(text, ProtocolId.IKE) for text in texts)
 
 
-def esp(*texts: str) -> tuple:  # type: ignore[type-arg]
+def esp(*texts: str) -> tuple[Proposal, ...]:
     return tuple(parse_proposal(text, ProtocolId.ESP) for text in texts)
 
 

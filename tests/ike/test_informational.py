@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sim.ike.events import ChildSaDown, IkeSaDown, MessageSent, Reason
+import pytest
+
+from sim.ike.events import ChildSaDown, IkeSaDown, MessageReceived, MessageSent, Reason
 from sim.units import NS_PER_S
-from tests.ike.pair import CONNECTION_A, Pair, Used
+from tests.ike.pair import CONNECTION_A, LATENCY, Pair, Used
 
 
 def test_c12_an_empty_request_asks_whether_the_peer_is_there() -> None:
@@ -119,6 +121,42 @@ def test_c52_a_delete_of_an_unknown_child_is_answered_without_a_delete() -> None
     pair.settle()
 
     assert pair.a.children == pair.b.children == {}
+
+
+def test_what_was_asked_for_before_a_delete_is_not_installed_after_it() -> None:
+    """The response to CREATE_CHILD_SA comes when the IKE SA is down already."""
+    pair = Pair().establish()
+    (spi,) = pair.a.children
+    pair.command(pair.a, lambda end: end.delete_child(spi, pair.now))
+    pair.settle()
+    pair.initiate()
+    pair.drive(LATENCY)
+    pair.command(pair.a, lambda end: end.delete("rw", pair.now))
+    pair.settle()
+
+    assert pair.a.children == pair.b.children == {}
+    assert isinstance(pair.a.events[-1][1], MessageReceived)
+    assert pair.a.endpoint._ctx._spis == pair.b.endpoint._ctx._spis == set()
+
+
+@pytest.mark.parametrize("end_of_it", ["wrong key", "timeout", "delete"])
+def test_a_failed_set_up_leaves_nothing_behind(end_of_it: str) -> None:
+    pair = Pair(replace(CONNECTION_A, psk=b"other")) if end_of_it == "wrong key" else Pair()
+    pair.drop(100 if end_of_it == "timeout" else 0, after=1)
+    pair.initiate()
+    pair.drive(2 * LATENCY)
+    if end_of_it == "delete":
+        pair.command(pair.a, lambda end: end.delete("rw", pair.now))
+    pair.drive(300 * NS_PER_S)
+
+    for end in (pair.a, pair.b):
+        context = end.endpoint._ctx
+        assert not context._spis
+        assert not context.by_spi
+        assert not context.sas
+        assert not context.by_peer
+        assert not any(context.by_connection.values())
+        assert end.endpoint.next_timer() is None
 
 
 def test_deleting_what_is_not_there_is_harmless() -> None:

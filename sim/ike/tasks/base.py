@@ -69,6 +69,9 @@ class Task:
         """Act on the peer's message; PeerError and RefusedError end it. An initiator's step counts."""
         return Step.DONE
 
+    def abandon(self, sa: IkeSa) -> None:
+        """The exchange will not be finished: give back what was taken for it."""
+
 
 @dataclass(slots=True)
 class Job:

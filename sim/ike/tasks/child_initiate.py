@@ -93,6 +93,9 @@ class InitiateChild(Task):
             self._install(sa, answer.proposals[0], message, now)
         return Step.DONE
 
+    def abandon(self, sa: IkeSa) -> None:
+        sa.ctx.release_spi(self._spi_in)
+
     def _add_fresh_values(self, sa: IkeSa, out: Outgoing) -> None:
         self._nonce = sa.ctx.rand(_NONCE_BYTES)
         out.add(NoncePayload(self._nonce))
@@ -159,6 +162,7 @@ class InitiateChild(Task):
             (_selectors(ts_of(message, PayloadType.TS_I)), _selectors(ts_of(message, PayloadType.TS_R))),
         )
         sa.add_child(child)
+        self._spi_in = 0  # the Child SA's from now on
 
     def _reject(self, sa: IkeSa, answer: SaPayload, problem: str, now: int) -> None:
         """The responder has installed what we do not accept: it must delete that again."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sim.ike.config import ReturnRoutability
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.events import Reason
+from sim.ike.exchanges import State
 from sim.ike.message import Message
 from sim.ike.payloads import NotifyPayload
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
@@ -127,7 +128,7 @@ class RespondMobike(Task):
         self._request = received
         message = received.message
         self._refused = False
-        if not sa.mobike:
+        if not sa.mobike or sa.state is not State.ESTABLISHED:
             return Step.DONE
         announced = _store_addresses(sa, message)
         if sa.initiator:
