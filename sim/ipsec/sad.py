@@ -77,6 +77,11 @@ class OutboundSa:
         self.last_at = now
         return sealed
 
+    def discount(self, size: int) -> None:
+        """What was sealed from `size` octets did not leave; its sequence number stays used."""
+        self.packets -= 1
+        self.bytes -= size
+
     def size(self, inner: int) -> int:
         """The size of the protected form of a packet of `inner` octets without IP options."""
         return self._mode.size(inner)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from sim.ike.config import ConnectionConfig, EndpointConfig, StartAction
 from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import Datagram, IkeEndpoint
-from sim.ike.events import ChildSaDown, ChildSaUp, Event, IkeSaDown, PathChanged
+from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, Event, IkeSaDown, PathChanged, Reason
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved
 from sim.ipsec.policy import Action, Policy
@@ -119,8 +119,11 @@ class IpsecStack(IkeDriver):
         elif isinstance(event, PathChanged):
             for spi in event.spis_in:
                 self.engine.move(spi, event.local, event.remote, event.encap)
+        elif isinstance(event, ChildFailed):
+            self._give_up((event.connection, event.child), event.reason, now)
         elif isinstance(event, IkeSaDown):
-            self._give_up(event, now)
+            for key in [key for key in self._held if key[0] == event.connection]:
+                self._give_up(key, event.reason, now)
         self.ledger.enter(event, pair, now)
         self._observe(self.node.name, event, now)
 
@@ -163,6 +166,9 @@ class IpsecStack(IkeDriver):
     def _hold(self, packet: Packet, verdict: Acquire, now: int) -> None:
         policy = verdict.policy
         key = (policy.connection, policy.child)
+        if self._has_sa(key):
+            self.node.drop(packet, "no SA covers it: the peer has narrowed the selectors", now)
+            return
         queue = self._held.setdefault(key, deque())
         if len(queue) == HELD_PACKETS:
             self.node.drop(queue.popleft(), "too many packets wait for an SA", now)
@@ -176,10 +182,14 @@ class IpsecStack(IkeDriver):
             if sealed is not None:
                 self.node.transmit(sealed, now)
 
-    def _give_up(self, event: IkeSaDown, now: int) -> None:
-        for key in [key for key in self._held if key[0] == event.connection]:
-            for packet in self._held.pop(key):
-                self.node.drop(packet, f"no SA: {event.reason}", now)
+    def _has_sa(self, key: tuple[str, str]) -> bool:
+        """Whether the child that a trap asks for is up, so that nobody will make another (RFC 7296 2.9)."""
+        specs = (pair.outbound.spec for pair in self.engine.sad.values())
+        return any((spec.connection, spec.child) == key for spec in specs)
+
+    def _give_up(self, key: tuple[str, str], reason: Reason, now: int) -> None:
+        for packet in self._held.pop(key, ()):
+            self.node.drop(packet, f"no SA: {reason}", now)
 
     def _drain_engine(self, now: int) -> None:
         while (event := self.engine.next_event()) is not None:
@@ -194,6 +204,7 @@ class IpsecStack(IkeDriver):
             return False
         spi_in = self.engine.protecting(packet.data)
         assert spi_in is not None, "what was sealed a moment ago has an SA"
+        self.engine.sad[spi_in].outbound.discount(len(packet.data))
         mtu = self.engine.max_inner(port.mtu, spi_in)
         self.node.refuse(packet, "packet too big", IcmpError.TOO_BIG, now, mtu)
         return True
