@@ -156,6 +156,14 @@ def test_the_length_field_must_be_the_length() -> None:
             parse_header(wrong)
 
 
+def test_an_error_names_the_offset_in_the_message() -> None:
+    """Where a user finds it in a capture: the SPI of the notification starts after 28 + 8 + 4 + 4 octets."""
+    raw = bytearray(emit_message(HEADER, (VendorPayload(b"1234"), NotifyPayload(1, spi=b"spis"))))
+    raw[41] = 9
+    with pytest.raises(WireError, match="9 octets wanted at offset 44, 4 are left"):
+        parse_message(raw)
+
+
 # Encrypted payload
 
 
