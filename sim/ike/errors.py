@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from sim.ike.constants import NotifyType
+from sim.ike.constants import NotifyType, ProtocolId
 from sim.ike.events import Reason
 from sim.ike.payloads import NotifyPayload
 
@@ -20,20 +20,27 @@ class PeerError(Exception):
     """The peer must be told `notify`; the text is for our own user and never sent."""
 
     def __init__(
-        self, notify: NotifyType, text: str, scope: Scope = Scope.MESSAGE, data: bytes = b""
+        self,
+        notify: NotifyType,
+        text: str,
+        scope: Scope = Scope.MESSAGE,
+        data: bytes = b"",
+        esp_spi: bytes = b"",
     ) -> None:
         super().__init__(text)
         self.notify = notify
         self.text = text
         self.scope = scope
         self.data = data
+        self.esp_spi = esp_spi
 
     @property
     def reason(self) -> Reason:
         return reason_of(self.notify)
 
     def payload(self) -> NotifyPayload:
-        return NotifyPayload(self.notify, self.data)
+        protocol = ProtocolId.ESP if self.esp_spi else ProtocolId.NONE
+        return NotifyPayload(self.notify, self.data, protocol, self.esp_spi)
 
 
 class RefusedError(Exception):

@@ -7,9 +7,14 @@ from dataclasses import replace
 import pytest
 
 from sim.ike.config import ChildConfig, EndpointConfig
+from sim.ike.constants import ExchangeType, NotifyType, ProtocolId
 from sim.ike.context import Datagram
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, Reason
 from sim.ike.identity import Identity
+from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, SaPayload
+from sim.ike.sa import IkeSa
+from sim.ike.tasks.base import Job, Outgoing, Step, Task
+from sim.ike.tasks.child_initiate import InitiateChild
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -248,28 +253,50 @@ def test_acquire_while_connecting_adds_nothing() -> None:
     assert len(pair.a.children) == 1
 
 
-@pytest.mark.parametrize("what", ["rekey a child", "rekey the IKE SA"])
-def test_c53_what_cannot_be_served_is_refused_aloud(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_ADDITIONAL_SAS, never silence (RFC 7296 1.3)."""
-    from sim.ike.constants import ExchangeType, NotifyType, ProtocolId
-    from sim.ike.payloads import NoncePayload, NotifyPayload, SaPayload
-    from sim.ike.tasks.base import Job, Outgoing, Step, Task
-
-    class Ask(Task):
-        def build(self, sa: object, out: Outgoing, now: int) -> Step:
-            if what == "rekey a child":
-                out.add(NotifyPayload(NotifyType.REKEY_SA, protocol=ProtocolId.ESP, spi=bytes(4)))
-            out.add(SaPayload(esp("aes128gcm16")), NoncePayload(bytes(32)))
-            return Step.DONE
-
+def test_c53_what_cannot_be_served_is_refused_aloud() -> None:
+    """Rekeying the IKE SA: NO_ADDITIONAL_SAS, never silence (RFC 7296 1.3)."""
     pair = Pair().establish()
-    sa = next(iter(pair.a.endpoint._ctx.sas.values()))
-    sa.requests.submit(Job(ExchangeType.CREATE_CHILD_SA, [Ask()]), pair.now)
-    pair.a.pump(pair.now)
-    pair.settle()
+    ask(pair, [SaPayload(esp("aes128gcm16")), NoncePayload(bytes(32))])
 
     assert pair.b.ladder[-1] == "HDR, SK {N(NO_ADDITIONAL_SAS)}"
     assert len(pair.b.children) == 1
+
+
+@pytest.mark.parametrize("suite", ["aes128gcm16", "aes128gcm16-x25519"])
+def test_c41_c43_a_child_is_rekeyed_when_the_peer_asks(suite: str) -> None:
+    """Both pairs of SAs are there until the peer deletes the old one."""
+    pair = pair_of(
+        replace(NET_A, esp_proposals=esp(suite)), replace(NET_B, esp_proposals=esp(suite))
+    ).establish()
+    (old,) = pair.a.children
+    rekey(pair, old)
+    # a -> b  {N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr};  b -> a  {SA, Nr, [KEr,] TSi, TSr};  a -> b  {D}
+
+    assert len(pair.b.children) == len(pair.a.children) == 2
+    a, b = pair.a.last(ChildSaUp), pair.b.last(ChildSaUp)
+    assert (a.keys_in, a.keys_out, a.spi_in) == (b.keys_out, b.keys_in, b.spi_out)
+    pair.command(pair.a, lambda end: end.delete_child(old, pair.now))
+    pair.settle()
+    assert set(pair.a.children) == {a.spi_in}
+    assert set(pair.b.children) == {b.spi_in}
+
+
+def test_c46_rekeying_a_child_that_is_gone_is_refused_by_name() -> None:
+    pair = Pair().establish()
+    rekey(pair, 4711)
+
+    assert pair.b.ladder[-1] == "HDR, SK {N(CHILD_SA_NOT_FOUND)}"
+    assert len(pair.b.children) == 1
+
+
+def test_c50_rekeying_a_child_that_is_being_deleted_must_wait() -> None:
+    pair = Pair().establish()
+    (old,), (other,) = pair.a.children, pair.b.children
+    pair.drop(1, "b")
+    pair.command(pair.b, lambda end: end.delete_child(other, pair.now))
+    rekey(pair, old)
+
+    assert pair.b.ladder[-1] == "HDR, SK {N(TEMPORARY_FAILURE)}"
 
 
 def test_a_child_can_be_deleted_and_made_again() -> None:
@@ -285,3 +312,39 @@ def test_a_child_can_be_deleted_and_made_again() -> None:
 
     assert len(pair.a.children) == len(pair.b.children) == 1
     assert pair.b.endpoint.next_timer() is None
+
+
+class Ask(Task):
+    def __init__(self, payloads: list[Payload]) -> None:
+        self._payloads = payloads
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(*self._payloads)
+        return Step.DONE
+
+
+class Rekey(InitiateChild):
+    """A rekeying as a peer would start it."""
+
+    def __init__(self, config: ChildConfig, spi: int) -> None:
+        super().__init__(ExchangeType.CREATE_CHILD_SA, config)
+        self._rekeyed = spi.to_bytes(4, "big")
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(NotifyPayload(NotifyType.REKEY_SA, protocol=ProtocolId.ESP, spi=self._rekeyed))
+        return super().build(sa, out, now)
+
+
+def ask(pair: Pair, payloads: list[Payload]) -> None:
+    submit(pair, Ask(payloads))
+
+
+def rekey(pair: Pair, spi: int) -> None:
+    submit(pair, Rekey(pair.a.endpoint.config.connections[0].children[0], spi))
+
+
+def submit(pair: Pair, task: Task) -> None:
+    sa = next(iter(pair.a.endpoint._ctx.sas.values()))
+    sa.requests.submit(Job(ExchangeType.CREATE_CHILD_SA, [task]), pair.now)
+    pair.a.pump(pair.now)
+    pair.settle()

@@ -1,7 +1,11 @@
 """Creating a Child SA, as the one who is asked: in IKE_AUTH or in CREATE_CHILD_SA (RFC 7296 1.2, 1.3).
 
-Refusals stay inside the response and leave the IKE SA alone (RFC 7296 2.21.2). Rekeying is not here yet: such
-a request gets NO_ADDITIONAL_SAS, after which an initiator deletes and starts afresh (RFC 7296 1.3).
+    HDR, SK {N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr}  -->
+                                <--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+
+A rekeyed Child SA stays until its peer deletes it (2.8). Refusals stay inside the response and leave the
+IKE SA alone (2.21.2). Rekeying an IKE SA is not here yet: it gets NO_ADDITIONAL_SAS, after which an initiator
+deletes and starts afresh (1.3); nor are collisions of rekeyings that both sides began.
 """
 
 from __future__ import annotations
@@ -65,13 +69,14 @@ class RespondChild(Task):
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
         self._asked = message.find(SaPayload) is not None
+        self._configs = sa.connection.children
         try:
             self._check_state(sa, message)
             if self._asked:
                 self._create(sa, message)
         except PeerError as error:
             self._error = error
-            name = next((child.name for child in sa.connection.children), "")
+            name = next((config.name for config in self._configs), "")
             sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text))
         return Step.DONE
 
@@ -95,11 +100,24 @@ class RespondChild(Task):
             return
         if sa.state is State.DELETING:
             raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being deleted (RFC 7296 2.25.2)")
-        if message.notify(NotifyType.REKEY_SA) is not None or message.find(TsPayload) is None:
-            raise PeerError(NotifyType.NO_ADDITIONAL_SAS, "rekeying is not supported yet")
+        if message.find(TsPayload) is None:
+            raise PeerError(NotifyType.NO_ADDITIONAL_SAS, "rekeying the IKE SA is not supported yet")
+        rekey = message.notify(NotifyType.REKEY_SA)
+        if rekey is not None:
+            self._configs = (self._rekeyed(sa, rekey.spi).config,)
+
+    def _rekeyed(self, sa: IkeSa, spi: bytes) -> ChildSa:
+        """The Child SA to replace, by the SPI on which its peer receives (RFC 7296 1.3.3, 2.25.1)."""
+        for child in sa.children.values():
+            if spi_octets(child.spi_out) == spi:
+                if child.deleting:
+                    raise PeerError(NotifyType.TEMPORARY_FAILURE, "the Child SA to rekey is being deleted")
+                return child
+        text = f"there is no Child SA {spi.hex()} to rekey"
+        raise PeerError(NotifyType.CHILD_SA_NOT_FOUND, text, esp_spi=spi)
 
     def _create(self, sa: IkeSa, message: Message) -> None:
-        terms = agree(sa, self._exchange, message)
+        terms = agree(sa, self._configs, self._exchange, message)
         nonces, shared = (sa.nonce_i, sa.nonce_r), b""
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
@@ -146,14 +164,14 @@ class RespondChild(Task):
         return (peer.data, self._nonce), shared
 
 
-def agree(sa: IkeSa, exchange: ExchangeType, message: Message) -> Terms:
-    """The first Child SA of the connection that fits selectors and suite; PeerError says what did not."""
+def agree(sa: IkeSa, configs: tuple[ChildConfig, ...], exchange: ExchangeType, message: Message) -> Terms:
+    """The first of the configured Child SAs that fits selectors and suite; PeerError says what did not."""
     offered = message.find(SaPayload)
     theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
     ke = message.find(KePayload)
     assert offered is not None  # by the caller
     selected = False
-    for config in sa.connection.children:
+    for config in configs:
         remote = narrow(theirs, remote_selectors(sa, config)) or narrow(
             theirs, natted_selectors(sa, config, theirs)
         )
@@ -167,11 +185,11 @@ def agree(sa: IkeSa, exchange: ExchangeType, message: Message) -> Terms:
         )
         if chosen is not None and len(chosen.spi) == 4:
             return Terms(config, chosen, local, remote)
-    raise _no_suite(sa, offered) if selected else _no_selectors(sa, theirs, ours)
+    raise _no_suite(sa, configs, offered) if selected else _no_selectors(sa, configs, theirs, ours)
 
 
-def _no_suite(sa: IkeSa, offered: SaPayload) -> PeerError:
-    accepted = [proposal for config in sa.connection.children for proposal in config.esp_proposals]
+def _no_suite(sa: IkeSa, configs: tuple[ChildConfig, ...], offered: SaPayload) -> PeerError:
+    accepted = [proposal for config in configs for proposal in config.esp_proposals]
     text = (
         f"no ESP proposal in common: {sa.remote_id} offered {suites(offered.proposals)}; "
         f"we accept {suites(accepted)}"
@@ -179,10 +197,11 @@ def _no_suite(sa: IkeSa, offered: SaPayload) -> PeerError:
     return PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
 
 
-def _no_selectors(sa: IkeSa, theirs: tuple[object, ...], ours: tuple[object, ...]) -> PeerError:
+def _no_selectors(
+    sa: IkeSa, configs: tuple[ChildConfig, ...], theirs: tuple[object, ...], ours: tuple[object, ...]
+) -> PeerError:
     allowed = join(
-        f"{join(remote_selectors(sa, config))} === {join(local_selectors(sa, config))}"
-        for config in sa.connection.children
+        f"{join(remote_selectors(sa, config))} === {join(local_selectors(sa, config))}" for config in configs
     )
     text = (
         f"no traffic selectors in common: {sa.remote_id} offered {join(theirs)} === {join(ours)}; "
