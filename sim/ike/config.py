@@ -6,7 +6,7 @@ Lifetimes, pools, certificates and EAP are not here yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -118,7 +118,7 @@ class EndpointConfig:
     off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1).
     """
 
-    connections: tuple[ConnectionConfig, ...] = field(default=())
+    connections: tuple[ConnectionConfig, ...] = ()
     ike_port: int = 500
     natt_port: int = 4500
     cookie_threshold: int = 30

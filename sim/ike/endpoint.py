@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
 from sim.ike.constants import ExchangeType
 from sim.ike.context import Context, Datagram, Usage
-from sim.ike.events import Event, Reason
+from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.path import Path
 from sim.ike.reception import Reception
 from sim.ike.sa import IkeSa
@@ -71,10 +71,16 @@ class IkeEndpoint:
     def acquire(self, connection: str, child: str, selectors: PacketSelectors, now: int) -> None:
         """A packet has no SA: create the Child SA, the packet's own selectors first (RFC 7296 2.9).
 
-        `selectors` are this side's and the other side's. An IKE SA that is up is used.
+        `selectors` are this side's and the other side's. An IKE SA that is up is used. ChildFailed if there is
+        none and the connection names no remote address.
         """
         config = self._connection(connection)
-        self._want(config, (_child(config, child),), selectors, now)
+        wanted = _child(config, child)
+        if self._ctx.connected(connection) is None and not config.remote_addrs:
+            text = "only the peer can set this connection up: no remote address is configured"
+            self._ctx.emit(ChildFailed(0, connection, child, Reason.NO_ADDRESS, text))
+            return
+        self._want(config, (wanted,), selectors, now)
 
     def addresses_changed(self, local: Iterable[bytes], now: int) -> None:
         """This host's addresses from now on, the preferred one first; call it once at the start, too."""

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     CHILD_SA_NOT_FOUND = "CHILD_SA_NOT_FOUND"
     UNACCEPTABLE_ADDRESSES = "UNACCEPTABLE_ADDRESSES"
     PEER_ERROR = "PEER_ERROR"
+    NO_ADDRESS = "NO_ADDRESS"
     TIMEOUT = "TIMEOUT"
     DELETED = "DELETED"
     DELETED_BY_PEER = "DELETED_BY_PEER"
@@ -130,7 +131,7 @@ class ChildSaDown:
 
 @dataclass(frozen=True, slots=True)
 class ChildFailed:
-    """A Child SA could not be made; the IKE SA is not affected."""
+    """A Child SA could not be made; the IKE SA, if there is one (`ike_id` is not 0), is not affected."""
 
     ike_id: int
     connection: str

@@ -11,7 +11,8 @@ from sim.ike.constants import ExchangeType, NotifyType, ProtocolId
 from sim.ike.context import Datagram
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, Reason
 from sim.ike.identity import Identity
-from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, SaPayload
+from sim.ike.message import parse_message
+from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, SaPayload, TsPayload
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.base import Job, Outgoing, Step, Task
 from sim.ike.tasks.child_initiate import InitiateChild
@@ -88,9 +89,20 @@ def test_c35_the_selectors_of_the_packet_that_asked_come_first() -> None:
     pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, 0))
     pair.settle()
 
+    (sa,) = pair.b.endpoint._ctx.sas.values()
+    asked = sa.channel.decode(parse_message(pair.octets("a")[1])).find_all(TsPayload)
+    assert [ts.selectors for ts in asked] == [(packet[0], *NET_A.local_ts), (packet[1], *NET_A.remote_ts)]
     (child,) = pair.a.children.values()
-    assert child.local_ts == NET_A.local_ts  # the packet's own lies inside, and policy allows the whole
-    assert child.remote_ts == NET_A.remote_ts
+    assert (child.local_ts, child.remote_ts) == (NET_A.local_ts, NET_A.remote_ts)  # policy allows the whole
+
+
+def test_a_packet_for_a_peer_without_an_address_is_told_why_nothing_happens() -> None:
+    pair = Pair()
+    packet = (Selector.host(bytes((10, 2, 0, 9))), Selector.host(bytes((10, 1, 0, 5))))
+    pair.command(pair.b, lambda end: end.acquire("rw", "net", packet, 0))
+
+    assert pair.b.last(ChildFailed).reason is Reason.NO_ADDRESS
+    assert pair.sent == []
 
 
 def test_c35_c28_unacceptable_selectors_keep_the_ike_sa() -> None:
