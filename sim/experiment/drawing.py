@@ -29,6 +29,6 @@ def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes
     if ax is None:
         figure: Figure = Drawing(figsize=(width, height), dpi=DPI, layout="constrained")
         return figure, figure.subplots()
-    figure = ax.figure.figure
-    assert isinstance(figure, Figure)
-    return figure, ax
+    whole = ax.get_figure(root=True)
+    assert whole is not None, "axes that were removed from their figure"
+    return whole, ax

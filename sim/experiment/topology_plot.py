@@ -16,7 +16,7 @@ from matplotlib.path import Path
 
 from sim.experiment.drawing import FAINT, INK, TUNNEL, axes_for
 from sim.scenario.expand import expand
-from sim.scenario.schema import Connection, Link, Scenario
+from sim.scenario.schema import Connection, Jitter, Link, Scenario
 from sim.units import format_duration, format_rate, format_ratio, format_size
 
 # Lengths in inches: one unit of the axes is one inch of a new figure.
@@ -68,7 +68,8 @@ def topology(scenario: Scenario, *, ax: Axes | None = None) -> Figure:
     """Draw a scenario's network, on `ax` if given; the figure.
 
     Shape and colour tell a node's kind; below it stand its addresses. A link shows rate, delay, jitter,
-    loss and the interfaces at its ends. A dashed arc is a tunnel.
+    loss and the interfaces at its ends. A dashed arc is a tunnel. Text and nodes keep their size: axes of
+    your own need about two inches for each node in a row.
     """
     scenario = expand(scenario)
     places = _places(scenario)
@@ -182,12 +183,19 @@ def _link_label(link: Link, turned: bool) -> str:
         words.append(_both([format_rate(getattr(link.rate, way)) for way in ways]))
     words.append(_both([format_duration(getattr(link.delay, way)) for way in ways]))
     if link.jitter:
-        words.append(_both([f"± {format_duration(getattr(link.jitter, way).scale)}" for way in ways]))
+        words.append(_both([_jitter(getattr(link.jitter, way)) for way in ways]))
     if link.loss.up or link.loss.down:
         words.append(_both([f"{format_ratio(getattr(link.loss, way))} lost" for way in ways]))
     if link.mtu != Link.model_fields["mtu"].default:
         words.append(f"MTU {format_size(link.mtu)}")
     return _wrapped(words)
+
+
+def _jitter(jitter: Jitter) -> str:
+    return f"{_SPREADS[jitter.distribution]} {format_duration(jitter.scale)}"
+
+
+_SPREADS = {"uniform": "±", "normal": "σ", "exponential": "+ exp."}
 
 
 def _both(values: list[str]) -> str:
@@ -232,7 +240,7 @@ def _children(connection: Connection) -> str:
 def _arc(places: dict[str, Place], initiator: str, responder: str, label: str) -> Arc:
     """It passes over every node between its ends."""
     (x0, y0), (x1, y1) = places[initiator], places[responder]
-    rise = 0.4 * abs(x1 - x0) + 0.5
+    rise = 0.3 * abs(x1 - x0) + 0.5
     for x, y in places.values():
         if min(x0, x1) < x < max(x0, x1):
             t = (x - x0) / (x1 - x0)
