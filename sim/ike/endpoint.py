@@ -71,8 +71,8 @@ class IkeEndpoint:
     def acquire(self, connection: str, child: str, selectors: PacketSelectors, now: int) -> None:
         """A packet has no SA: create the Child SA, the packet's own selectors first (RFC 7296 2.9).
 
-        `selectors` are this side's and the other side's. An IKE SA that is up is used. ChildFailed if there is
-        none and the connection names no remote address.
+        `selectors` are this side's and the other side's. An IKE SA that is up is used; if there is none and
+        the connection names no remote address, ChildFailed says so.
         """
         config = self._connection(connection)
         wanted = _child(config, child)
