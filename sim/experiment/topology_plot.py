@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -15,25 +15,21 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from sim.experiment.drawing import FAINT, INK, TUNNEL, axes_for
+from sim.experiment.topology_layout import NODE, Arc, Place, node_of, node_places, tunnel_arc, tunnel_ends
 from sim.scenario.expand import expand
-from sim.scenario.schema import Connection, Jitter, Link, Scenario
+from sim.scenario.schema import Jitter, Link, Scenario
 from sim.units import format_duration, format_rate, format_ratio, format_size
 
-# Lengths in inches: one unit of the axes is one inch of a new figure.
-COLUMN, ROW = 2.1, 1.8
-NODE = 0.62
 PARALLEL = 0.5
-"""Between several links of the same two nodes."""
+"""Between several links of the same two nodes, in inches as all lengths here."""
 LINE = 0.125
 """The height of a line of text."""
+SMALL = 7.5
+"""The size of a small font in points."""
 WIDEST = 24
 """Characters in a line of a link's label."""
 
-Place = tuple[float, float]
 Vector = npt.NDArray[np.float64]
-
-SMALL = 7.5
-"""Points."""
 
 
 class Look(NamedTuple):
@@ -50,20 +46,6 @@ LOOKS = {
 }
 
 
-class Arc(NamedTuple):
-    """A quadratic Bezier curve from `start` to `end`; its middle is `top`."""
-
-    start: Place
-    control: Place
-    end: Place
-    label: str
-
-    @property
-    def top(self) -> Place:
-        (x0, y0), (x, y), (x1, y1) = self.start, self.control, self.end
-        return (x0 + 2 * x + x1) / 4, (y0 + 2 * y + y1) / 4
-
-
 def topology(scenario: Scenario, *, ax: Axes | None = None) -> Figure:
     """Draw a scenario's network, on `ax` if given; the figure.
 
@@ -72,8 +54,8 @@ def topology(scenario: Scenario, *, ax: Axes | None = None) -> Figure:
     your own need about two inches for each node in a row.
     """
     scenario = expand(scenario)
-    places = _places(scenario)
-    tunnels = [_arc(places, *tunnel) for tunnel in _tunnels(scenario)]
+    places = node_places(scenario)
+    tunnels = [tunnel_arc(places, *ends) for ends in tunnel_ends(scenario)]
     left, right, low, high = _extent(scenario, places, tunnels)
     figure, ax = axes_for(ax, right - left, high - low)
     ax.set(xlim=(left, right), ylim=(low, high), aspect="equal")
@@ -85,45 +67,6 @@ def topology(scenario: Scenario, *, ax: Axes | None = None) -> Figure:
     _draw_nodes(ax, scenario, places)
     _draw_legend(ax, scenario, bool(tunnels))
     return figure
-
-
-# Where the nodes are
-
-
-def _places(scenario: Scenario) -> dict[str, Place]:
-    """Columns by the distance from one end of the longest way through the network."""
-    graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(scenario.nodes)
-    graph.add_edges_from((_node(link.ends[0]), _node(link.ends[1])) for link in scenario.links)
-    places: dict[str, Place] = {}
-    floor = 0.0
-    for island in nx.connected_components(graph):
-        columns = _columns(graph.subgraph(island), [name for name in scenario.nodes if name in island])
-        tallest = max(map(len, columns))
-        for x, column in enumerate(columns):
-            for y, name in enumerate(column):
-                places[name] = (x * COLUMN, floor + ((len(column) - tallest) / 2 - y) * ROW)
-        floor -= tallest * ROW
-    return places
-
-
-def _columns(graph: nx.Graph[str], names: list[str]) -> list[list[str]]:
-    start = max(names, key=lambda name: max(nx.single_source_shortest_path_length(graph, name).values()))
-    columns: list[list[str]] = []
-    height: dict[str, float] = {}
-    for layer in nx.bfs_layers(graph, start):
-        column = sorted(
-            (name for name in names if name in layer), key=lambda name: _pull(graph, name, height)
-        )
-        columns.append(column)
-        height |= {name: y - (len(column) - 1) / 2 for y, name in enumerate(column)}
-    return columns
-
-
-def _pull(graph: nx.Graph[str], name: str, height: dict[str, float]) -> float:
-    """The mean height of the neighbours that are placed already, so that few links cross."""
-    placed = [height[other] for other in graph[name] if other in height]
-    return sum(placed) / len(placed) if placed else 0.0
 
 
 def _extent(
@@ -143,15 +86,15 @@ def _links(scenario: Scenario) -> Iterator[tuple[Link, float]]:
     """Every link with how far it keeps from the straight line between its nodes."""
     groups: dict[frozenset[str], list[Link]] = {}
     for link in scenario.links:
-        groups.setdefault(frozenset(end.split(":")[0] for end in link.ends), []).append(link)
+        groups.setdefault(frozenset(map(node_of, link.ends)), []).append(link)
     for links in groups.values():
         for index, link in enumerate(links):
             yield link, (index - (len(links) - 1) / 2) * PARALLEL
 
 
 def _draw_link(ax: Axes, link: Link, places: dict[str, Place], offset: float) -> None:
-    ends = sorted(link.ends, key=lambda end: (places[_node(end)][0], -places[_node(end)][1]))
-    a, b = (np.array(places[_node(end)]) for end in ends)
+    ends = sorted(link.ends, key=lambda end: (places[node_of(end)][0], -places[node_of(end)][1]))
+    a, b = (np.array(places[node_of(end)]) for end in ends)
     along = (b - a) / np.hypot(*(b - a))
     up = np.array([-along[1], along[0]])
     a, b = a + up * offset, b + up * offset
@@ -171,17 +114,14 @@ def _text(ax: Axes, at: Vector, text: str, angle: float, ha: str, va: str, colou
     )  # fmt: skip
 
 
-def _node(end: str) -> str:
-    return end.split(":")[0]
-
-
 def _link_label(link: Link, turned: bool) -> str:
     """What the link does to packets; of unequal directions the arrow shows which is which."""
     ways = ("down", "up") if turned else ("up", "down")
     words = []
     if link.rate:
         words.append(_both([format_rate(getattr(link.rate, way)) for way in ways]))
-    words.append(_both([format_duration(getattr(link.delay, way)) for way in ways]))
+    if link.delay.up or link.delay.down:
+        words.append(_both([format_duration(getattr(link.delay, way)) for way in ways]))
     if link.jitter:
         words.append(_both([_jitter(getattr(link.jitter, way)) for way in ways]))
     if link.loss.up or link.loss.down:
@@ -217,43 +157,14 @@ def _wrapped(words: list[str]) -> str:
 # Tunnels
 
 
-def _tunnels(scenario: Scenario) -> Iterator[tuple[str, str, str]]:
-    """(initiator, responder, label) of each connection that knows where its peer is."""
-    owners = {
-        address.split("/")[0]: name
-        for name, node in scenario.nodes.items()
-        for addresses in node.interfaces.values()
-        for address in addresses
-    }
-    for node, connections in scenario.connections.items():
-        for name, connection in connections.items():
-            peers = dict.fromkeys(owners[text] for text in connection.remote_addrs if text in owners)
-            for peer in peers:
-                yield node, peer, f"{name}: {_children(connection)}"
-
-
-def _children(connection: Connection) -> str:
-    kinds = {f"{child.mode} mode, {child.esp_proposals[0]}" for child in connection.children.values()}
-    return "; ".join(sorted(kinds))
-
-
-def _arc(places: dict[str, Place], initiator: str, responder: str, label: str) -> Arc:
-    """It passes over every node between its ends."""
-    (x0, y0), (x1, y1) = places[initiator], places[responder]
-    rise = 0.3 * abs(x1 - x0) + 0.5
-    for x, y in places.values():
-        if min(x0, x1) < x < max(x0, x1):
-            t = (x - x0) / (x1 - x0)
-            line = y0 + t * (y1 - y0)
-            rise = max(rise, (y + NODE / 2 + 0.45 - line) / (2 * t * (1 - t)))
-    return Arc((x0, y0), ((x0 + x1) / 2, (y0 + y1) / 2 + rise), (x1, y1), label)
-
-
 def _draw_tunnel(ax: Axes, arc: Arc) -> None:
     path = Path([arc.start, arc.control, arc.end], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
     ax.add_patch(PathPatch(path, fill=False, edgecolor=TUNNEL, linestyle="--", linewidth=1.8, zorder=1))
     x, y = arc.top
-    ax.text(x, y + 0.06, arc.label, ha="center", va="bottom", fontsize=8.5, color=TUNNEL, zorder=2)
+    ax.text(
+        x, y + 0.08, arc.label, ha="center", va="bottom", fontsize=8.5, color=TUNNEL, zorder=2,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85},
+    )  # fmt: skip
 
 
 # Nodes and legend
@@ -264,9 +175,10 @@ def _draw_nodes(ax: Axes, scenario: Scenario, places: dict[str, Place]) -> None:
         look = LOOKS[node.kind]
         size = (NODE * 72 * look.scale) ** 2
         ax.scatter(*places[name], s=size, marker=look.marker, color=look.colour, zorder=3, linewidths=0)
-        fontsize = min(8.5, 72 * NODE / (0.62 * len(name)))
+        lines = textwrap.wrap(name, 9)
+        fontsize = min(8.5, 72 * NODE / (0.62 * max(map(len, lines))))
         ax.text(
-            *places[name], name, ha="center", va="center", fontsize=fontsize, color="white",
+            *places[name], "\n".join(lines), ha="center", va="center", fontsize=fontsize, color="white",
             fontweight="bold", zorder=4,
         )  # fmt: skip
         x, y = places[name]

@@ -15,6 +15,7 @@ from matplotlib.text import Annotation
 
 import sim
 from sim.experiment.message_plot import conversation
+from sim.scenario.load import load_text
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 ALL = sorted(path.stem for path in TOPOLOGIES.glob("*.yaml"))
@@ -51,6 +52,17 @@ def test_the_arrow_follows_the_drawing_when_the_file_names_the_ends_the_other_wa
     changes = {"links.1.ends": ["carrier:cell", "alice:lte"]}
     scenario = sim.load(TOPOLOGIES / "road-warrior-mobike.yaml", changes)
     assert "→ 80 Mbit/s ← 20 Mbit/s\n35 ms, ± 5 ms" in texts(sim.plots.topology(scenario))
+
+
+def test_islands_parallel_links_and_tunnels_within_a_column_keep_apart() -> None:
+    figure = sim.plots.topology(load_text(ODD))
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    assert all(inside(figure, text.get_window_extent().bounds) for text in ax.texts)
+    assert len({tuple(map(tuple, line.get_xydata())) for line in ax.lines}) == 7  # type: ignore[arg-type]
+    assert len({tuple(places.get_offsets()[0]) for places in ax.collections}) == 8  # type: ignore[index, arg-type]
+    (arc,) = ax.patches
+    assert np.ptp(np.asarray(arc.get_path().vertices)[:, 0]) > 1
 
 
 def test_latency_has_a_point_for_each_arrival_and_a_cross_for_each_loss() -> None:
@@ -138,6 +150,31 @@ def test_plots_are_loaded_on_demand_and_never_pyplot() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=TOPOLOGIES.parent)
+
+
+ODD = """
+name: odd
+duration: 5 s
+nodes:
+  middle: {kind: router, interfaces: {a: 10.0.1.1/24, b: 10.0.2.1/24, c: ["fd00:5::1/64", 10.0.3.1/24]}}
+  gateway-with-a-name: {kind: gateway, interfaces: {w: 10.0.1.2/24, x: 10.1.0.1/24, y: 10.9.0.1/24}}
+  g2: {kind: gateway, interfaces: {w: 10.0.2.2/24}}
+  h1: {kind: host, interfaces: {x: 10.1.0.2/24, y: 10.9.0.2/24}}
+  six: {kind: host, interfaces: {eth: ["fd00:5::2/64", 10.0.3.2/24]}}
+  lone: {kind: host, interfaces: {eth: 172.16.0.1/24}}
+  other: {kind: host, interfaces: {eth: 172.16.0.2/24, more: 172.17.0.2/24}}
+  last: {kind: host, interfaces: {eth: 172.17.0.1/24}}
+links:
+  - {ends: [middle:a, gateway-with-a-name:w], jitter: {distribution: exponential, scale: 2 ms}}
+  - {ends: [middle:b, g2:w], mtu: 1400 B}
+  - {ends: [middle:c, six:eth], delay: 1 ms}
+  - {ends: [gateway-with-a-name:x, h1:x]}
+  - {ends: [gateway-with-a-name:y, h1:y], delay: 3 ms}
+  - {ends: [lone:eth, other:eth]}
+  - {ends: [other:more, last:eth]}
+tunnels:
+  t: {initiator: g2, responder: six, auth: {psk: "x"}, children: {n: {mode: transport}}}
+"""
 
 
 @cache
