@@ -15,6 +15,7 @@ from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, A, B,
 
 LTE = pack_address("100.64.0.10")
 CAFE = pack_address("192.0.2.77")
+TRAIN = pack_address("192.0.2.78")
 WAN2 = pack_address("198.51.100.2")
 V6 = pack_address("2001:db8::1")
 NO_PROOF = replace(CONNECTION_B, return_routability=ReturnRoutability.NONE)
@@ -100,6 +101,21 @@ def test_c74_a_newer_change_restarts_the_update_and_the_old_response_is_ignored(
     assert pair.b.last(PathChanged).remote[0] == NAT
     assert len(pair.b.children) == 1
     assert pair.a.endpoint.sas[0].state == pair.b.endpoint.sas[0].state == "established"
+
+
+def test_c74_the_stale_response_is_no_evidence_of_a_nat() -> None:
+    """Its hashes are of the address before; only the update for the present address counts."""
+    pair = Pair(b=NO_PROOF).establish()
+    pair.a_addr = CAFE
+    pair.drive(LATENCY + 1)
+    pair.a_addr = TRAIN
+    pair.drive()
+
+    assert pair.b.last(PathChanged).remote == (TRAIN, 4500)
+    assert [(event.local[0], event.encap, event.nat_local) for event in pair.a.all(PathChanged)] == [
+        (CAFE, False, False),
+        (TRAIN, False, False),
+    ]
 
 
 @pytest.mark.parametrize("address", [B, bytes(4), pack_address("224.0.0.1")])
