@@ -18,7 +18,7 @@ def connection_rows(world: World) -> list[Row]:
     """For every connection of every node its living IKE SAs, else the last that ended, else an empty row.
 
     Seconds count from the start of the run; `spi_i` and `spi_r` are hexadecimal; `reason` is empty while
-    nothing went wrong.
+    nothing went wrong. While an SA is connecting, it says why the last attempt failed.
     """
     rows = []
     for node, stack in world.stacks.items():
@@ -26,7 +26,7 @@ def connection_rows(world: World) -> list[Row]:
         for connection in stack.config.connections:
             mine = [record for record in records if _name(stack, record) == connection.name]
             shown = _worth_showing(mine) or [IkeRecord(0, connection.name, state="idle")]
-            rows += [_row(node, connection.name, record) for record in shown]
+            rows += [_row(node, connection.name, record, _explained(record, mine)) for record in shown]
     return rows
 
 
@@ -42,13 +42,19 @@ def _worth_showing(records: list[IkeRecord]) -> list[IkeRecord]:
     return living or records[-1:]
 
 
-def _row(node: str, connection: str, record: IkeRecord) -> Row:
+def _explained(record: IkeRecord, attempts: list[IkeRecord]) -> IkeRecord:
+    """Which attempt says why this one is not up: itself, or while it goes on the last that ended."""
+    ended = [attempt for attempt in attempts if attempt.ended_at >= 0]
+    return ended[-1] if record.state == "connecting" and ended else record
+
+
+def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) -> Row:
     return {
         "node": node,
         "name": connection,
         "state": record.state,
-        "reason": str(record.reason),
-        "text": record.text,
+        "reason": str(explained.reason),
+        "text": explained.text,
         "spi_i": record.spi_i.hex(),
         "spi_r": record.spi_r.hex(),
         "proposal": record.proposal,

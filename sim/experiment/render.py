@@ -141,7 +141,7 @@ def _checks(rows: list[Row]) -> Table:
     table = _table("Checks", "", "check", "found")
     for row in rows:
         mark = Text("ok", style="green") if row["ok"] else Text("FAILED", style="bold red")
-        table.add_row(mark, row["name"], row["detail"])
+        table.add_row(mark, row["name"], Text(row["detail"]))  # it may quote a peer
     return table
 
 

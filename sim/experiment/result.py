@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+_SA_COLUMNS = [
+    *(
+        "node",
+        "connection",
+        "local",
+        "remote",
+        "name",
+        "state",
+        "mode",
+        "protocol",
+        "encap",
+        "spi_in",
+        "spi_out",
+    ),
+    *("packets_in", "packets_out", "bytes_in", "bytes_out", "local_ts", "remote_ts"),
+]
+
+
 @dataclass(frozen=True)
 class Result:
     """One finished run. The tables are made when they are first asked for.
@@ -49,7 +67,7 @@ class Result:
 
     @cached_property
     def sas(self) -> pd.DataFrame:
-        return pd.DataFrame(list(self._sa_rows()))
+        return pd.DataFrame(list(self._sa_rows()), columns=_SA_COLUMNS)
 
     def render(self) -> RenderableType:
         """The tables that `ipsec-sim run` prints."""
@@ -68,9 +86,9 @@ class Result:
 
     def _sa_rows(self) -> Iterator[dict[str, Any]]:
         for connection in self.summary["connections"]:
-            shared = {key: connection[key] for key in ("node", "name", "local", "remote")}
+            shared = {key: connection[key] for key in ("node", "local", "remote")}
             for child in connection["children"]:
-                yield {**shared, "connection": shared["name"], **child}
+                yield {**shared, "connection": connection["name"], **child}
 
 
 def _packets(name: str, sent_at: Any, received_at: Any) -> pd.DataFrame:

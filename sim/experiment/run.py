@@ -50,7 +50,7 @@ def run(
     if not isinstance(scenario, Scenario):
         scenario = load(scenario)
     if until is not None:
-        scenario = scenario.rewritten(scenario.plain() | {"duration": f"{until} ns"}, {})
+        scenario = scenario.lasting(until)
     world = build(scenario, seed)
     build_s = elapsed()
     with ExitStack() as stack:
@@ -91,6 +91,8 @@ def _advance(world: World, progress: Progress | None) -> None:
 def _write(folder: OutputFolder, result: Result) -> None:
     world = result.world
     folder.write("summary.json", _json(result.summary))
+    if result.summary["capture_sha256"] is None:
+        folder.discard("capture.pcapng")  # an older run's does not belong to these tables
     _write_table(folder, "flows.parquet", result.flows)
     _write_table(folder, "events.parquet", result.events)
     folder.write("keys/esp_sa", world.keys.esp_sa())

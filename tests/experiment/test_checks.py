@@ -1,0 +1,126 @@
+"""Every key of a check can hold and can fail, and says what was found."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+import sim
+from sim.scenario.load import load_text
+from sim.scenario.schema import ConnectionCheck, FlowCheck
+from tests.scenario.base import TEXT
+
+MOVING = ("links.4.loss=2 %", "events.0.gap=300 ms")
+FAILING = (
+    "tunnels.rw.auth={psk: a, responder: {psk: b}}",
+    "traffic.0.start=2500 ms",
+    "traffic.0.rate=4 kbit/s",
+)
+CLOSING = (  # the network goes away, and libreswan's patience for a liveness check is half a minute
+    *("duration=60 s", "tunnels.rw.dpd_delay=5 s", "tunnels.rw.retransmit=libreswan", "traffic.0.stop=2 s"),
+    "events=[{at: 3 s, node: core, do: down, interface: moon}]",
+)
+STILL = ("events=[]",)
+CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
+    # what it is about, the run, who is asked, what holds, what fails
+    ("is established", MOVING, "connection: rw", "is: established", "is: failed"),
+    ("is established by", MOVING, "connection: rw", "by: 1 s", "by: 10 ms"),
+    ("is failed", FAILING, "connection: rw", "is: failed", "is: established"),
+    ("is failed by", FAILING, "connection: rw", "is: failed, by: 1 s", "is: failed, by: 1 ms"),
+    ("is closed", CLOSING, "connection: rw, node: alice", "is: closed", "is: established"),
+    ("is closed by", CLOSING, "connection: rw, node: alice", "is: closed, by: 50 s", "is: closed, by: 30 s"),
+    (
+        *("reason", FAILING, "connection: rw, is: failed"),
+        *("reason: AUTHENTICATION_FAILED", "reason: TIMEOUT"),
+    ),
+    ("node", STILL, "connection: rw, nat_local: true", "node: alice", "node: moon"),
+    ("nat_local", STILL, "connection: rw, node: moon", "nat_local: false", "nat_local: true"),
+    ("nat_remote", STILL, "connection: rw, node: moon", "nat_remote: true", "nat_remote: false"),
+    ("encap", STILL, "connection: rw", "encap: true", "encap: false"),
+    ("max_outage", MOVING, "flow: up", "max_outage: 500 ms", "max_outage: 250 ms"),
+    ("max_loss", MOVING, "flow: up", "max_loss: 20 %", "max_loss: 5 %"),
+    ("min_goodput", MOVING, "flow: up", "min_goodput: 300 kbit/s", "min_goodput: 390 kbit/s"),
+    ("max_latency", MOVING, "flow: up", "max_latency: 30 ms", "max_latency: 20 ms"),
+    ("min_received", MOVING, "flow: up", "min_received: 200", "min_received: 240"),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked", "holds", "fails"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_a_check_can_hold_and_can_fail(
+    overrides: tuple[str, ...], asked: str, holds: str, fails: str
+) -> None:
+    good, bad = checked(overrides, (f"{asked}, {holds}", f"{asked}, {fails}"))
+    assert good["ok"], good
+    assert not bad["ok"], bad
+    assert good["detail"]
+    assert bad["detail"]
+
+
+def test_every_key_of_a_check_is_among_the_cases() -> None:
+    keys = {*ConnectionCheck.model_fields, *FlowCheck.model_fields} - {"connection", "flow"}
+    text = " ".join(f"{case[3]} {case[4]}" for case in CASES)
+    assert [key for key in keys if f"{key.rstrip('_')}: " not in text] == []
+
+
+def test_all_keys_of_a_check_must_hold() -> None:
+    both, one, other = checked(
+        MOVING,
+        (
+            "flow: up, max_loss: 20 %, min_received: 100",
+            "flow: up, max_loss: 20 %, min_received: 249",
+            "flow: up, max_loss: 0 %, min_received: 100",
+        ),
+    )
+    assert (both["ok"], one["ok"], other["ok"]) == (True, False, False)
+    assert "lost" not in one["detail"], "only what failed is told"
+    assert "received" not in other["detail"]
+
+
+def test_without_a_node_every_end_is_asked() -> None:
+    """alice is behind the NAT, moon is not."""
+    (check,) = checked(("events=[]",), ("connection: rw, nat_local: true",))
+    assert not check["ok"]
+    assert check["detail"].startswith("moon: ")
+
+
+def test_a_state_that_was_left_again_was_reached() -> None:
+    """`by` asks when, not whether it lasted."""
+    was, still = checked(CLOSING, ("connection: rw, node: alice, by: 1 s", "connection: rw, node: alice"))
+    assert was["ok"]
+    assert not still["ok"]
+    assert "TIMEOUT" in still["detail"], "and it says why it is no longer so"
+
+
+def test_nothing_sent_is_not_without_loss() -> None:
+    """The run ends before the flow begins: nobody knows what the loss would have been."""
+    (_, loss) = sim.run(load_text(TEXT), until=400_000_000).summary["checks"]
+    assert not loss["ok"]
+
+
+def test_nothing_received_has_no_latency_to_be_content_with() -> None:
+    (check,) = checked(("links.0.loss=100 %", "events=[]"), ("flow: up, max_latency: 1 s",))
+    assert not check["ok"]
+    assert "nothing arrived" in check["detail"]
+
+
+def test_the_detail_names_found_and_wanted() -> None:
+    loss, goodput, by = checked(
+        ("links.0.loss=100 %", "events=[]"),
+        ("flow: up, max_loss: 1 %", "flow: up, min_goodput: 1 Mbit/s", "connection: rw, by: 1 s"),
+    )
+    assert loss["detail"] == "100.00 % lost of 1 % allowed"
+    assert goodput["detail"] == "goodput 0.000 Mbit/s, at least 1 Mbit/s wanted"
+    assert "never established" in by["detail"]
+
+
+@cache
+def checked(overrides: tuple[str, ...], checks: tuple[str, ...]) -> list[dict[str, Any]]:
+    listed = ", ".join(f"{{{check}}}" for check in checks)
+    summary = sim.run(load_text(TEXT, overrides=[*overrides, f"checks=[{listed}]"])).summary
+    rows: list[dict[str, Any]] = summary["checks"]
+    assert len(rows) == len(checks)
+    return rows

@@ -1,0 +1,85 @@
+"""Rows of flows, and what explains their outages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import sim
+from sim.experiment.flows import explain
+from sim.scenario.load import load_text
+from sim.traffic.record import Outage
+from sim.tunnels.narrate import LogEntry
+from sim.units import NS_PER_MS, NS_PER_S
+from tests.scenario.base import TEXT
+
+OUTAGE = Outage(10 * NS_PER_S, 12 * NS_PER_S, 20)
+NOTHING = "no event explains it: see the drops"
+
+
+def at(ms: int, event: str, detail: str = "") -> LogEntry:
+    return LogEntry(ms * NS_PER_MS, "n", event, detail=detail or f"{event} of {ms}")
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ([], NOTHING),
+        ([at(10_000, "move")], "at 10.000 s move of 10000"),
+        ([at(9_700, "down"), at(10_100, "move")], "at 10.100 s move of 10100"),
+        ([at(9_950, "down"), at(10_100, "move")], "at 9.950 s down of 9950"),
+        ([at(9_000, "rebind")], "at 9.000 s rebind of 9000"),
+        ([at(8_999, "rebind")], NOTHING),
+        ([at(12_000, "up")], "at 12.000 s up of 12000"),
+        ([at(12_001, "up")], NOTHING),
+        ([at(10_000, "ike sent"), at(10_000, "path changed")], NOTHING),
+        ([at(10_500, "ike down", "TIMEOUT: silent")], "at 10.500 s TIMEOUT: silent"),
+        ([at(10_000, "child failed")], "at 10.000 s child failed of 10000"),
+        ([at(10_000, "ike down"), at(11_000, "move")], "at 11.000 s move of 11000"),
+    ],
+    ids=str,
+)
+def test_the_nearest_event_explains_an_outage(log: list[LogEntry], cause: str) -> None:
+    """What the scenario does comes before what an SA suffers from it."""
+    assert explain(log, OUTAGE) == cause
+
+
+def test_an_outage_is_an_event_with_its_cause() -> None:
+    result = sim.run(load_text(TEXT, overrides=["events.0.gap=300 ms"]))
+    (outage,) = result.summary["flows"][0]["outages"]
+    (row,) = result.events[result.events.event == "outage"].to_dict("records")
+    assert (row["node"], row["at_s"]) == ("alice", pytest.approx(outage["to_s"]))
+    assert row["detail"].startswith("up: nothing arrived from ")
+    assert row["detail"].endswith("at 2.000 s alice moves from wlan to lte, lte is up after 300 ms")
+    assert outage["from_s"] == pytest.approx(2.0, abs=0.02)
+    assert 0.3 <= outage["to_s"] - outage["from_s"] < 0.5
+
+
+def test_latencies_are_those_of_the_packets_that_arrived() -> None:
+    result = sim.run(
+        load_text(TEXT, overrides=["links.4.loss=10 %", "links.4.jitter=2 ms", "links.4.delay=5 ms"])
+    )
+    row = result.summary["flows"][0]["latency_ms"]
+    found = result.flows.latency_ms.dropna()
+    assert row["min"] == pytest.approx(found.min())
+    assert row["max"] == pytest.approx(found.max())
+    for key, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        assert row[key] == pytest.approx(float(np.quantile(found, share)))
+
+
+def test_a_ping_is_measured_there_and_back() -> None:
+    text = """\
+name: pair
+duration: 2 s
+nodes:
+  a: {kind: host, interfaces: {eth: 192.0.2.1/24}}
+  b: {kind: host, interfaces: {eth: 192.0.2.2/24}}
+links: [{ends: [a:eth, b:eth], delay: {up: 10 ms, down: 30 ms}, rate: 8 Mbit/s}]
+traffic:
+  - {name: echo, kind: ping, from: a, to: b, interval: 500 ms, size: 1000 B}
+  - {name: one way, kind: cbr, from: a, to: b, size: 1000 B, rate: 8 kbit/s, start: 1500 ms}
+""".replace("one way", "oneway")
+    echo, oneway = sim.run(load_text(text)).summary["flows"]
+    assert echo["latency_ms"]["min"] == pytest.approx(10 + 1 + 30 + 1)
+    assert echo["latency_ms"]["max"] == pytest.approx(10 + 1 + 30 + 1 + 1), "one waits behind the other flow"
+    assert oneway["latency_ms"]["min"] == pytest.approx(10 + 1)
