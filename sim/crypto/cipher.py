@@ -45,6 +45,9 @@ class Cipher(Protocol):
     def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
         """The plaintext of ciphertext ‖ ICV; IntegrityError, and nothing decrypted, when the ICV is wrong."""
 
+    def open_into(self, aad: Buf, iv: Buf, sealed: Buf, out: bytearray, tail: Buf = b"") -> None:
+        """As `open`, into `out`, whose size is exactly len(sealed) - icv_bytes; worthless when it raises."""
+
 
 def cipher(
     encryption: Encryption,
@@ -74,13 +77,23 @@ _AEADS: dict[EncryptionId, type[AESGCM] | type[ChaCha20Poly1305]] = {
 class AeadCipher:
     """An AEAD with an explicit 64-bit IV, which is a counter (RFC 4106 3.1, RFC 7634 2)."""
 
-    __slots__ = ("_decrypt", "_encrypt_into", "_salt", "block_bytes", "icv_bytes", "iv_bytes", "name")
+    __slots__ = (
+        "_decrypt",
+        "_decrypt_into",
+        "block_bytes",
+        "encrypt_into",
+        "icv_bytes",
+        "iv_bytes",
+        "name",
+        "salt",
+    )
 
     def __init__(self, encryption: Encryption, key: bytes) -> None:
         aead = _AEADS[encryption.id](key[: encryption.key_bytes])
-        self._salt = key[encryption.key_bytes :]
-        self._encrypt_into = aead.encrypt_into
+        self.salt = key[encryption.key_bytes :]
+        self.encrypt_into = aead.encrypt_into
         self._decrypt = aead.decrypt
+        self._decrypt_into = aead.decrypt_into
         self.name = encryption.name
         self.iv_bytes = encryption.iv_bytes
         self.icv_bytes = encryption.icv_bytes
@@ -92,13 +105,21 @@ class AeadCipher:
     def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
-        self._encrypt_into(self._salt + iv, plaintext, aad, out)
+        self.encrypt_into(self.salt + iv, plaintext, aad, out)
 
     def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            return self._decrypt(self._salt + iv, sealed, aad)
+            return self._decrypt(self.salt + iv, sealed, aad)
+        except InvalidTag:
+            raise IntegrityError(f"the ICV of {self.name} does not fit") from None
+
+    def open_into(self, aad: Buf, iv: Buf, sealed: Buf, out: bytearray, tail: Buf = b"") -> None:
+        if len(iv) != 8:
+            raise _bad_iv(self, iv)
+        try:
+            self._decrypt_into(self.salt + iv, sealed, aad, out)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 
@@ -180,6 +201,9 @@ class MacCipher:
         if not compare_digest(self._icv(aad, iv, view[:size], tail), view[size:]):
             raise IntegrityError(f"the ICV of {self.name} does not fit")
         return self._cipher.decrypt(iv, view[:size])
+
+    def open_into(self, aad: Buf, iv: Buf, sealed: Buf, out: bytearray, tail: Buf = b"") -> None:
+        out[:] = self.open(aad, iv, sealed, tail)
 
     def _icv(self, aad: Buf, iv: Buf, ciphertext: Buf, tail: Buf) -> bytes:
         mac = self._keyed.copy()

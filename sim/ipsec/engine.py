@@ -59,6 +59,8 @@ class Engine:
         self._arriving: dict[FlowKey, Verdict] = {}
         self.events: deque[Event] = deque()
         """What happened, oldest first; `next_event` drains it. Empty is falsy: one look per packet."""
+        self.changed: Callable[[], None] = _nothing
+        """Called whenever a decision about packets may have become another one."""
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -103,6 +105,7 @@ class Engine:
         pair = self._pairs.get(spi_in)
         if pair is not None:
             pair.move(local, remote, encap)
+            self.changed()
 
     def pair(self, spi_in: int) -> tuple[InboundSa, OutboundSa]:
         """Both SAs of a pair; KeyError when there is none."""
@@ -232,6 +235,7 @@ class Engine:
     def _forget_flows(self) -> None:
         self._leaving.clear()
         self._arriving.clear()
+        self.changed()
 
 
 _CLEAR: dict[Action, Verdict] = {Action.BYPASS: BYPASS, Action.DISCARD: DROP[Reason.DISCARD_POLICY]}
@@ -248,6 +252,9 @@ def _policy_for(spec: ChildSpec) -> Policy:
         mode=spec.mode,
         spi_in=spec.spi_in,
     )
+
+
+def _nothing() -> None: ...
 
 
 def _constantly(verdict: Verdict) -> Handler:

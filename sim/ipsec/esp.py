@@ -24,7 +24,7 @@ LAST_SEQ = 0xFFFFFFFF
 LAST_ESN = 0xFFFFFFFFFFFFFFFF
 _header = HEADER.pack
 _esn_header = Struct(">IQ").pack
-_TRAILERS = [bytes((*range(1, size + 1), size)) for size in range(MAX_PADDING + 1)]  # 1 2 3 3
+TRAILERS = [bytes((*range(1, size + 1), size)) for size in range(MAX_PADDING + 1)]  # 1 2 3 3
 
 
 Opened = tuple[bytearray, int, bool]
@@ -84,7 +84,7 @@ class EspSealer:
         header = _header(self.spi, seq & LAST_SEQ)
         iv = cipher.next_iv(seq)
         self._put_prefix(out, room, header, iv)
-        plaintext = payload + (_TRAILERS[padding] + next_header)
+        plaintext = payload + (TRAILERS[padding] + next_header)
         sealed = memoryview(out)[room + self._prefix :]
         if self._esn:
             self._seal_esn(header, iv, plaintext, sealed)
@@ -126,26 +126,27 @@ class EspOpener:
             raise PacketError(Reason.MALFORMED_ESP)
         window = self.window
         seq = window.recover(low) if self._esn else low
-        if not window.check(seq):
+        if seq <= window.top and not window.check(seq):
             raise PacketError(Reason.REPLAYED)
         header, iv = self._take_prefix(packet, at)
-        sealed = packet[at + self._prefix :]  # at these sizes a copy costs less than a memoryview
+        sealed = memoryview(packet)[at + self._prefix :]
+        payload = bytearray(len(sealed) - self._cipher.icv_bytes)
         try:
             if self._esn:
-                plaintext = self._open_esn(header, iv, sealed, seq)
+                self._open_esn(header, iv, sealed, seq, payload)
             else:
-                plaintext = self._cipher.open(header, iv, sealed)
+                self._cipher.open_into(header, iv, sealed, payload)
         except IntegrityError:
             raise PacketError(Reason.INTEGRITY) from None
         newest = window.accept(seq)
-        padding = plaintext[-2]
-        if not plaintext.endswith(_TRAILERS[padding], 0, -1):
+        padding, next_header = payload[-2], payload[-1]
+        if not payload.endswith(TRAILERS[padding], 0, -1):
             raise PacketError(Reason.PADDING)
-        payload = bytearray(plaintext)
         del payload[-padding - TRAILER_BYTES :]
-        return payload, plaintext[-1], newest
+        return payload, next_header, newest
 
-    def _open_esn(self, header: bytes, iv: bytes, sealed: bytearray, seq: int) -> bytes:
+    def _open_esn(self, header: bytes, iv: bytes, sealed: memoryview, seq: int, out: bytearray) -> None:
         if self._aead:
-            return self._cipher.open(_esn_header(self.spi, seq), iv, sealed)
-        return self._cipher.open(header, iv, sealed, (seq >> 32).to_bytes(4, "big"))
+            self._cipher.open_into(_esn_header(self.spi, seq), iv, sealed, out)
+        else:
+            self._cipher.open_into(header, iv, sealed, out, (seq >> 32).to_bytes(4, "big"))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from sim.crypto.cipher import Rand, cipher
+from sim.crypto.cipher import AeadCipher, Rand, cipher
+from sim.ipsec import express
 from sim.ipsec.esp import EspOpener, EspSealer
 from sim.ipsec.events import Event, PeerMoved, SequenceExhausted
 from sim.ipsec.outer import outer
@@ -42,8 +43,8 @@ class OutboundSa:
     """One SA for sending. `packets` and `bytes` count inner packets; `drops` counts by reason."""
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
-        keyed = cipher(spec.encryption, spec.integrity, *spec.keys_out, rand)
-        self.esp = EspSealer(keyed, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
+        self._cipher = cipher(spec.encryption, spec.integrity, *spec.keys_out, rand)
+        self.esp = EspSealer(self._cipher, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
         self._report = report
         self.spec = spec
         self.packets = 0
@@ -63,13 +64,16 @@ class OutboundSa:
 
     def settle(self, spec: ChildSpec) -> None:
         """Use the addresses of `spec` from now on."""
-        self._mode = _sealer(spec, self.esp)
+        mode = self._mode = _sealer(spec, self.esp)
+        self._seal: Callable[[bytearray], bytearray] = mode.seal
+        if isinstance(mode, TunnelSealer) and isinstance(self._cipher, AeadCipher) and express.fits(spec):
+            self._seal = express.express_sealer(mode, self.esp, self._cipher, spec)
         self.spec = spec
 
     def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
         """The protected form of a packet that the policy assigns to this SA."""
         try:
-            sealed = self._mode.seal(packet)
+            sealed = self._seal(packet)
         except PacketError as error:
             return self._dropped(error.reason)
         self.packets += 1

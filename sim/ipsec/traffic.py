@@ -69,6 +69,11 @@ def memorable(packet: Buf, traffic: Traffic, header: IpHeader) -> FlowKey:
     return (ported and flow_key(packet)) or traffic
 
 
+def has_flow(packet: Buf) -> bool:
+    """Whether the flow key of a sound IPv4 packet stands for a flow, as `memorable` would say."""
+    return packet[0] == 0x45 and packet[9] in _PORTED and not packet[6] & 0x3F and not packet[7]
+
+
 def covers(selector: Selector, address: bytes, protocol: int, port: int) -> bool:
     """Whether one end of a packet lies inside a selector; `port` may be OPAQUE or UNEXAMINED."""
     return (

@@ -31,18 +31,18 @@ _DECAPSULATED_ECN = (
 class TunnelSealer:
     """What an outbound SA in tunnel mode does to a packet."""
 
-    __slots__ = ("_copy_df", "_df", "_esp", "_longest", "_outer")
+    __slots__ = ("_copy_df", "_df", "_esp", "_outer", "longest")
 
     def __init__(self, esp: EspSealer, outer: Outer, *, copy_df: bool, df: bool) -> None:
         self._esp = esp
         self._outer = outer
         self._copy_df = copy_df
         self._df = df
-        self._longest = self.max_inner(MAX_PACKET_BYTES)
+        self.longest = self.max_inner(MAX_PACKET_BYTES)
 
     def seal(self, packet: bytearray) -> bytearray:
         """The outer packet around `packet`, a whole one, which stays as it was."""
-        if len(packet) > self._longest:
+        if len(packet) > self.longest:
             raise PacketError(Reason.TOO_BIG)
         if packet[0] < 0x60:
             next_header, tos, df = _NEXT_IPV4, packet[1], bool(packet[6] & _DF_OCTET)

@@ -86,7 +86,7 @@ class NatBox(IpNode):
             return
         port = self.routes.lookup(dst)
         if port is None or port.name != self.outside:
-            self.forward(packet, dst, now)
+            self.input(packet, now)
         elif self.nat.address == _NO_ADDRESS:
             self.drop(packet, "NAT without an external address", now)
         elif is_icmp_error(packet.data):

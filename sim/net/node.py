@@ -37,18 +37,19 @@ _unpack_words = Struct(">QQI").unpack_from  # version to fragment offset, TTL to
 _pack_second = Struct(">Q").pack_into
 _ONE_HOP = 0x00FFFF00 << 32  # TTL - 1, checksum + 0x0100
 _ONE_HOP_CARRY = 0x0100FEFF << 32  # the same when the checksum carries in one's complement
-_V4_DST = Struct("16x4s")
-_V6_DST = Struct("24x16s")
+_FRAGMENT_BITS = ip.MF | ip.OFFSET_MASK
+_v4_dst = Struct("16x4s").unpack_from
+_v6_dst = Struct("24x16s").unpack_from
 _CACHED_DESTINATIONS = 65536
 
-_Way = tuple[Callable[[Packet, int], None], int]
+Way = tuple[Callable[[Packet, int], None], int]
 """What takes packets to a destination, and up to what size."""
 
 
 def _nowhere(_packet: Packet, _now: int) -> None: ...
 
 
-_DELIVER: _Way = (_nowhere, ip.MAX_PACKET_BYTES)
+_DELIVER: Way = (_nowhere, ip.MAX_PACKET_BYTES)
 """Marks the destinations that are the node's own."""
 
 IcmpListener = Callable[[IcmpMessage, IpHeader, int], None]
@@ -60,6 +61,16 @@ class PacketHook(Protocol):
     def outbound(self, packet: Packet, now: int) -> Packet | None: ...
 
     def inbound(self, packet: Packet, now: int) -> Packet | None: ...
+
+    def pass_on(self, packet: Packet, now: int, *, unwrapped: bool) -> bool:
+        """Forward a sound IPv4 packet of a flow that went through `inbound` and `outbound` before.
+
+        `unwrapped` says that `inbound` took it out of another packet. False: nothing was done, take the long
+        way.
+        """
+
+    def forget(self) -> None:
+        """An address, a route or a port changed."""
 
 
 class IpNode:
@@ -89,8 +100,9 @@ class IpNode:
         self._reassembler = Reassembler()
         self._reassembly_alarm = sim.alarm(self._reassembly_expired)
         self._identification = 0
-        self._ways: dict[bytes, _Way] = {}
-        self._fast: dict[int, _Way] = {}  # by IPv4 destination as a number; only while there is no hook
+        self._ways: dict[bytes, Way] = {}
+        self._onward: set[bytes] = set()  # destinations of packets to forward
+        self._fast: dict[int, Way] = {}  # by IPv4 destination as a number; only while there is no hook
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -157,17 +169,18 @@ class IpNode:
         size = len(data)
         if size >= 20:
             first, second, dst = _unpack_words(data)
-            out = self._fast.get(dst)
-            if (
-                out is not None
-                and first >> 32 & 0xFF00FFFF == 0x45000000 | size
-                and size <= out[1]
-                and not (first + second + dst) % 0xFFFF
-            ):
-                if out is _DELIVER:
+            if first >> 32 & 0xFF00FFFF == 0x45000000 | size and not (first + second + dst) % 0xFFFF:
+                out = self._fast.get(dst)
+                if out is None:
+                    if not first & _FRAGMENT_BITS:
+                        hook = self._hook
+                        if hook is None or not hook.pass_on(packet, now, unwrapped=False):
+                            self.accepted(packet, port, now)
+                        return
+                elif out is _DELIVER:
                     self.deliver(packet, now)
                     return
-                if second >> 57:
+                elif second >> 57 and size <= out[1]:
                     # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
                     second -= _ONE_HOP if second >> 32 & 0xFFFF < 0xFEFF else _ONE_HOP_CARRY
                     _pack_second(data, 8, second)
@@ -189,9 +202,12 @@ class IpNode:
             inner = self._hook.inbound(packet, now)
             if inner is None:
                 return
-            if inner.data is not data and not is_sound(inner.data):
-                self.drop(inner, "malformed IP packet", now)
-                return
+            if inner.data is not data:
+                if not is_sound(inner.data):
+                    self.drop(inner, "malformed IP packet", now)
+                    return
+                if self._hook.pass_on(inner, now, unwrapped=True):
+                    return
             packet = inner
         elif packet.data[0] < 0x60:
             self._learn(destination(packet.data))
@@ -200,27 +216,33 @@ class IpNode:
     def input(self, packet: Packet, now: int) -> None:
         """Deliver or forward a packet whose header is sound."""
         dst = destination(packet.data)
-        if dst in self._local:
+        if dst in self._onward:
+            self.forward(packet, now)
+        elif dst in self._local:
             self.deliver(packet, now)
         elif not self.forwarding:
             self.drop(packet, "not for this host", now)
         elif not is_unicast(dst):
             self.drop(packet, "destination is not unicast", now)
-        else:
-            self.forward(packet, dst, now)
-
-    def forward(self, packet: Packet, dst: bytes, now: int) -> None:
-        port = self.routes.lookup(dst)
-        if port is None:
+        elif self.routes.lookup(dst) is None:
             self.refuse(packet, "no route", IcmpError.NET_UNREACHABLE, now)
-        elif not ip.decrement_ttl(packet.data):
-            self.refuse(packet, "TTL exceeded", IcmpError.TTL_EXCEEDED, now)
-        elif self._hook is not None:
-            outer = self._hook.outbound(packet, now)
-            if outer is not None:
-                self.transmit(outer, now)
         else:
-            self._output(packet, port, now)
+            if len(self._onward) >= _CACHED_DESTINATIONS:
+                self._forget()
+            self._onward.add(dst)
+            self.forward(packet, now)
+
+    def forward(self, packet: Packet, now: int) -> None:
+        """Send a packet on that came from elsewhere; there is a route for its destination."""
+        if not ip.decrement_ttl(packet.data):
+            self.refuse(packet, "TTL exceeded", IcmpError.TTL_EXCEEDED, now)
+            return
+        if self._hook is None:
+            self.transmit(packet, now)
+            return
+        outer = self._hook.outbound(packet, now)
+        if outer is not None:
+            self.transmit(outer, now)
 
     def send(self, packet: Packet, now: int) -> None:
         """Send a packet that this node made."""
@@ -234,7 +256,7 @@ class IpNode:
     def transmit(self, packet: Packet, now: int) -> None:
         """Route a sound packet and send it as it is: past the hook, with its TTL."""
         dst = destination(packet.data)
-        out = self._ways.get(dst) or self._way(dst)
+        out = self.way(dst)
         if len(packet.data) <= out[1]:
             out[0](packet, now)
             return
@@ -308,13 +330,16 @@ class IpNode:
         for listener in tuple(self.on_port_change):
             listener(now)
 
-    def _way(self, dst: bytes) -> _Way:
-        """Where packets to `dst` go at once, as long as they fit."""
+    def way(self, dst: bytes) -> Way:
+        """What sends packets to `dst` at once, and the size up to which they fit; valid until `forget`."""
+        return self._ways.get(dst) or self._find_way(dst)
+
+    def _find_way(self, dst: bytes) -> Way:
         if len(self._ways) >= _CACHED_DESTINATIONS:  # a scan over addresses must not eat the memory
             self._forget()
         port = self.routes.lookup(dst)
         if dst in self._local:
-            way: _Way = (self._loop_back, ip.MAX_PACKET_BYTES)
+            way: Way = (self._loop_back, ip.MAX_PACKET_BYTES)
         elif port is None:
             way = (self._no_route, ip.MAX_PACKET_BYTES)
         else:
@@ -327,11 +352,14 @@ class IpNode:
         if dst in self._local:
             self._fast[int.from_bytes(dst, "big")] = _DELIVER
         elif self.forwarding and is_unicast(dst) and self.routes.lookup(dst) is not None:
-            self._fast[int.from_bytes(dst, "big")] = self._ways.get(dst) or self._way(dst)
+            self._fast[int.from_bytes(dst, "big")] = self.way(dst)
 
     def _forget(self) -> None:
         self._fast.clear()
         self._ways.clear()
+        self._onward.clear()
+        if self._hook is not None:
+            self._hook.forget()
 
     def _loop_back(self, packet: Packet, now: int) -> None:
         self.sim.at(now, lambda at: self.deliver(packet, at))
@@ -365,6 +393,9 @@ def is_sound(data: bytearray) -> bool:
     size = len(data)
     if size < 20:
         return False
+    first, second, third = _unpack_words(data)
+    if first >> 32 & 0xFF00FFFF == 0x45000000 | size:
+        return not (first + second + third) % 0xFFFF
     if data[0] >> 4 == 4:
         header_bytes = (data[0] & 15) * 4
         if not 20 <= header_bytes <= size or (data[2] << 8 | data[3]) != size:
@@ -383,7 +414,7 @@ def is_fragment(data: bytearray) -> bool:
 def destination(data: bytearray) -> bytes:
     """The destination address of a sound packet."""
     dst: bytes
-    (dst,) = _V4_DST.unpack_from(data) if data[0] < 0x60 else _V6_DST.unpack_from(data)
+    (dst,) = _v4_dst(data) if data[0] < 0x60 else _v6_dst(data)
     return dst
 
 

@@ -113,9 +113,9 @@ def _add_routes(world: World) -> None:
     for name, (address, length), interface in compute_routes(nodes, links):
         if scenario.nodes[name].kind != "host":
             world.nodes[name].add_route(address, length, world.ports[f"{name}:{interface}"])
-    for name, model in scenario.nodes.items():
-        node = world.nodes[name]
-        for metric, interface in enumerate(_default_interfaces(model), 1):
+    for routing, model in zip(nodes, scenario.nodes.values(), strict=True):
+        node = world.nodes[routing.name]
+        for metric, interface in enumerate(_default_interfaces(routing, model), 1):
             for prefix in _DEFAULT_PREFIXES.values():
                 node.add_route(*prefix, node.ports[interface], metric)
         for text, interface in model.routes.items():
@@ -127,11 +127,15 @@ def _attachment(end: str) -> Attachment:
     return node, interface
 
 
-def _default_interfaces(model: Node) -> tuple[str, ...]:
+def _default_interfaces(node: RoutingNode, model: Node) -> list[str]:
     """The interfaces of the default routes, best first; a router knows every prefix and needs none."""
     if isinstance(model, NatNode):
-        return (model.outside,)
-    return () if model.kind == "router" else tuple(model.interfaces)
+        return [model.outside]
+    if model.kind == "gateway":
+        return [
+            name for name, prefixes in node.ports.items() if all(node.announces(p, name) for p in prefixes)
+        ]
+    return [] if model.kind == "router" else list(model.interfaces)
 
 
 def _routing_node(world: World, name: str, model: Node) -> RoutingNode:

@@ -4,7 +4,8 @@ Every prefix is announced from the link that it lies on, along the fewest links,
 file. Three things do not pass an announcement on: a host; a NAT from its inside to its outside; a gateway
 for a prefix that one of its tunnels protects, so that traffic whose tunnel is missing is dropped instead
 of leaking around it. The default route of a
-host or a gateway is its first interface that is up, in the order of the file, and a NAT's is its outside.
+host is its first interface that is up, in the order of the file, a gateway's the first that no tunnel of its
+own protects, and a NAT's is its outside.
 """
 
 from __future__ import annotations

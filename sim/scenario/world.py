@@ -36,7 +36,7 @@ class World:
 
     @property
     def log(self) -> list[LogEntry]:
-        """The events table so far; what happened is put into words when somebody asks, not while time runs."""
+        """The events table so far; put into words when somebody asks, not while time runs."""
         for untold in self._untold:
             entry = untold if isinstance(untold, LogEntry) else narrate(*untold)
             if entry is not None:

@@ -20,7 +20,9 @@ from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, Event, IkeSaDown
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved
 from sim.ipsec.policy import Action, Policy
+from sim.ipsec.sad import MAX_FLOWS
 from sim.ipsec.spec import ChildSpec
+from sim.ipsec.traffic import FlowKey, flow_key, has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop
 from sim.net.node import IpNode
 from sim.net.packet import Packet
@@ -32,6 +34,9 @@ from sim.wire.selector import Selector
 
 HELD_PACKETS = 64
 """Packets that wait for one policy's SA; Linux holds far fewer, and a lab should see the bound."""
+
+_Lane = tuple[Callable[[bytearray, int], bytearray | Drop] | None, Callable[[Packet, int], None], int]
+"""What seals the packets of a forwarded flow (None: nothing), what sends them, how long they may be."""
 
 Observer = Callable[[str, Event, int], None]
 """Called with a node's name, what its IKE endpoint reports, and the time (ns)."""
@@ -58,6 +63,9 @@ class IpsecStack(IkeDriver):
         self._held: dict[tuple[str, str], deque[Packet]] = {}
         self._released: list[tuple[str, str]] = []
         self._smallest_mtu = 0
+        self._passing: tuple[Packet, bool] | None = None
+        self._lanes: dict[bool, dict[FlowKey, _Lane]] = {False: {}, True: {}}
+        self.engine.changed = self.forget
         node.hook = self
         node.bind_udp(config.ike_port, self._receive)
         node.bind_udp(config.natt_port, self._receive)
@@ -82,9 +90,11 @@ class IpsecStack(IkeDriver):
         if type(verdict) is bytearray:
             if len(verdict) > self._smallest_mtu and self._too_big(packet, verdict, now):
                 return None
+            self._remember(packet, packet.data)
             packet.data = verdict
             return packet
         if verdict is BYPASS:
+            self._remember(packet, packet.data)
             return packet
         if isinstance(verdict, Acquire):
             self._hold(packet, verdict, now)
@@ -99,12 +109,34 @@ class IpsecStack(IkeDriver):
             packet.data = verdict
             if engine.events:
                 self._drain_engine(now)
+            self._passing = packet, True
             return packet
         if verdict is BYPASS:
+            self._passing = packet, False
             return packet
         if isinstance(verdict, Drop):
             self.node.drop(packet, verdict.reason, now)
         return None
+
+    def pass_on(self, packet: Packet, now: int, *, unwrapped: bool) -> bool:
+        data = packet.data
+        lane = self._lanes[unwrapped].get(flow_key(data))
+        if lane is None:
+            return False
+        seal, send, longest = lane
+        if len(data) > longest or not ip.decrement_ttl(data):
+            return False
+        if seal is not None:
+            sealed = seal(data, now)
+            if isinstance(sealed, Drop):
+                self.node.drop(packet, sealed.reason, now)
+                return True
+            packet.data = sealed
+        send(packet, now)
+        return True
+
+    def forget(self) -> None:
+        self._lanes = {False: {}, True: {}}
 
     # IkeDriver
 
@@ -144,6 +176,26 @@ class IpsecStack(IkeDriver):
     def _receive(self, payload: bytes, src: Sock, dst: Sock, now: int) -> None:
         self.endpoint.receive_datagram(payload, src, dst, now)
         self.pump(now)
+
+    def _remember(self, packet: Packet, data: bytearray) -> None:
+        """Give the flow of a packet that is being forwarded a lane, so that the next one takes `pass_on`."""
+        if self._passing is None or self._passing[0] is not packet:
+            return
+        (_, unwrapped), self._passing = self._passing, None
+        if not has_flow(data):
+            return
+        spi_in = self.engine.protecting(data)
+        if spi_in is None:
+            send, longest = self.node.way(ip.addresses(data)[1])
+            lane: _Lane = (None, send, longest)
+        else:
+            sa = self.engine.sad[spi_in].outbound
+            send, mtu = self.node.way(sa.spec.remote[0])
+            lane = (sa.seal, send, sa.max_inner(mtu))
+        lanes = self._lanes[unwrapped]
+        if len(lanes) >= MAX_FLOWS:
+            lanes.clear()
+        lanes[flow_key(data)] = lane
 
     def _time_is_up(self, now: int) -> None:
         self.endpoint.handle_timer(now)

@@ -425,6 +425,11 @@ class Wall:
     def inbound(self, packet: Packet, _now: int) -> Packet | None:
         return packet
 
+    def pass_on(self, _packet: Packet, _now: int, *, unwrapped: bool) -> bool:
+        return False
+
+    def forget(self) -> None: ...
+
 
 class Journal:
     """A hook that writes down what passes, with the TTL that it saw."""
@@ -439,6 +444,11 @@ class Journal:
     def inbound(self, packet: Packet, _now: int) -> Packet | None:
         self.seen.append(("in", packet.data[8]))
         return packet
+
+    def pass_on(self, _packet: Packet, _now: int, *, unwrapped: bool) -> bool:
+        return False
+
+    def forget(self) -> None: ...
 
 
 def test_a_hook_sees_packets_come_in_and_go_out_after_the_ttl() -> None:
