@@ -5,7 +5,7 @@
 # make clean   removes what the others made, except your runs in results/runs
 # make lock    solves requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgrade takes newer versions)
 #
-# Each one sets up what it needs: see tools/setup.sh.
+# Each one sets up what it needs: see .ci/setup.sh.
 
 PY = .venv/bin/python
 PYTESTFLAGS ?= -n auto
@@ -26,7 +26,7 @@ lint: .venv/project.stamp
 	$(PY) -m mypy
 
 bench: .venv/project.stamp
-	-@tools/setup.sh ns3
+	-@.ci/setup.sh ns3
 	@$(PY) -m tests.bench.table
 
 steps: .venv/project.stamp
@@ -42,13 +42,13 @@ lock:
 	    --generate-hashes --custom-compile-command "make lock" --quiet $(LOCK) -o requirements.lock
 
 .venv/python.stamp: requirements.lock
-	tools/setup.sh python
+	.ci/setup.sh python
 	@touch $@
 
 .venv/project.stamp: .venv/python.stamp pyproject.toml
-	tools/setup.sh project
+	.ci/setup.sh project
 	@touch $@
 
 # Every time, because it only looks whether the programs are there.
 peers:
-	@tools/setup.sh peers
+	@.ci/setup.sh peers

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Makes what `make demo` and `make test` need; the Makefile's stamps decide when it runs.
 #
-#   tools/setup.sh python     .venv with the versions of requirements.lock (hashes checked, nothing compiled)
-#   tools/setup.sh project    this project in .venv, editable, built with the locked tools
-#   tools/setup.sh peers      Debian's programs that tests use as judges
-#   tools/setup.sh ns3        Debian's ns-3 and a compiler, for `make bench`
+#   .ci/setup.sh python     .venv with the versions of requirements.lock (hashes checked, nothing compiled)
+#   .ci/setup.sh project    this project in .venv, editable, built with the locked tools
+#   .ci/setup.sh peers      Debian's programs that tests use as judges
+#   .ci/setup.sh ns3        Debian's ns-3 and a compiler, for `make bench`
 #
 # Debian packages are installed only where that needs no password. What cannot be had is said in one sentence;
 # only a missing Python is fatal, and a missing judge when REQUIRE_PEERS=1.
@@ -20,7 +20,7 @@ main() {
         project) install_project ;;
         peers) install_peers ;;
         ns3) pkg-config --exists ns3-core 2>/dev/null || install_debian libns3-dev g++ pkg-config ;;
-        *) die "usage: tools/setup.sh python|project|peers|ns3" ;;
+        *) die "usage: .ci/setup.sh python|project|peers|ns3" ;;
     esac
 }
 
