@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -50,77 +51,49 @@ def _title(summary: Row) -> Text:
 
 
 def _connections(rows: list[Row]) -> Table:
-    table = _table(
-        "Connections", "node", "name", "state", "local - remote", "ESP", "NAT", "up at s", "proposal"
-    )
+    table = _table("Connections", "node", "name", "state", "up at", "path and suites")
     for row in rows:
         state = Text(row["state"], style=_STATE_STYLES.get(row["state"], ""))
-        up_at = "" if row["established_s"] is None else f"{row['established_s']:.3f}"
-        path = f"{row['local']} - {row['remote']}" if row["local"] else ""
-        table.add_row(row["node"], row["name"], state, path, _esp(row), _nat(row), up_at, _suites(row))
+        up_at = "" if row["established_s"] is None else f"{row['established_s']:.3f} s"
+        table.add_row(row["node"], row["name"], state, up_at, "\n".join(_lines(row)))
     return table
 
 
-def _esp(row: Row) -> str:
-    """How ESP travels now, and how many packets did, in and out."""
-    kinds = {(child["mode"], child["encap"]) for child in row["children"] if child["state"] == "installed"}
-    words = [f"{mode}{', in UDP' if encap else ''}" for mode, encap in sorted(kinds)]
-    counts = [f"{child['packets_in']} in {child['packets_out']} out" for child in row["children"]]
-    return "\n".join(words + counts)
-
-
-def _nat(row: Row) -> str:
-    return " ".join(
-        word for word, behind in (("here", row["nat_local"]), ("there", row["nat_remote"])) if behind
-    )
-
-
-def _suites(row: Row) -> str:
-    return str(row["proposal"])
+def _lines(row: Row) -> list[str]:
+    """Addresses, what was negotiated and who is behind a NAT, and a line for each Child SA."""
+    lines = [f"{row['local']} - {row['remote']}"] if row["local"] else []
+    if row["proposal"]:
+        nats = [
+            word
+            for word, behind in (("NAT here", row["nat_local"]), ("NAT there", row["nat_remote"]))
+            if behind
+        ]
+        lines.append(", ".join([row["proposal"], *nats]))
+    for child in row["children"]:
+        how = f"{child['mode']}{' in UDP' if child['encap'] else ''}"
+        gone = "" if child["state"] == "installed" else f", {child['state']}"
+        lines.append(f"{child['name']}: {how}, {child['packets_in']} in, {child['packets_out']} out{gone}")
+    return lines
 
 
 def _failures(rows: list[Row]) -> list[Text]:
-    return [
-        Text(f"{row['node']}: {row['reason']}: {row['text']}", style="red") for row in rows if row["reason"]
-    ]
+    return [Text(f"{row['node']}: {row['text']}", style="red") for row in rows if row["reason"]]
 
 
 def _flows(rows: list[Row]) -> Table:
-    table = _table(
-        "Flows", "flow", "sent", "received", "lost", "reordered", "goodput", "latency ms", "outages"
-    )
-    for column in table.columns[1:6]:
-        column.justify = "right"
+    table = _table("Flows", "flow", "sent", "lost", "reordered", "goodput", "p50 ms", "p95 ms", "max ms")
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
     for row in rows:
-        lost = row["lost"]
-        share = f" ({100 * lost / row['sent']:.2f} %)" if lost else ""
-        table.add_row(
-            row["name"],
-            str(row["sent"]),
-            str(row["received"]),
-            f"{lost}{share}",
-            str(row["reordered"]),
-            _rate(row["goodput_bps"]),
-            _latency(row["latency_ms"]),
-            _longest(row["outages"]),
-        )
-    table.columns[6].header = "latency ms: min / p50 / p95 / p99 / max"
+        share = f" ({100 * row['lost'] / row['sent']:.2g} %)" if row["lost"] else ""
+        counts = [str(row["sent"]), f"{row['lost']}{share}", str(row["reordered"])]
+        latency = [_ms(row["latency_ms"][key]) for key in ("p50", "p95", "max")]
+        table.add_row(row["name"], *counts, _rate(row["goodput_bps"]), *latency)
     return table
 
 
-def _latency(latency: dict[str, float | None]) -> str:
-    return " / ".join("-" if value is None else f"{value:.2f}" for value in latency.values())
-
-
-def _longest(outages: list[Row]) -> str:
-    if not outages:
-        return "none"
-    longest = max(outage["to_s"] - outage["from_s"] for outage in outages)
-    return (
-        f"{len(outages)}, longest {longest * 1000:.0f} ms"
-        if len(outages) > 1
-        else f"1, {longest * 1000:.0f} ms"
-    )
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _outages(world: World) -> list[Text]:
@@ -146,7 +119,14 @@ def _checks(rows: list[Row]) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="", expand=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
