@@ -46,7 +46,7 @@ def _title(summary: Row) -> Text:
         f", seed {summary['seed']}: {summary['duration_s']:g} s simulated in {wall_s:.2f} s", "not bold"
     )
     if wall_s:
-        title.append(f", {packets} packets on links ({packets / wall_s:,.0f} per second)", "not bold")
+        title.append(f"\n{packets} packets on links, {packets / wall_s:,.0f} per second", "not bold")
     return title
 
 

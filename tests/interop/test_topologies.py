@@ -1,5 +1,7 @@
-"""tshark, with the keys that a run writes, reads every shipped topology's capture: it decrypts, it authenticates
-and it has nothing to object to."""
+"""tshark, with the keys that a run writes, reads the capture of every shipped topology.
+
+It decrypts everything, verifies every ICV and has nothing to object to.
+"""
 
 from __future__ import annotations
 
