@@ -125,7 +125,7 @@ def _table(title: str, *columns: str) -> Table:
         title_style="bold",
         header_style="",
         box=SIMPLE_HEAD,
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for column in columns:
         table.add_column(column, overflow="fold")
