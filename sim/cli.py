@@ -60,6 +60,8 @@ def run(
         typer.echo(json.dumps(result.summary))
     else:
         _print(result.render())
+        if out is not None:
+            typer.echo(f"Written to {out}; `ipsec-sim decode {out}` shows the packets, decrypted.")
     if not result.ok:
         raise typer.Exit(CHECK_FAILED)
 
