@@ -27,6 +27,7 @@ from sim.ipsec.verdict import BYPASS, Acquire, Drop
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.tunnels.ledger import Ledger
+from sim.units import NS_PER_S
 from sim.wire import ip, udp
 from sim.wire.address import Sock
 from sim.wire.icmp import IcmpError
@@ -34,6 +35,9 @@ from sim.wire.selector import Selector
 
 HELD_PACKETS = 64
 """Packets that wait for one policy's SA; Linux holds far fewer, and a lab should see the bound."""
+
+RETRY_AFTER = 10 * NS_PER_S
+"""How long packets that need an SA are dropped at once after a negotiation that failed, before the next."""
 
 _Lane = tuple[Callable[[bytearray, int], bytearray | Drop] | None, Callable[[Packet, int], None], int]
 """What seals the packets of a forwarded flow (None: nothing), what sends them, how long they may be."""
@@ -62,6 +66,7 @@ class IpsecStack(IkeDriver):
         self._timer = sim.alarm(self._time_is_up)
         self._held: dict[tuple[str, str], deque[Packet]] = {}
         self._released: list[tuple[str, str]] = []
+        self._failed: dict[tuple[str, str], tuple[int, Reason]] = {}
         self._smallest_mtu = 0
         self._passing: tuple[Packet, bool] | None = None
         self._lanes: dict[bool, dict[FlowKey, _Lane]] = {False: {}, True: {}}
@@ -153,10 +158,9 @@ class IpsecStack(IkeDriver):
                 self.engine.move(spi, event.local, event.remote, event.encap)
         elif isinstance(event, ChildFailed):
             self._give_up((event.connection, event.child), event.reason, now)
-        elif isinstance(event, IkeSaDown):
-            for key in [key for key in self._held if key[0] == event.connection]:
-                self._give_up(key, event.reason, now)
         self.ledger.enter(event, pair, now)
+        if isinstance(event, IkeSaDown):
+            self._went_down(event, now)
         self._observe(self.node.name, event, now)
 
     def transmit(self, datagram: Datagram, now: int) -> None:
@@ -221,6 +225,10 @@ class IpsecStack(IkeDriver):
         if self._has_sa(key):
             self.node.drop(packet, "no SA covers it: the peer has narrowed the selectors", now)
             return
+        retry_at, reason = self._failed.get(key, (now, Reason.NONE))
+        if now < retry_at:
+            self.node.drop(packet, f"no SA: {reason}", now)
+            return
         queue = self._held.setdefault(key, deque())
         if len(queue) == HELD_PACKETS:
             self.node.drop(queue.popleft(), "too many packets wait for an SA", now)
@@ -238,6 +246,14 @@ class IpsecStack(IkeDriver):
         """Whether the child that a trap asks for is up, so that nobody will make another (RFC 7296 2.9)."""
         specs = (pair.outbound.spec for pair in self.engine.sad.values())
         return any((spec.connection, spec.child) == key for spec in specs)
+
+    def _went_down(self, event: IkeSaDown, now: int) -> None:
+        """Packets wait no longer; after a failed negotiation the next one does not start another at once."""
+        held = [key for key in self._held if key[0] == event.connection]
+        for key in held:
+            self._give_up(key, event.reason, now)
+        if self.ledger.records[event.ike_id].state == "failed":
+            self._failed.update(dict.fromkeys(held, (now + RETRY_AFTER, event.reason)))
 
     def _give_up(self, key: tuple[str, str], reason: Reason, now: int) -> None:
         for packet in self._held.pop(key, ()):

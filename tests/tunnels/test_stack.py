@@ -10,7 +10,7 @@ from sim.ike.events import ChildSaUp, Event, MessageSent
 from sim.net.packet import Packet
 from sim.scenario.expand import expand
 from sim.scenario.load import load_text
-from sim.tunnels.stack import HELD_PACKETS
+from sim.tunnels.stack import HELD_PACKETS, RETRY_AFTER
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address
@@ -178,6 +178,19 @@ def test_a_failed_negotiation_drops_what_waited_and_says_why() -> None:
     assert lab.drops("moon") == {"no SA: AUTHENTICATION_FAILED": 3}
     assert ear.clear == []
     assert lab.boxes["bob"].seqs == []
+
+
+def test_a_failed_negotiation_is_not_tried_again_with_every_packet() -> None:
+    lab = Lab("tunnels.sites.auth={psk: secret, local_id: moon, remote_id: sun, responder: {psk: other}}")
+    ear = lab.listen("moon:wan")
+    attempts = []
+    for _ in range(3):
+        lab.send()
+        lab.run()
+        attempts.append(sum(seen.is_ike and seen.outbound and seen.port == 500 for seen in ear.seen))
+        lab.run(RETRY_AFTER // 2)
+    assert attempts == [1, 1, 2]
+    assert lab.drops("moon") == {"no SA: AUTHENTICATION_FAILED": 3}
 
 
 def test_a_peer_that_is_silent_drops_what_waited() -> None:
