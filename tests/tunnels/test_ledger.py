@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.ike.events import IkeSaDown, Reason
 from sim.tunnels.ledger import IkeRecord, Ledger
+from sim.tunnels.stack import RETRY_AFTER
 from sim.units import NS_PER_MS, NS_PER_S
 from tests.tunnels.lab import CHILD, MOON, SUN, Lab
 from tests.tunnels.test_mobility import LTE, road
@@ -62,7 +63,7 @@ def test_every_attempt_has_a_record_of_its_own() -> None:
     lab = Lab("tunnels.sites.auth={psk: a, local_id: moon, remote_id: sun, responder: {psk: b}}")
     for _ in range(3):
         lab.send()
-        lab.run()
+        lab.run(RETRY_AFTER)
     records = list(lab.stack("moon").ledger.records.values())
     assert [entry.reason for entry in records] == [Reason.AUTHENTICATION_FAILED] * 3
     assert len({entry.spi_i for entry in records}) == 3
