@@ -63,7 +63,7 @@ def test_every_attempt_has_a_record_of_its_own() -> None:
     lab = Lab("tunnels.sites.auth={psk: a, local_id: moon, remote_id: sun, responder: {psk: b}}")
     for _ in range(3):
         lab.send()
-        lab.run(RETRY_AFTER)
+        lab.run(RETRY_AFTER + NS_PER_S)
     records = list(lab.stack("moon").ledger.records.values())
     assert [entry.reason for entry in records] == [Reason.AUTHENTICATION_FAILED] * 3
     assert len({entry.spi_i for entry in records}) == 3
