@@ -7,23 +7,32 @@ both ways packet by packet. Whatever is not plain is left to the long way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from struct import Struct
+
+from cryptography.exceptions import InvalidTag
 
 from sim.crypto.cipher import AeadCipher
 from sim.ipsec.esp import LAST_SEQ, TRAILERS, EspSealer
+from sim.ipsec.replay import ReplayWindow
 from sim.ipsec.spec import ChildSpec
+from sim.ipsec.traffic import FlowKey, flow_key
 from sim.ipsec.tunnel import TunnelSealer
 from sim.wire.checksum import pseudo_header_sum
-from sim.wire.esp import HEADER_BYTES
+from sim.wire.esp import HEADER_BYTES, TRAILER_BYTES
 from sim.wire.ip import DF, IPV4_HEADER_BYTES, Protocol
 
 # IPv4 header, [ports, UDP length and checksum,] SPI, sequence number, IV.
 _PLAIN = Struct(">BBHHHHH8sIIQ")
 _IN_UDP = Struct(">BBHHHHH8s4sHHIIQ")
 _IV_BYTES = 8
+_HEADER_IV = Struct("8s8s")
 _TRAILERS = [TRAILERS[padding] + bytes((Protocol.IPV4,)) for padding in (2, 1, 0, 3)]
 """By the last two bits of the inner size: padding, its length and the next header (RFC 4303 2.4)."""
 _DF_OCTET = DF >> 8
+_ECN = 3
+_PLAIN_IPV4 = 0x45
+_IPV4 = int(Protocol.IPV4)  # an IntEnum's member costs 0.07 us to look up
 
 
 def fits(spec: ChildSpec) -> bool:
@@ -69,3 +78,39 @@ def express_sealer(
         return out
 
     return seal
+
+
+def express_opener(
+    cipher: AeadCipher, window: ReplayWindow, flows: AbstractSet[FlowKey]
+) -> Callable[[bytearray, int, int], bytearray | None]:
+    """A function for the ESP at an offset of an IPv4 packet, which shows a sequence number.
+
+    It gives the inner packet if that is plain: newer than all before, authentic, IPv4, exactly as long as it
+    says, without a congestion mark outside, of a flow whose selectors were checked. Else None, and nothing
+    has changed: the long way decides.
+    """
+    body_at = HEADER_BYTES + _IV_BYTES
+    least = body_at + 4 + cipher.icv_bytes
+    overhead = body_at + cipher.icv_bytes
+    take, salt, decrypt_into, accept = _HEADER_IV.unpack_from, cipher.salt, cipher.decrypt_into, window.accept
+
+    def open_plain(packet: bytearray, at: int, low: int) -> bytearray | None:
+        size = len(packet) - at
+        if low <= window.top or size < least or (size - least) & 3 or packet[1] & _ECN:
+            return None
+        header, iv = take(packet, at)
+        inner = bytearray(size - overhead)
+        try:
+            decrypt_into(salt + iv, memoryview(packet)[at + body_at :], header, inner)
+        except InvalidTag:
+            return None
+        padding = inner[-2]
+        if inner[-1] != _IPV4 or not inner.endswith(TRAILERS[padding], 0, -1):
+            return None
+        del inner[-padding - TRAILER_BYTES :]
+        if flow_key(inner) not in flows or inner[2] << 8 | inner[3] != len(inner) or inner[0] != _PLAIN_IPV4:
+            return None
+        accept(low)
+        return inner
+
+    return open_plain

@@ -24,6 +24,7 @@ from sim.wire.buffer import WireError
 from sim.wire.esp import Mode
 from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
 
+_PLAIN_IPV4 = 0x45
 MAX_FLOWS = 4096
 """How many flows an SA or an engine remembers; one more, and it starts afresh."""
 
@@ -106,15 +107,18 @@ class InboundSa:
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
         keyed = cipher(spec.encryption, spec.integrity, *spec.keys_in, rand)
+        self._flows: set[FlowKey] = set()
         self.window = ReplayWindow(spec.replay_window, esn=spec.esn)
         self.esp = EspOpener(keyed, spec.spi_in, self.window, aead=spec.encryption.aead, esn=spec.esn)
         self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
         self._report = report
-        self._flows: set[FlowKey] = set()
         self.packets = 0
         self.bytes = 0
         self.last_at = -1
         self.drops: Counter[Reason] = Counter()
+        self._open_plain: Callable[[bytearray, int, int], bytearray | None] = _never
+        if isinstance(keyed, AeadCipher) and spec.mode is Mode.TUNNEL and not spec.esn:
+            self._open_plain = express.express_opener(keyed, self.window, self._flows)
         self.settle(spec)
 
     @property
@@ -132,6 +136,14 @@ class InboundSa:
         `peer` is where the packet says that it comes from, None unless it came in UDP. A packet may use
         UDP or not, whatever the SA does (RFC 7296 2.23).
         """
+        inner = self._open_plain(packet, at, low) if packet[0] == _PLAIN_IPV4 else None
+        if inner is not None:
+            self.last_at = now
+            if peer is not None and peer != self._peer:
+                self._follow(peer)
+            self.packets += 1
+            self.bytes += len(inner)
+            return inner
         try:
             payload, next_header, newest = self.esp.open(packet, at, low)
             self.last_at = now
@@ -180,6 +192,9 @@ class Pair(NamedTuple):
         spec = replace(self.outbound.spec, local=local, remote=remote, encap=encap)
         self.outbound.settle(spec)
         self.inbound.settle(spec)
+
+
+def _never(_packet: bytearray, _at: int, _low: int) -> None: ...
 
 
 def _sealer(spec: ChildSpec, esp: EspSealer) -> TunnelSealer | TransportSealer:
