@@ -10,9 +10,8 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from struct import Struct
 
-from cryptography.exceptions import InvalidTag
-
 from sim.crypto.cipher import AeadCipher
+from sim.crypto.errors import IntegrityError
 from sim.ipsec.esp import LAST_SEQ, TRAILERS, EspSealer
 from sim.ipsec.replay import ReplayWindow
 from sim.ipsec.spec import ChildSpec
@@ -92,7 +91,7 @@ def express_opener(
     body_at = HEADER_BYTES + _IV_BYTES
     least = body_at + 4 + cipher.icv_bytes
     overhead = body_at + cipher.icv_bytes
-    take, salt, decrypt_into, accept = _HEADER_IV.unpack_from, cipher.salt, cipher.decrypt_into, window.accept
+    take, open_into, accept = _HEADER_IV.unpack_from, cipher.open_into, window.accept
 
     def open_plain(packet: bytearray, at: int, low: int) -> bytearray | None:
         size = len(packet) - at
@@ -101,8 +100,8 @@ def express_opener(
         header, iv = take(packet, at)
         inner = bytearray(size - overhead)
         try:
-            decrypt_into(salt + iv, memoryview(packet)[at + body_at :], header, inner)
-        except InvalidTag:
+            open_into(header, iv, memoryview(packet)[at + body_at :], inner)
+        except IntegrityError:
             return None
         padding = inner[-2]
         if inner[-1] != _IPV4 or not inner.endswith(TRAILERS[padding], 0, -1):
