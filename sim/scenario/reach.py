@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.ike.config import ConnectionConfig
-from sim.net.nat import NatBox
 from sim.net.node import IpNode
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.flows import target_address
@@ -61,7 +60,8 @@ def _walk(world: World, start: IpNode, dst: bytes, *, tunnels: bool = True) -> s
             continue
         port = node.routes.lookup(dst)
         if port is None or port.link is None:
-            return f"{node.name} has no route to {format_address(dst)}{_hint(node)}"
+            hint = f"add it under nodes.{node.name}.routes, or cover it by a tunnel"
+            return f"{node.name} has no route to {format_address(dst)} ({hint})"
         node = port.link.dst.node
         if not (node.forwarding or node.is_local(dst)):
             return f"{node.name} is a host, it does not forward to {format_address(dst)}"
@@ -85,8 +85,3 @@ def _tunnel(world: World, node: IpNode, dst: bytes) -> ConnectionConfig | None:
 def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:
     """Who has one of these addresses; None when the peer may be anybody."""
     return next((node for node in world.nodes.values() if any(map(node.is_local, addresses))), None)
-
-
-def _hint(node: IpNode) -> str:
-    inside = "; from outside, only the NAT's own address can be reached" if isinstance(node, NatBox) else ""
-    return f" (add it under nodes.{node.name}.routes, or cover it by a tunnel){inside}"

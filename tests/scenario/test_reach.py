@@ -32,12 +32,6 @@ def test_a_way_out_is_named() -> None:
     assert "add it under nodes.core.routes, or cover it by a tunnel" in problem
 
 
-def test_from_a_nat_box_the_hint_is_that_its_inside_is_hidden() -> None:
-    text = changed(("home: {kind: nat,", "home: {kind: nat, routes: {198.51.100.0/24: lan},"))
-    (problem,) = refused(text, *BARE, "traffic.0.to=moon:wan")
-    assert "alice is a host, it does not forward to 198.51.100.1" in problem or "circle" in problem
-
-
 def test_routes_that_go_round_are_seen() -> None:
     text = changed(
         ("core: {kind: router,", "core: {kind: router, routes: {198.51.100.0/24: home},"),

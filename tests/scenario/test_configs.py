@@ -1,0 +1,88 @@
+"""Every setting of a connection reaches the IKE endpoint under its name in strongSwan's swanctl.conf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sim.ike.config import RETRANSMIT, ChildConfig, ConnectionConfig, ReturnRoutability, StartAction
+from sim.ike.constants import ProtocolId
+from sim.ike.identity import Identity
+from sim.ike.proposals import parse_proposal
+from sim.scenario.configs import child_config, connection_config, endpoint_config
+from sim.scenario.schema import Connection, ConnectionChild
+from sim.units import NS_PER_S
+from sim.wire.address import pack_address
+from sim.wire.esp import Mode
+from sim.wire.selector import Selector
+
+ADDRESS, ADDRESS6 = pack_address("192.0.2.1"), pack_address("2001:db8::1")
+IKE_PROPOSAL = parse_proposal("aes256-sha256-ecp256", ProtocolId.IKE)
+BARE = {"psk": "secret", "children": {"net": {}}}
+SETTINGS: list[tuple[str, Any, str, Any]] = [
+    ("psk", "0x00ff", "psk", b"\x00\xff"),
+    ("proposals", ["aes256-sha256-ecp256"], "proposals", (IKE_PROPOSAL,)),
+    ("local_addrs", ["192.0.2.1"], "local_addrs", (ADDRESS,)),
+    ("remote_addrs", ["2001:db8::1", "192.0.2.1"], "remote_addrs", (ADDRESS6, ADDRESS)),
+    ("local_id", "alice@example.org", "local_id", Identity.parse("alice@example.org")),
+    ("remote_id", "moon.example", "remote_id", Identity.parse("moon.example")),
+    ("mobike", False, "mobike", False),
+    ("encap", True, "encap", True),
+    ("dpd_delay", "30 s", "dpd_delay", 30 * NS_PER_S),
+    ("keep_alive", "7 s", "keepalive", 7 * NS_PER_S),
+    ("retransmit", "iked", "retransmit", RETRANSMIT["iked"]),
+    ("return_routability", False, "return_routability", ReturnRoutability.NONE),
+]  # fmt: skip
+CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
+    ("mode", "transport", "mode", Mode.TRANSPORT),
+    ("local_ts", ["10.1.0.0/16"], "local_ts", (Selector.from_prefix("10.1.0.0/16"),)),
+    ("remote_ts", ["10.2.0.0/16"], "remote_ts", (Selector.from_prefix("10.2.0.0/16"),)),
+    ("esp_proposals", ["aes256gcm16"], "esp_proposals", (parse_proposal("aes256gcm16", ProtocolId.ESP),)),
+    ("replay_window", 4096, "replay_window", 4096),
+    ("copy_df", False, "copy_df", False),
+    ("start_action", "trap", "start", StartAction.TRAP),
+    ("start_action", "start", "start", StartAction.START),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "name", "expected"), SETTINGS)
+def test_a_setting_of_a_connection_arrives(key: str, value: Any, name: str, expected: Any) -> None:
+    assert getattr(connection({key: value}), name) == expected
+    if key != "psk":
+        assert getattr(connection({}), name) != expected, "so it is not the default that was seen"
+
+
+@pytest.mark.parametrize(("key", "value", "name", "expected"), CHILD_SETTINGS)
+def test_a_setting_of_a_child_arrives(key: str, value: Any, name: str, expected: Any) -> None:
+    assert getattr(child({key: value}), name) == expected
+    assert getattr(child({}), name) != expected
+
+
+def test_no_setting_is_left_out() -> None:
+    assert {key for key, *_ in SETTINGS} == set(Connection.model_fields) - {"children"}
+    assert {key for key, *_ in CHILD_SETTINGS} == set(ConnectionChild.model_fields)
+
+
+def test_an_omitted_setting_is_the_endpoint_s_own_default() -> None:
+    """The scenario and the endpoint agree on what nobody says."""
+    made = connection({})
+    bare = ConnectionConfig("rw", made.psk, made.proposals, made.children)
+    assert made == bare
+    assert child({}) == ChildConfig("net", child({}).esp_proposals)
+
+
+def test_connections_and_children_keep_their_names_and_order() -> None:
+    several = {"psk": "x", "children": {"b": {}, "a": {}}}
+    connections = {name: Connection.model_validate(several) for name in ("two", "one")}
+    config = endpoint_config(connections)
+    assert [connection.name for connection in config.connections] == ["two", "one"]
+    assert [made.name for made in config.connections[0].children] == ["b", "a"]
+
+
+def connection(settings: dict[str, Any]) -> ConnectionConfig:
+    return connection_config("rw", Connection.model_validate(BARE | settings))
+
+
+def child(settings: dict[str, Any]) -> ChildConfig:
+    return child_config("net", ConnectionChild.model_validate(settings))
