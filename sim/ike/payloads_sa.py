@@ -6,6 +6,7 @@ Octets only; what a proposal means and which one to choose is in `sim.ike.propos
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
@@ -112,19 +113,16 @@ def _parse_proposals(r: Reader) -> tuple[Proposal, ...]:
     while more == _MORE_PROPOSALS:
         more, reserved, length, number, protocol, spi_size, count = r.unpack(_PROPOSAL)
         with r.sub(length - _PROPOSAL.size) as body:
-            spi = body.take(spi_size)
-            proposals.append(Proposal(number, protocol, spi, _parse_transforms(body, count), reserved))
+            spi, base = body.take(spi_size), body.base + body.offset
+            transforms = _parse_transforms(body.rest(), base, count)
+            proposals.append(Proposal(number, protocol, spi, transforms, reserved))
     if more != _LAST:
         raise WireError(f"Last Substruc of a proposal is {more}, not 0 or 2 (RFC 7296 3.3.1)")
     return tuple(proposals)
 
 
 def _emit_proposal(proposal: Proposal, more: int) -> bytes:
-    last = len(proposal.transforms) - 1
-    body = proposal.spi + b"".join(
-        _emit_transform(transform, _MORE_TRANSFORMS if index < last else _LAST)
-        for index, transform in enumerate(proposal.transforms)
-    )
+    body = proposal.spi + _emit_transforms(proposal.transforms)
     return (
         _PROPOSAL.pack(
             more,
@@ -139,8 +137,11 @@ def _emit_proposal(proposal: Proposal, more: int) -> bytes:
     )
 
 
-def _parse_transforms(r: Reader, count: int) -> tuple[Transform, ...]:
-    transforms = []
+# The same few lists of transforms go back and forth: they are read and written once.
+@lru_cache(256)
+def _parse_transforms(octets: bytes, base: int, count: int) -> tuple[Transform, ...]:
+    """`count` transforms that fill `octets`, which begin at `base` in the message."""
+    r, transforms = Reader(octets, base), []
     for left in range(count - 1, -1, -1):
         more, high, length, kind, low, transform_id = r.unpack(_TRANSFORM)
         if more != (_MORE_TRANSFORMS if left else _LAST):
@@ -151,7 +152,17 @@ def _parse_transforms(r: Reader, count: int) -> tuple[Transform, ...]:
             with r.sub(length - _TRANSFORM.size) as body:
                 key_bits, attributes = _parse_attributes(body)
         transforms.append(Transform(kind, transform_id, key_bits, attributes, high << 8 | low))
+    r.done()
     return tuple(transforms)
+
+
+@lru_cache(256)
+def _emit_transforms(transforms: tuple[Transform, ...]) -> bytes:
+    last = len(transforms) - 1
+    return b"".join(
+        _emit_transform(transform, _MORE_TRANSFORMS if index < last else _LAST)
+        for index, transform in enumerate(transforms)
+    )
 
 
 def _emit_transform(transform: Transform, more: int) -> bytes:

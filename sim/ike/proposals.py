@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.kex import KeyExchange
@@ -133,8 +134,7 @@ def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> boo
         chosen.number == proposal.number
         and chosen.protocol == proposal.protocol
         and _has_usable_spi(chosen)
-        and _required(proposal) - _optional(proposal) <= set(kinds)
-        and all(any(_same(t, o) for o in proposal.transforms) for t in chosen.transforms)
+        and _is_drawn_from(chosen.transforms, proposal.transforms)
         for proposal in offered
     )
 
@@ -214,9 +214,17 @@ def _match(mine: Proposal, theirs: Proposal) -> Proposal | None:
     """One transform of each type that either side has, from `theirs`, by the order of `mine`."""
     if mine.protocol != theirs.protocol or not _has_usable_spi(theirs):
         return None
+    chosen = _match_transforms(mine.transforms, theirs.transforms)
+    return None if chosen is None else Proposal(theirs.number, theirs.protocol, theirs.spi, chosen)
+
+
+@lru_cache(256)
+def _match_transforms(
+    mine: tuple[Transform, ...], theirs: tuple[Transform, ...]
+) -> tuple[Transform, ...] | None:
     chosen = []
-    for kind in sorted(_required(theirs) | _required(mine)):
-        wanted, available = mine.of_type(kind), theirs.of_type(kind)
+    for kind in sorted(_kinds(theirs) | _kinds(mine)):
+        wanted, available = _of(mine, kind), _of(theirs, kind)
         transform = _pick(kind, wanted, available)
         if transform is None:
             if available or not _allows_none(kind, wanted):
@@ -225,7 +233,16 @@ def _match(mine: Proposal, theirs: Proposal) -> Proposal | None:
         chosen.append(Transform(kind, transform.id, transform.key_bits))
     if _mixes_integrity(chosen):
         return None
-    return Proposal(theirs.number, theirs.protocol, theirs.spi, tuple(chosen))
+    return tuple(chosen)
+
+
+@lru_cache(256)
+def _is_drawn_from(chosen: tuple[Transform, ...], offered: tuple[Transform, ...]) -> bool:
+    """Every chosen transform is offered, and every offered type that cannot be NONE is chosen."""
+    optional = {transform.type for transform in offered if _is_none(transform)}
+    return _kinds(offered) - optional <= _kinds(chosen) and all(
+        any(_same(transform, candidate) for candidate in offered) for transform in chosen
+    )
 
 
 def _has_usable_spi(proposal: Proposal) -> bool:
@@ -269,12 +286,8 @@ def _same(one: Transform, other: Transform) -> bool:
     )
 
 
-def _required(proposal: Proposal) -> set[int]:
-    return {transform.type for transform in proposal.transforms}
-
-
-def _optional(proposal: Proposal) -> set[int]:
-    return {transform.type for transform in proposal.transforms if _is_none(transform)}
+def _kinds(transforms: Iterable[Transform]) -> set[int]:
+    return {transform.type for transform in transforms}
 
 
 def _of(transforms: Iterable[Transform], kind: int) -> list[Transform]:
