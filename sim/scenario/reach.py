@@ -47,10 +47,11 @@ def _tunnel_problems(world: World) -> Iterator[Problem]:
 def _walk(world: World, start: IpNode, dst: bytes, *, tunnels: bool = True) -> str | None:
     """Why a packet to `dst` gets stuck, or None when it arrives."""
     node, through = start, set[str]()
+    own = [Selector.host(address) for port in start.ports.values() for address, _ in port.addresses]
     for _ in range(_MAX_HOPS):
         if node.is_local(dst):
             return None
-        tunnel = _tunnel(world, node, dst) if tunnels and node.name not in through else None
+        tunnel = _tunnel(world, node, own, dst) if tunnels and node.name not in through else None
         if tunnel is not None:
             through.add(node.name)
             peer = _owner(world, tunnel.remote_addrs)
@@ -68,8 +69,8 @@ def _walk(world: World, start: IpNode, dst: bytes, *, tunnels: bool = True) -> s
     return f"{format_address(dst)} is not reached within {_MAX_HOPS} hops: the routes go round in a circle"
 
 
-def _tunnel(world: World, node: IpNode, dst: bytes) -> ConnectionConfig | None:
-    """The first connection of a node that could protect packets to `dst`."""
+def _tunnel(world: World, node: IpNode, own: list[Selector], dst: bytes) -> ConnectionConfig | None:
+    """The first connection of a node that could protect packets from one of `own` to `dst`."""
     stack = world.stacks.get(node.name)
     if stack is None:
         return None
@@ -77,9 +78,14 @@ def _tunnel(world: World, node: IpNode, dst: bytes) -> ConnectionConfig | None:
     for connection in stack.config.connections:
         for child in connection.children:
             remote = child.remote_ts or tuple(map(Selector.host, connection.remote_addrs))
-            if not remote or any(selector.contains(target) for selector in remote):
+            if _covers(remote, [target]) and _covers(child.local_ts, own):
                 return connection
     return None
+
+
+def _covers(selectors: tuple[Selector, ...], hosts: list[Selector]) -> bool:
+    """Whether one of these hosts may be meant; no selectors are a peer's or an own address, yet unknown."""
+    return not selectors or any(selector.contains(host) for selector in selectors for host in hosts)
 
 
 def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:

@@ -10,7 +10,9 @@ from sim.scenario.build import build
 from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.load import load_text
+from sim.units import NS_PER_S
 from tests.scenario.base import TEXT, changed, line_of
+from tests.tunnels.lab import SITES
 
 BARE = ("tunnels={}", "checks=[]", "events=[]")
 
@@ -64,6 +66,27 @@ def test_a_tunnel_carries_what_it_covers() -> None:
 def test_a_tunnel_is_taken_back_to_a_peer_whose_address_nobody_knows() -> None:
     """bob to alice: moon protects whatever the road warrior brings along."""
     build(load_text(TEXT, overrides=["traffic.0.from=bob", "traffic.0.to=alice"]))
+
+
+def test_a_tunnel_for_everything_does_not_take_back_what_came_through_it() -> None:
+    """Both sites send all traffic of their own into the tunnel; what comes out of it is not their own."""
+    plain = expand(load_text(SITES)).plain()
+    for node in ("moon", "sun"):
+        plain["connections"][node]["sites"]["children"]["lans"]["remote_ts"] = ["0.0.0.0/0"]
+    plain["connections"]["sun"]["sites"]["remote_addrs"] = ["192.0.2.1"]
+    plain["traffic"] = [{"name": "echo", "kind": "ping", "from": "alice", "to": "bob"}]
+    world = build(load_text(json.dumps(plain)))
+    world.sim.run(3 * NS_PER_S)
+    assert world.flows["echo"].record.received >= 2
+
+
+def test_traffic_that_a_tunnel_is_not_for_does_not_take_it() -> None:
+    """eve is behind moon, but no part of what the tunnel's selectors cover."""
+    text = SITES.replace("lan: 10.1.0.1/16", "lan: 10.1.0.1/16, x: 172.16.0.1/24")
+    text = text.replace("  net:", "  eve: {kind: host, interfaces: {eth: 172.16.0.2/24}}\n  net:")
+    text = text.replace("links:\n", "links:\n  - {ends: [eve:eth, moon:x]}\n")
+    (problem,) = refused(text + "traffic: [{name: echo, kind: ping, from: eve, to: bob}]\n")
+    assert "net has no route to 10.2.0.10" in problem
 
 
 def test_a_peer_that_cannot_be_reached_is_told_at_its_tunnel() -> None:
