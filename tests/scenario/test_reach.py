@@ -82,7 +82,9 @@ def test_a_tunnel_for_everything_does_not_take_back_what_came_through_it() -> No
 
 def test_traffic_that_a_tunnel_is_not_for_does_not_take_it() -> None:
     """eve is behind moon, but no part of what the tunnel's selectors cover."""
-    text = SITES.replace("lan: 10.1.0.1/16", "lan: 10.1.0.1/16, x: 172.16.0.1/24")
+    text = SITES.replace(
+        "lan: 10.1.0.1/16, wan: 192.0.2.1/24", "wan: 192.0.2.1/24, lan: 10.1.0.1/16, x: 172.16.0.1/24"
+    )
     text = text.replace("  net:", "  eve: {kind: host, interfaces: {eth: 172.16.0.2/24}}\n  net:")
     text = text.replace("links:\n", "links:\n  - {ends: [eve:eth, moon:x]}\n")
     (problem,) = refused(text + "traffic: [{name: echo, kind: ping, from: eve, to: bob}]\n")
