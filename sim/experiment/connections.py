@@ -23,11 +23,20 @@ def connection_rows(world: World) -> list[Row]:
     rows = []
     for node, stack in world.stacks.items():
         records = list(stack.ledger.settle(stack.engine.sad.get))
+        _hear_doubts(stack)
         for connection in stack.config.connections:
             mine = [record for record in records if _name(stack, record) == connection.name]
             shown = _worth_showing(mine) or [IkeRecord(0, connection.name, state="idle")]
             rows += [_row(node, connection.name, record, _explained(record, mine)) for record in shown]
     return rows
+
+
+def _hear_doubts(stack: IpsecStack) -> None:
+    """What an unauthenticated error says of an SA that still goes on trying (RFC 7296 2.21.1)."""
+    for sa in stack.endpoint.sas:
+        record = stack.ledger.records.get(sa.ike_id)
+        if record is not None and record.state == "connecting" and sa.reason:
+            record.reason, record.text = sa.reason, sa.text
 
 
 def _name(stack: IpsecStack, record: IkeRecord) -> str:
@@ -45,7 +54,7 @@ def _worth_showing(records: list[IkeRecord]) -> list[IkeRecord]:
 def _explained(record: IkeRecord, attempts: list[IkeRecord]) -> IkeRecord:
     """Which attempt says why this one is not up: itself, or while it goes on the last that ended."""
     ended = [attempt for attempt in attempts if attempt.ended_at >= 0]
-    return ended[-1] if record.state == "connecting" and ended else record
+    return ended[-1] if record.state == "connecting" and not record.reason and ended else record
 
 
 def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) -> Row:

@@ -72,6 +72,9 @@ class PacketHook(Protocol):
     def forget(self) -> None:
         """An address, a route or a port changed."""
 
+    def source_for(self, dst: bytes) -> bytes | None:
+        """The own address that packets to `dst` should come from; None: let the routes decide."""
+
 
 class IpNode:
     """A node with ports, routes and a small stack. It takes any octets; what is no use is dropped."""
@@ -143,6 +146,11 @@ class IpNode:
             return None
         candidates = (p.first_address(len(dst)) for p in (port, *self.ports.values()))
         return next((address for address in candidates if address is not None), None)
+
+    def bind_address(self, dst: bytes) -> bytes | None:
+        """What a socket that connects to `dst` is bound to: the hook's choice, or else `source_address`."""
+        own = self._hook.source_for(dst) if self._hook is not None else None
+        return own or self.source_address(dst)
 
     def next_identification(self) -> int:
         """A value for the IPv4 identification field of a packet that may be fragmented (RFC 6864)."""

@@ -180,7 +180,7 @@ class _Ends:
 
     def client_address(self) -> bytes | None:
         if self._client_address is None:
-            self._client_address = self.client.source_address(self.server_address)
+            self._client_address = self.client.bind_address(self.server_address)
         return self._client_address
 
 

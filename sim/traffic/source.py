@@ -43,5 +43,5 @@ class TrafficFlow(ABC):
     def _bound(self) -> bytes | None:
         """The source address, bound now unless it is already; None when there is no route."""
         if self.src is None:
-            self.src = self.source.source_address(self.dst)
+            self.src = self.source.bind_address(self.dst)
         return self.src

@@ -143,6 +143,20 @@ class IpsecStack(IkeDriver):
     def forget(self) -> None:
         self._lanes = {False: {}, True: {}}
 
+    def source_for(self, dst: bytes) -> bytes | None:
+        """An own address inside the selectors that protect `dst`, as strongSwan's routes prefer it.
+
+        So a flow that begins after a move still fits the SA, whose selectors did not move.
+        """
+        routed = self.node.source_address(dst)
+        own = [address for port in self.node.ports.values() for address, _ in port.addresses]
+        for policy in self.engine.spd:
+            if policy.action is Action.PROTECT and _inside(dst, policy.remote_ts):
+                fitting = [a for a in (routed, *own) if a is not None and _inside(a, policy.local_ts)]
+                if fitting:
+                    return fitting[0]
+        return None
+
     # IkeDriver
 
     def apply(self, event: Event, now: int) -> None:
@@ -320,6 +334,12 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         replay_window=event.replay_window,
         esn=event.esn,
         copy_df=event.copy_df,
+    )
+
+
+def _inside(address: bytes, selectors: tuple[Selector, ...]) -> bool:
+    return any(
+        selector.contains(Selector.host(address, selector.protocol, selector.ports)) for selector in selectors
     )
 
 

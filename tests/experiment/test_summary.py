@@ -192,3 +192,15 @@ def test_an_sa_that_came_up_at_last_has_no_reason() -> None:
     for row in (alice, moon):
         assert (row["state"], row["reason"], row["text"]) == ("established", "", "")
         assert row["established_s"] > 45
+
+
+def test_an_sa_that_still_tries_says_what_it_was_told() -> None:
+    """An unauthenticated refusal does not end the attempt at once, but the summary tells of it."""
+    sites = sim.load("topologies/site-to-site.yaml", ["duration=2 s", "traffic=[]", "checks=[]"])
+    plain = sim.expand(sites).plain()
+    plain["connections"]["sun"]["sites"]["proposals"] = ["aes128gcm16-prfsha256-x25519"]
+    result = sim.run(sites.rewritten(plain, {}), seed=1)
+    row = next(row for row in result.summary["connections"] if row["node"] == "moon")
+
+    assert (row["state"], row["reason"]) == ("connecting", "NO_PROPOSAL_CHOSEN")
+    assert "aes256-sha256-modp2048" in row["text"]

@@ -430,6 +430,9 @@ class Wall:
 
     def forget(self) -> None: ...
 
+    def source_for(self, _dst: bytes) -> bytes | None:
+        return None
+
 
 class Journal:
     """A hook that writes down what passes, with the TTL that it saw."""
@@ -449,6 +452,9 @@ class Journal:
         return False
 
     def forget(self) -> None: ...
+
+    def source_for(self, _dst: bytes) -> bytes | None:
+        return None
 
 
 def test_a_hook_sees_packets_come_in_and_go_out_after_the_ttl() -> None:
