@@ -5,13 +5,14 @@ Octets only; what a proposal means and which one to choose is in `sim.ike.propos
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
 from sim.ike.constants import AttributeType, PayloadType
 from sim.ike.payloads_base import Payload
+from sim.ike.value import value
 from sim.wire.buffer import Reader, WireError
 
 #                      1                   2                   3
@@ -52,7 +53,7 @@ class Attribute(NamedTuple):
     value: int | bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transform:
     """One algorithm on offer.
 
@@ -68,7 +69,7 @@ class Transform:
     reserved: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proposal:
     """One alternative: a protocol, the sender's SPI (empty in an initial IKE_SA_INIT) and the transforms."""
 
@@ -87,7 +88,7 @@ class Proposal:
         return replace(self, transforms=tuple(t for t in self.transforms if t.type != kind))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SaPayload(Payload):
     """The proposals on offer, or the one that was chosen."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sim.ike.constants import ExchangeType
 from sim.ike.message import Message
 from sim.ike.payloads import Payload
+from sim.ike.value import value
 from sim.wire.address import Sock
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Outgoing:
         return self.payloads + self.last
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Inbound:
     """A message from the peer, opened, and the addresses that it came with."""
 
