@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sim.ike.config import EndpointConfig
 from sim.ike.events import Event, Rejected
 from sim.ike.timers import Timers
-from sim.ike.value import value
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.esp import FIRST_SPI
@@ -37,7 +37,7 @@ class Usage(Protocol):
     def last_out_at(self) -> int: ...
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Datagram:
     """A UDP payload to send; it includes the non-ESP marker where one is due."""
 

@@ -5,11 +5,11 @@ Distinguished names are not here yet: they come with certificates.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Self
 
 from sim.ike.constants import IdType, PayloadType
 from sim.ike.payloads import IdPayload
-from sim.ike.value import value
 from sim.wire.address import format_address, pack_address
 
 ANY = "%any"
@@ -17,7 +17,7 @@ _ADDRESS_BYTES: dict[int, int] = {IdType.IPV4_ADDR: 4, IdType.IPV6_ADDR: 16}
 _TEXT = (IdType.FQDN, IdType.RFC822_ADDR)
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who a peer says that it is; two are the same when type and octets are."""
 

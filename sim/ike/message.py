@@ -7,13 +7,13 @@ RFC 7296 3.1 (header), 3.2 (generic payload header), 3.14 (Encrypted payload), R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from struct import Struct
 from typing import TypeVar
 
 from sim.crypto.cipher import Cipher
 from sim.ike.constants import Flags, PayloadType
 from sim.ike.payloads import LAST_PARSERS, PARSERS, EncryptedPayload, NotifyPayload, Payload, UnknownPayload
-from sim.ike.value import value
 from sim.wire.buffer import Buf, Reader, WireError
 
 P = TypeVar("P", bound=Payload)
@@ -47,7 +47,7 @@ class ProtectedWireError(WireError):
     """What an authentic message protects is malformed: the peer is told INVALID_SYNTAX (RFC 7296 2.21.3)."""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Header:
     """The IKE header without its Next Payload and Length, which follow from the payloads.
 
@@ -75,7 +75,7 @@ class Header:
         return bool(self.flags & Flags.INITIATOR)
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message and the octets that it came in, which are what AUTH covers (RFC 7296 2.15).
 

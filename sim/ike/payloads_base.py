@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from sim.ike.constants import PayloadType
-from sim.ike.value import value
 
 CRITICAL = 0x80
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """One payload without its generic header.
 
@@ -26,8 +25,8 @@ class Payload:
     TYPE: ClassVar[PayloadType]
     RESERVED_BITS: ClassVar[int] = 0
 
-    critical: bool = field(default=False, kw_only=True)
-    reserved: int = field(default=0, kw_only=True)
+    critical: bool = False
+    reserved: int = 0
 
     @property
     def payload_type(self) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
 from sim.ike.constants import PayloadType
 from sim.ike.payloads_base import Payload
-from sim.ike.value import value
 from sim.wire.buffer import Reader
 
 #                      1                   2                   3
@@ -31,7 +31,7 @@ class ConfigAttribute(NamedTuple):
     reserved: bool = False
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class CpPayload(Payload):
     """A request for, or an assignment of, the peer's addresses and other settings."""
 

@@ -5,14 +5,13 @@ Octets only; what a proposal means and which one to choose is in `sim.ike.propos
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
 from sim.ike.constants import AttributeType, PayloadType
 from sim.ike.payloads_base import Payload
-from sim.ike.value import value
 from sim.wire.buffer import Reader, WireError
 
 #                      1                   2                   3
@@ -53,7 +52,7 @@ class Attribute(NamedTuple):
     value: int | bytes
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Transform:
     """One algorithm on offer.
 
@@ -69,7 +68,7 @@ class Transform:
     reserved: int = 0
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """One alternative: a protocol, the sender's SPI (empty in an initial IKE_SA_INIT) and the transforms."""
 
@@ -88,7 +87,7 @@ class Proposal:
         return replace(self, transforms=tuple(t for t in self.transforms if t.type != kind))
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class SaPayload(Payload):
     """The proposals on offer, or the one that was chosen."""
 

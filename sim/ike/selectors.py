@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from struct import Struct
 
 from sim.ike.constants import TsType
-from sim.ike.value import value
 from sim.wire.buffer import Reader, WireError
 from sim.wire.selector import OPAQUE_PORTS, Selector
 
@@ -30,7 +30,7 @@ MAX_SELECTORS = 255
 """What the Number of TSs field of a payload can count (RFC 7296 3.13)."""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class UnknownSelector:
     """A selector of a type that is not an address range, such as TS_SECLABEL; it matches nothing."""
 

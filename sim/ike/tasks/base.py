@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sim.ike.constants import ExchangeType
 from sim.ike.message import Message
 from sim.ike.payloads import Payload
-from sim.ike.value import value
 from sim.wire.address import Sock
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Outgoing:
         return self.payloads + self.last
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """A message from the peer, opened, and the addresses that it came with."""
 
