@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim.ike.events import IkeSaDown, Reason
+from sim.tunnels.driver import RETRY_AFTER
 from sim.tunnels.ledger import IkeRecord, Ledger
-from sim.tunnels.stack import RETRY_AFTER
 from sim.units import NS_PER_MS, NS_PER_S
 from tests.tunnels.lab import CHILD, MOON, SUN, Lab
 from tests.tunnels.test_mobility import LTE, road

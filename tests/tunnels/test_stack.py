@@ -10,7 +10,7 @@ from sim.ike.events import ChildSaUp, Event, MessageSent
 from sim.net.packet import Packet
 from sim.scenario.expand import expand
 from sim.scenario.load import load_text
-from sim.tunnels.stack import HELD_PACKETS, RETRY_AFTER
+from sim.tunnels.driver import HELD_PACKETS, RETRY_AFTER
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address

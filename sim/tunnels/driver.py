@@ -1,0 +1,231 @@
+"""What joins IKEv2 to the data plane, whatever the world: a simulated node, a live host.
+
+    Engine says Acquire  -> the packet waits, IkeEndpoint.acquire
+    IkeEndpoint's events -> Engine (first), datagrams -> the world (then), packets that waited (last)
+
+The order of the last line is what lets a responder receive on a new SA before its answer leaves
+(RFC 7296 2.8).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from sim.ike.config import ConnectionConfig, EndpointConfig, StartAction
+from sim.ike.driver import IkeDriver
+from sim.ike.endpoint import IkeEndpoint
+from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, Event, IkeSaDown, PathChanged, Reason
+from sim.ipsec.engine import Engine
+from sim.ipsec.events import PeerMoved
+from sim.ipsec.policy import Action, Policy
+from sim.ipsec.spec import ChildSpec
+from sim.ipsec.verdict import Acquire
+from sim.tunnels.ledger import Ledger
+from sim.units import NS_PER_S
+from sim.wire.address import Sock
+from sim.wire.buffer import Buf
+from sim.wire.selector import Selector
+
+HELD_PACKETS = 64
+"""Packets that wait for one policy's SA; Linux holds far fewer, and a lab should see the bound."""
+
+RETRY_AFTER = 10 * NS_PER_S
+"""How long packets that need an SA are dropped at once after a negotiation that failed, before the next."""
+
+Rand = Callable[[int], bytes]
+P = TypeVar("P")
+_Key = tuple[str, str]  # connection, child
+
+
+class IpsecDriver(IkeDriver, Generic[P]):
+    """One host's IPsec: SPD, SAD and IKE SAs. `P` is what a packet is in its world.
+
+    A packet that needs an SA which does not exist yet starts a negotiation and waits; at most HELD_PACKETS
+    wait for one policy, the oldest goes first.
+    """
+
+    def __init__(self, config: EndpointConfig, *, ike_rand: Rand, esp_rand: Rand) -> None:
+        self.config = config
+        self.engine = Engine(rand=esp_rand, ike_port=config.ike_port, natt_port=config.natt_port)
+        super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage))
+        self.ledger = Ledger()
+        self._held: dict[_Key, deque[P]] = {}
+        self._released: list[_Key] = []
+        self._failed: dict[_Key, tuple[int, Reason]] = {}
+
+    @abstractmethod
+    def observe(self, event: Event, now: int) -> None:
+        """Record or show an event that has been applied."""
+
+    @abstractmethod
+    def resend(self, packet: P, now: int) -> None:
+        """Send a packet that has waited: there is an SA now."""
+
+    @abstractmethod
+    def drop(self, packet: P, reason: str, now: int) -> None:
+        """A packet ends here."""
+
+    def start(self, now: int) -> None:
+        """Install the configured policies and begin what `start: at once` asks for.
+
+        `Engine.local_addresses` and the endpoint's are set before.
+        """
+        for connection in self.config.connections:
+            for policy in trap_policies(connection, self.engine.local_addresses):
+                self.engine.spd.add(policy)
+        for connection in self.config.connections:
+            for child in connection.children:
+                if child.start is StartAction.START:
+                    self.endpoint.initiate(connection.name, child.name, now)
+        self.pump(now)
+
+    def receive(self, payload: Buf, src: Sock, dst: Sock, now: int) -> None:
+        """A datagram came to one of IKE's ports."""
+        self.endpoint.receive_datagram(payload, src, dst, now)
+        self.pump(now)
+
+    def time_is_up(self, now: int) -> None:
+        """The time that `arm` was told has come."""
+        self.endpoint.handle_timer(now)
+        self.pump(now)
+
+    def hold(self, packet: P, verdict: Acquire, now: int) -> None:
+        """Let a packet wait for the SA that it needs, or drop it where none is to be had."""
+        policy = verdict.policy
+        key = (policy.connection, policy.child)
+        if self._has_sa(key):
+            self.drop(packet, "no SA covers it: the peer has narrowed the selectors", now)
+            return
+        retry_at, reason = self._failed.get(key, (now, Reason.NONE))
+        if now < retry_at:
+            self.drop(packet, f"no SA: {reason}", now)
+            return
+        queue = self._held.setdefault(key, deque())
+        if len(queue) == HELD_PACKETS:
+            self.drop(queue.popleft(), "too many packets wait for an SA", now)
+        queue.append(packet)
+        self.endpoint.acquire(*key, (verdict.local, verdict.remote), now)
+        self.pump(now)
+
+    def drain_engine(self, now: int) -> None:
+        """Tell IKE what the data plane noticed; worth a call when `engine.events` is not empty."""
+        while (event := self.engine.next_event()) is not None:
+            if isinstance(event, PeerMoved):
+                self.endpoint.esp_peer_moved(event.spi_in, event.src, now)
+        self.pump(now)
+
+    def protecting_address(self, dst: bytes, own: Iterable[bytes]) -> bytes | None:
+        """The first of `own` inside the selectors that protect `dst`, as strongSwan's routes prefer it.
+
+        So a flow that begins after a move still fits the SA, whose selectors did not move.
+        """
+        own = tuple(own)
+        for policy in self.engine.spd:
+            if policy.action is Action.PROTECT and _inside(dst, policy.remote_ts):
+                fitting = [address for address in own if _inside(address, policy.local_ts)]
+                if fitting:
+                    return fitting[0]
+        return None
+
+    # IkeDriver
+
+    def apply(self, event: Event, now: int) -> None:
+        pair = None
+        if isinstance(event, ChildSaUp):
+            self.engine.install(child_spec(event), now)
+            self._released.append((event.connection, event.child))
+        elif isinstance(event, ChildSaDown):
+            pair = self.engine.sad.get(event.spi_in)
+            self.engine.remove(event.spi_in)
+        elif isinstance(event, PathChanged):
+            for spi in event.spis_in:
+                self.engine.move(spi, event.local, event.remote, event.encap)
+        elif isinstance(event, ChildFailed):
+            self._give_up((event.connection, event.child), event.reason, now)
+        self.ledger.enter(event, pair, now)
+        if isinstance(event, IkeSaDown):
+            self._went_down(event, now)
+        self.observe(event, now)
+
+    def pump(self, now: int) -> None:
+        super().pump(now)
+        while self._released:
+            for packet in self._held.pop(self._released.pop(0), ()):
+                self.resend(packet, now)
+
+    # Helpers, in call order
+
+    def _has_sa(self, key: _Key) -> bool:
+        """Whether the child that a trap asks for is up, so that nobody will make another (RFC 7296 2.9)."""
+        specs = (pair.outbound.spec for pair in self.engine.sad.values())
+        return any((spec.connection, spec.child) == key for spec in specs)
+
+    def _went_down(self, event: IkeSaDown, now: int) -> None:
+        """Packets wait no longer; after a failed negotiation the next one does not start another at once."""
+        held = [key for key in self._held if key[0] == event.connection]
+        for key in held:
+            self._give_up(key, event.reason, now)
+        if self.ledger.records[event.ike_id].state == "failed":
+            self._failed.update(dict.fromkeys(held, (now + RETRY_AFTER, event.reason)))
+
+    def _give_up(self, key: _Key, reason: Reason, now: int) -> None:
+        for packet in self._held.pop(key, ()):
+            self.drop(packet, f"no SA: {reason}", now)
+
+
+def trap_policies(connection: ConnectionConfig, own: Iterable[bytes]) -> Iterator[Policy]:
+    """The policies that stand before any SA exists: no packet of a child with a start action goes in clear.
+
+    `own` are the node's addresses, which a dynamic local selector may become. A child whose remote selector
+    depends on a peer that is not known yet (a road warrior, at the gateway) has no trap; its SA brings its
+    own policy.
+    """
+    for child in connection.children:
+        local = child.local_ts or _hosts(connection.local_addrs or sorted(own))
+        remote = child.remote_ts or _hosts(connection.remote_addrs)
+        if child.start is not StartAction.NONE and remote:
+            yield Policy(
+                f"{connection.name}/{child.name}",
+                Action.PROTECT,
+                local,
+                remote,
+                connection=connection.name,
+                child=child.name,
+                mode=child.mode,
+            )
+
+
+def child_spec(event: ChildSaUp) -> ChildSpec:
+    """What the data plane needs to know of a Child SA that IKEv2 has negotiated."""
+    return ChildSpec(
+        connection=event.connection,
+        child=event.child,
+        spi_in=event.spi_in,
+        spi_out=event.spi_out,
+        mode=event.mode,
+        encryption=event.suite.encryption,
+        integrity=event.suite.integrity,
+        keys_in=event.keys_in,
+        keys_out=event.keys_out,
+        local=event.local,
+        remote=event.remote,
+        encap=event.encap,
+        local_ts=event.local_ts,
+        remote_ts=event.remote_ts,
+        replay_window=event.replay_window,
+        esn=event.esn,
+        copy_df=event.copy_df,
+    )
+
+
+def _inside(address: bytes, selectors: tuple[Selector, ...]) -> bool:
+    return any(
+        selector.contains(Selector.host(address, selector.protocol, selector.ports)) for selector in selectors
+    )
+
+
+def _hosts(addresses: Iterable[bytes]) -> tuple[Selector, ...]:
+    return tuple(Selector.host(address) for address in addresses)
