@@ -5,6 +5,7 @@ The endpoint and the engine forget an SA when it ends; a summary must not.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,20 +85,31 @@ class IkeRecord:
 
 
 class Ledger:
-    """The records of one node, by the endpoint's number for the SA."""
+    """The records of one node, by the endpoint's number for the SA.
 
-    def __init__(self) -> None:
+    `keep` bounds how many SAs that have ended are remembered, and how many Child SAs of each, the last ones;
+    None keeps all.
+    """
+
+    def __init__(self, keep: int | None = None) -> None:
         self.records: dict[int, IkeRecord] = {}
+        self._keep = keep
+        self._ended: deque[int] = deque()
+        self._newest = -1
 
     def enter(self, event: Event, pair: Pair | None, now: int) -> None:
         """Note one event; `pair` is what the data plane has of a Child SA that goes down."""
         enter = _ENTER.get(type(event))
         if enter is None:
             return
-        record = self.records.setdefault(event.ike_id, IkeRecord(event.ike_id))  # type: ignore[union-attr]
+        record = self._record(event.ike_id)  # type: ignore[union-attr]
+        if record is None:
+            return
         enter(record, event, now)
         if pair is not None and isinstance(event, ChildSaDown):
             record.children[event.spi_in].count(pair)
+        if self._keep is not None:
+            self._prune(event, record, self._keep)
 
     def settle(self, sad: Callable[[int], Pair | None]) -> Iterable[IkeRecord]:
         """All records, with the present counters of the Child SAs that are installed."""
@@ -106,6 +118,23 @@ class Ledger:
                 if (pair := sad(child.spi_in)) is not None:
                     child.count(pair)
         return self.records.values()
+
+    def _record(self, ike_id: int) -> IkeRecord | None:
+        """The record, a new one for an SA never seen before; None for one that is forgotten already."""
+        if ike_id > self._newest:
+            self._newest = ike_id
+            self.records[ike_id] = IkeRecord(ike_id)
+        return self.records.get(ike_id)
+
+    def _prune(self, event: Event, record: IkeRecord, keep: int) -> None:
+        if isinstance(event, IkeSaDown):
+            self._ended.append(event.ike_id)
+            if len(self._ended) > keep:
+                self.records.pop(self._ended.popleft(), None)
+        elif isinstance(event, ChildSaDown):
+            ended = [spi for spi, child in record.children.items() if child.state == "deleted"]
+            for spi in ended[:-keep]:
+                del record.children[spi]
 
 
 def _keys(record: IkeRecord, event: IkeKeysDerived, _now: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.ike.events import IkeSaDown, Reason
+from sim.ike.events import IkeSaDown, MessageSent, Reason
 from sim.tunnels.driver import RETRY_AFTER
 from sim.tunnels.ledger import IkeRecord, Ledger
 from sim.units import NS_PER_MS, NS_PER_S
@@ -90,6 +90,15 @@ def test_a_move_is_recorded() -> None:
         assert (entry.nat_local, entry.nat_remote, entry.encap) == (False, False, False)
         assert [child.encap for child in entry.children.values()] == [False]
     assert record(lab, "alice").local == record(lab, "sun").remote == (LTE, 4500)
+
+
+def test_a_bounded_ledger_forgets_the_oldest_sas_that_ended_and_never_takes_them_up_again() -> None:
+    ledger = Ledger(keep=2)
+    for ike_id in range(1, 6):
+        ledger.enter(IkeSaDown(ike_id, "sites", Reason.TIMEOUT, ""), None, 0)
+    ledger.enter(MessageSent(6, "IKE_SA_INIT", 0, False, "HDR", 1, (MOON, 500), (SUN, 500), 0), None, 0)
+    ledger.enter(IkeSaDown(1, "sites", Reason.TIMEOUT, "a late event of what is forgotten"), None, 0)
+    assert list(ledger.records) == [4, 5, 6]
 
 
 def record(lab: Lab, name: str) -> IkeRecord:
