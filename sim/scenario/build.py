@@ -14,6 +14,7 @@ from sim.net.nat import NAT_PRESETS, NatBox
 from sim.net.node import IpNode
 from sim.net.router import Router
 from sim.scenario import actions
+from sim.scenario.callers import callers_of
 from sim.scenario.configs import endpoint_config
 from sim.scenario.expand import expand
 from sim.scenario.flows import add_flows
@@ -167,6 +168,7 @@ def _selector(prefix: Prefix) -> Selector:
 
 def _add_stacks(world: World) -> None:
     for name, connections in world.scenario.connections.items():
-        stack = IpsecStack(world.nodes[name], endpoint_config(connections), world.observe)
+        callers = callers_of(world, name)
+        stack = IpsecStack(world.nodes[name], endpoint_config(connections), world.observe, callers)
         world.stacks[name] = stack
         world.sim.at(0, stack.start)

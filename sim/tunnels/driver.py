@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from sim.ike.config import ConnectionConfig, EndpointConfig, StartAction
+from sim.ike.config import EndpointConfig, StartAction
 from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import IkeEndpoint
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, Event, IkeSaDown, PathChanged, Reason
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved
-from sim.ipsec.policy import Action, Policy
+from sim.ipsec.policy import Action
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
 from sim.tunnels.ledger import Ledger
+from sim.tunnels.traps import Callers, traps
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
@@ -44,14 +45,19 @@ class IpsecDriver(IkeDriver, Generic[P]):
     """One host's IPsec: SPD, SAD and IKE SAs. `P` is what a packet is in its world.
 
     A packet that needs an SA which does not exist yet starts a negotiation and waits; at most HELD_PACKETS
-    wait for one policy, the oldest goes first.
+    wait for one policy, the oldest goes first. Where this side may not negotiate, the packet is dropped.
+    `callers` is as in `sim.tunnels.traps`.
     """
 
-    def __init__(self, config: EndpointConfig, *, ike_rand: Rand, esp_rand: Rand) -> None:
+    def __init__(
+        self, config: EndpointConfig, *, ike_rand: Rand, esp_rand: Rand, callers: Callers | None = None
+    ) -> None:
         self.config = config
         self.engine = Engine(rand=esp_rand, ike_port=config.ike_port, natt_port=config.natt_port)
         super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage))
         self.ledger = Ledger()
+        self._callers = callers or {}
+        self._mute: dict[_Key, str] = {}
         self._held: dict[_Key, deque[P]] = {}
         self._released: list[_Key] = []
         self._failed: dict[_Key, tuple[int, Reason]] = {}
@@ -73,9 +79,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
         `Engine.local_addresses` and the endpoint's are set before.
         """
-        for connection in self.config.connections:
-            for policy in trap_policies(connection, self.engine.local_addresses):
-                self.engine.spd.add(policy)
+        for trap in traps(self.config.connections, self.engine.local_addresses, self._callers):
+            self.engine.spd.add(trap.policy)
+            self._mute[trap.policy.connection, trap.policy.child] = trap.mute
         for connection in self.config.connections:
             for child in connection.children:
                 if child.start is StartAction.START:
@@ -96,6 +102,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
         """Let a packet wait for the SA that it needs, or drop it where none is to be had."""
         policy = verdict.policy
         key = (policy.connection, policy.child)
+        if mute := self._mute.get(key):
+            self.drop(packet, mute, now)
+            return
         if self._has_sa(key):
             self.drop(packet, "no SA covers it: the peer has narrowed the selectors", now)
             return
@@ -176,28 +185,6 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self.drop(packet, f"no SA: {reason}", now)
 
 
-def trap_policies(connection: ConnectionConfig, own: Iterable[bytes]) -> Iterator[Policy]:
-    """The policies that stand before any SA exists: no packet of a child with a start action goes in clear.
-
-    `own` are the node's addresses, which a dynamic local selector may become. A child whose remote selector
-    depends on a peer that is not known yet (a road warrior, at the gateway) has no trap; its SA brings its
-    own policy.
-    """
-    for child in connection.children:
-        local = child.local_ts or _hosts(connection.local_addrs or sorted(own))
-        remote = child.remote_ts or _hosts(connection.remote_addrs)
-        if child.start is not StartAction.NONE and remote:
-            yield Policy(
-                f"{connection.name}/{child.name}",
-                Action.PROTECT,
-                local,
-                remote,
-                connection=connection.name,
-                child=child.name,
-                mode=child.mode,
-            )
-
-
 def child_spec(event: ChildSaUp) -> ChildSpec:
     """What the data plane needs to know of a Child SA that IKEv2 has negotiated."""
     return ChildSpec(
@@ -225,7 +212,3 @@ def _inside(address: bytes, selectors: tuple[Selector, ...]) -> bool:
     return any(
         selector.contains(Selector.host(address, selector.protocol, selector.ports)) for selector in selectors
     )
-
-
-def _hosts(addresses: Iterable[bytes]) -> tuple[Selector, ...]:
-    return tuple(Selector.host(address) for address in addresses)

@@ -7,7 +7,7 @@ UDP 500, 4500 -> IkeEndpoint -> events, datagrams -> as in `sim.tunnels.driver`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
@@ -20,6 +20,7 @@ from sim.net.packet import Packet
 from sim.tunnels.driver import IpsecDriver
 from sim.wire import ip, udp
 from sim.wire.icmp import IcmpError
+from sim.wire.selector import Selector
 
 _Lane = tuple[Callable[[bytearray, int], bytearray | Drop] | None, Callable[[Packet, int], None], int]
 """What seals the packets of a forwarded flow (None: nothing), what sends them, how long they may be."""
@@ -31,10 +32,17 @@ Observer = Callable[[str, Event, int], None]
 class IpsecStack(IpsecDriver[Packet]):
     """One node's IPsec, hooked into its packet path; it implements `sim.net.node.PacketHook`."""
 
-    def __init__(self, node: IpNode, config: EndpointConfig, observe: Observer) -> None:
+    def __init__(
+        self,
+        node: IpNode,
+        config: EndpointConfig,
+        observe: Observer,
+        callers: Mapping[str, tuple[Selector, ...]] | None = None,
+    ) -> None:
         sim = node.sim
         self.node = node
-        super().__init__(config, ike_rand=sim.rand(f"ike:{node.name}"), esp_rand=sim.rand(f"esp:{node.name}"))
+        rands = {kind: sim.rand(f"{kind}:{node.name}") for kind in ("ike", "esp")}
+        super().__init__(config, ike_rand=rands["ike"], esp_rand=rands["esp"], callers=callers or {})
         self._observe = observe
         self._timer = sim.alarm(self.time_is_up)
         self._smallest_mtu = 0

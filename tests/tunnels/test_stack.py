@@ -235,8 +235,8 @@ def test_the_rest_of_what_waited_goes_on_when_one_packet_is_not_covered() -> Non
     assert sum(lab.drops("moon").values()) == 1
 
 
-def test_an_sa_of_another_kind_of_peer_is_answered_through_it() -> None:
-    """The responder has no trap; the SA brings its own policy, for both directions."""
+def test_the_responder_answers_through_the_sa_of_its_caller() -> None:
+    """The responder may not negotiate; the SA brings its own policy, for both directions."""
     lab = Lab().up()
     ear = lab.listen("sun:wan")
     lab.send(BOB, ALICE)

@@ -1,0 +1,47 @@
+"""Who will call a gateway that names no peer, as far as the file says: a real gateway cannot know.
+
+A road warrior's address is in no setting of its gateway, so the gateway has no policy for it before its SA
+is up (RFC 4301 4.4.1.1 leaves that to the name in the SPD). Here the file knows every caller. Its addresses
+let the gateway drop what it should protect, instead of sending it in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.scenario.schema import Connection
+from sim.scenario.world import World
+from sim.wire.address import pack_address
+from sim.wire.selector import Selector
+
+
+def callers_of(world: World, node: str) -> dict[str, tuple[Selector, ...]]:
+    """By connection of a node, the selectors that its callers may bring for their own side."""
+    connections = world.scenario.connections[node]
+    return {
+        name: tuple(dict.fromkeys(_selectors(world, node, connection)))
+        for name, connection in connections.items()
+        if not connection.remote_addrs
+    }
+
+
+def _selectors(world: World, node: str, answering: Connection) -> Iterator[Selector]:
+    for peer, connections in world.scenario.connections.items():
+        for calling in connections.values():
+            if peer != node and _calls(world, node, calling) and _is_expected(calling, answering):
+                for child in calling.children.values():
+                    yield from child.local_ts or _addresses(world, peer)
+
+
+def _calls(world: World, node: str, calling: Connection) -> bool:
+    return any(world.nodes[node].is_local(pack_address(address)) for address in calling.remote_addrs)
+
+
+def _is_expected(calling: Connection, answering: Connection) -> bool:
+    """Whether the caller's identity may fit; one that is not written is an address, whichever."""
+    return None in (answering.remote_id, calling.local_id) or calling.local_id == answering.remote_id
+
+
+def _addresses(world: World, node: str) -> Iterator[Selector]:
+    for port in world.nodes[node].ports.values():
+        yield from (Selector.host(address) for address, _ in port.addresses)

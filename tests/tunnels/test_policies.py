@@ -1,0 +1,205 @@
+"""What the configuration protects never goes in clear, whoever starts it (RFC 4301 4.4.1, 5.1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sim.net.packet import Packet
+from sim.tunnels.traps import NOT_BY_ITSELF, PEERS_ALONE
+from sim.units import NS_PER_S
+from sim.wire import udp
+from sim.wire.address import pack_address
+from tests.tunnels.lab import ALICE, BOB, CHILD, MOON, SITES, SUN, Lab
+
+NET = pack_address("198.51.100.254")
+CLEAR = "clear text where policy demands protection"
+
+ROAD = """\
+name: road
+duration: 100 s
+nodes:
+  alice: {kind: host, interfaces: {eth: 192.0.2.10/24, lte: 203.0.113.10/24}}
+  net: {kind: router, interfaces: {eth: 192.0.2.1/24, lte: 203.0.113.1/24, sun: 198.51.100.254/24}}
+  sun: {kind: gateway, interfaces: {wan: 198.51.100.1/24, lan: 10.2.0.1/16}}
+  bob: {kind: host, interfaces: {eth: 10.2.0.10/16}}
+links:
+  - {ends: [alice:eth, net:eth], delay: 1 ms}
+  - {ends: [alice:lte, net:lte], delay: 1 ms}
+  - {ends: [net:sun, sun:wan], delay: 5 ms}
+  - {ends: [sun:lan, bob:eth], delay: 1 ms}
+tunnels:
+  road:
+    initiator: alice
+    responder: sun
+    auth: {psk: secret}
+    children:
+      net: {remote_ts: [10.2.0.0/16], start: trap}
+"""
+WARRIOR, LTE = pack_address("192.0.2.10"), pack_address("203.0.113.10")
+
+
+def test_a_responder_without_an_sa_sends_nothing_in_clear() -> None:
+    lab = Lab()
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("sun") == {PEERS_ALONE: 1}
+
+
+def test_a_responder_accepts_nothing_in_clear_before_its_sa() -> None:
+    """RFC 4301 5.2: the same policy looks at what arrives."""
+    lab = Lab()
+    sun = lab.world.nodes["sun"]
+    sun.receive(Packet(udp.build((ALICE, 7), (BOB, 7), b"trust me"), lab.now), sun.ports["wan"], lab.now)
+    assert lab.drops("sun") == {CLEAR: 1}
+
+
+def test_a_responder_sends_nothing_in_clear_after_a_delete() -> None:
+    lab = Lab().up()
+    lab.stack("moon").endpoint.delete("sites", lab.now)
+    lab.stack("moon").pump(lab.now)
+    lab.run()
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("sun") == {PEERS_ALONE: 1}
+
+
+def test_a_responder_sends_nothing_in_clear_after_it_found_its_peer_dead() -> None:
+    """RFC 7296 2.4: a dead peer ends the SA, not the need for protection."""
+    lab = Lab("tunnels.sites.dpd_delay=1 s", "tunnels.sites.retransmit=libreswan").up()
+    lab.world.ports["moon:wan"].set_up(False)
+    lab.run(40 * NS_PER_S)
+    assert not lab.stack("sun").engine.sad
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert ear.clear == []
+    assert lab.drops("sun")[PEERS_ALONE] == 1
+
+
+def test_a_responder_sends_nothing_in_clear_after_a_failed_negotiation() -> None:
+    lab = Lab("tunnels.sites.auth={psk: secret, local_id: moon, remote_id: sun, responder: {psk: other}}")
+    lab.send()
+    lab.run()
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("sun") == {PEERS_ALONE: 1}
+
+
+def test_a_child_that_nobody_starts_protects_by_dropping() -> None:
+    lab = Lab(f"{CHILD}.start=none")
+    ear = lab.listen("moon:wan")
+    lab.send()
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("moon") == {NOT_BY_ITSELF: 1}
+
+
+def test_a_child_that_nobody_starts_is_used_once_it_is_up() -> None:
+    lab = Lab(f"{CHILD}.start=none").up()
+    lab.send()
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert (lab.boxes["bob"].seqs, lab.boxes["alice"].seqs) == ([0], [1])
+
+
+@pytest.mark.parametrize("address", [WARRIOR, LTE])
+def test_a_gateway_sends_nothing_in_clear_to_a_road_warrior_of_the_file(address: bytes) -> None:
+    """Its remote selector is whatever address the peer will have; the file knows which ones that can be."""
+    lab = Lab(text=ROAD)
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, address)
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("sun") == {PEERS_ALONE: 1}
+
+
+def test_a_gateway_of_road_warriors_protects_what_the_caller_has_behind_it() -> None:
+    """A caller may bring a network of its own: `local_ts` of its child, not its address."""
+    lab = Lab("tunnels.road.children.net.local_ts=[192.0.2.10/32]", text=ROAD)
+    lab.send(BOB, WARRIOR)
+    lab.send(BOB, LTE)
+    lab.run()
+    assert lab.drops("sun") == {PEERS_ALONE: 1}
+    assert lab.boxes["alice"].seqs == [1]
+
+
+def test_a_gateway_of_road_warriors_lets_other_traffic_of_its_network_pass() -> None:
+    """Only the peers of the file are meant by a dynamic remote selector, not the whole Internet."""
+    lab = Lab(text=ROAD)
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, NET)
+    lab.send(SUN, NET)
+    lab.send(SUN, WARRIOR)  # the gateway's own address is not of the network that is protected
+    lab.run()
+    assert len(ear.clear) == 3
+    assert lab.drops("sun") == {}
+    assert lab.boxes["alice"].seqs == [2]
+
+
+def test_a_tunnel_comes_up_through_the_policy_that_waits_for_it() -> None:
+    lab = Lab(text=ROAD)
+    lab.send(WARRIOR, BOB)
+    lab.run()
+    lab.send(BOB, WARRIOR)
+    lab.run()
+    assert (lab.boxes["bob"].seqs, lab.boxes["alice"].seqs) == ([0], [1])
+
+
+def test_a_host_in_transport_mode_waits_for_its_caller() -> None:
+    text = """\
+name: pair
+duration: 10 s
+nodes:
+  a: {kind: host, interfaces: {eth: 192.0.2.1/24}}
+  b: {kind: host, interfaces: {eth: 192.0.2.2/24}}
+links: [{ends: [a:eth, b:eth], delay: 1 ms}]
+tunnels:
+  t: {initiator: a, responder: b, auth: {psk: x}, children: {c: {mode: transport, start: trap}}}
+"""
+    a, b = pack_address("192.0.2.1"), pack_address("192.0.2.2")
+    lab = Lab(text=text)
+    ear = lab.listen("b:eth")
+    lab.send(b, a)
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("b") == {PEERS_ALONE: 1}
+    lab.send(a, b)
+    lab.run()
+    lab.send(b, a)
+    lab.run()
+    assert (lab.boxes["b"].seqs, lab.boxes["a"].seqs) == ([1], [2])
+    assert ear.clear == []
+
+
+def test_a_policy_that_only_waits_does_not_stand_before_one_that_can_ask() -> None:
+    """Two tunnels for the same traffic, each set up from another side: either serves both directions."""
+    back = """\
+  back:
+    initiator: sun
+    responder: moon
+    auth: {psk: secret, local_id: sun, remote_id: moon}
+    children:
+      lans: {local_ts: [10.2.0.0/16], remote_ts: [10.1.0.0/16], start: trap}
+"""
+    lab = Lab(text=SITES + back)
+    ear = lab.listen("sun:wan", "moon:wan")
+    lab.send(BOB, ALICE)
+    lab.run()
+    lab.send(ALICE, BOB)
+    lab.run()
+    assert (lab.boxes["alice"].seqs, lab.boxes["bob"].seqs) == ([0], [1])
+    assert ear.clear == []
+
+
+def test_what_no_child_covers_passes_in_clear_at_either_end() -> None:
+    lab = Lab()
+    lab.send(MOON, SUN)
+    lab.send(SUN, MOON)
+    lab.run()
+    assert (lab.boxes["sun"].seqs, lab.boxes["moon"].seqs) == ([0], [1])
