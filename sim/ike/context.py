@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sim.ike.config import EndpointConfig
@@ -14,6 +13,7 @@ from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.esp import FIRST_SPI
 from sim.wire.udp_encap import KEEPALIVE, NON_ESP_MARKER
+from sim.wire.value import value
 
 if TYPE_CHECKING:
     from sim.ike.child import ChildSa
@@ -37,7 +37,7 @@ class Usage(Protocol):
     def last_out_at(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Datagram:
     """A UDP payload to send; it includes the non-ESP marker where one is due."""
 

@@ -7,13 +7,13 @@ receive on a new SA before its answer is sent).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
+from sim.wire.value import value
 
 if TYPE_CHECKING:
     from sim.ike.proposals import EspSuite, IkeSuite
@@ -48,7 +48,7 @@ class Reason(StrEnum):
     IKE_SA_DOWN = "IKE_SA_DOWN"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IkeSaUp:
     """Both sides are authenticated."""
 
@@ -68,7 +68,7 @@ class IkeSaUp:
     proposal: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IkeKeysDerived:
     """The keys that protect the messages of an IKE SA, for logs; emitted as soon as they exist."""
 
@@ -82,7 +82,7 @@ class IkeKeysDerived:
     sk_ar: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IkeSaDown:
     """An IKE SA ended, or never came up. Its Child SAs were reported before."""
 
@@ -92,7 +92,7 @@ class IkeSaDown:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildSaUp:
     """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key)."""
 
@@ -116,7 +116,7 @@ class ChildSaUp:
     copy_df: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildSaDown:
     """A pair of ESP SAs to remove."""
 
@@ -129,7 +129,7 @@ class ChildSaDown:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildFailed:
     """A Child SA could not be made; the IKE SA, if there is one (`ike_id` is not 0), is not affected."""
 
@@ -140,7 +140,7 @@ class ChildFailed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PathChanged:
     """The Child SAs `spis_in` move to these addresses; SPIs, keys and counters stay (RFC 4555 3.5)."""
 
@@ -154,7 +154,7 @@ class PathChanged:
     spis_in: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rejected:
     """A datagram that had no effect; `reason` is also the key of the endpoint's counter."""
 
@@ -163,7 +163,7 @@ class Rejected:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageSent:
     """One message left; `payloads` is RFC 7296 1.2 notation, `retransmission` counts from 0."""
 
@@ -178,7 +178,7 @@ class MessageSent:
     retransmission: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageReceived:
     """One message was accepted; `size` counts the octets from the IKE header on."""
 

@@ -5,19 +5,19 @@ Distinguished names are not here yet: they come with certificates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from sim.ike.constants import IdType, PayloadType
 from sim.ike.payloads import IdPayload
 from sim.wire.address import format_address, pack_address
+from sim.wire.value import value
 
 ANY = "%any"
 _ADDRESS_BYTES: dict[int, int] = {IdType.IPV4_ADDR: 4, IdType.IPV6_ADDR: 16}
 _TEXT = (IdType.FQDN, IdType.RFC822_ADDR)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Identity:
     """Who a peer says that it is; two are the same when type and octets are."""
 

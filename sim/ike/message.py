@@ -7,7 +7,6 @@ RFC 7296 3.1 (header), 3.2 (generic payload header), 3.14 (Encrypted payload), R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from sim.crypto.cipher import Cipher
 from sim.ike.constants import Flags, PayloadType
 from sim.ike.payloads import LAST_PARSERS, PARSERS, EncryptedPayload, NotifyPayload, Payload, UnknownPayload
 from sim.wire.buffer import Buf, Reader, WireError
+from sim.wire.value import value
 
 P = TypeVar("P", bound=Payload)
 
@@ -47,7 +47,7 @@ class ProtectedWireError(WireError):
     """What an authentic message protects is malformed: the peer is told INVALID_SYNTAX (RFC 7296 2.21.3)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Header:
     """The IKE header without its Next Payload and Length, which follow from the payloads.
 
@@ -75,7 +75,7 @@ class Header:
         return bool(self.flags & Flags.INITIATOR)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """A message and the octets that it came in, which are what AUTH covers (RFC 7296 2.15).
 

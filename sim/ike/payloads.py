@@ -8,7 +8,6 @@ payloads together is in `message`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -19,6 +18,7 @@ from sim.ike.payloads_encrypted import EncryptedFragment, EncryptedPayload
 from sim.ike.payloads_sa import Attribute, Proposal, SaPayload, Transform
 from sim.ike.selectors import WireSelector, emit_selector, parse_selector
 from sim.wire.buffer import Reader, WireError
+from sim.wire.value import value
 
 __all__ = [
     "LAST_PARSERS",
@@ -56,7 +56,7 @@ _EAP = Struct(">BBH")  # code, identifier, length
 _NONCE_BYTES = range(16, 257)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KePayload(Payload):
     """A public value and the key exchange method that it is for (RFC 7296 3.4)."""
 
@@ -75,7 +75,7 @@ class KePayload(Payload):
         return _KE.pack(self.group, self.body_reserved) + self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IdPayload(Payload):
     """An identity (RFC 7296 3.5); `role` is ID_I or ID_R. `emit` is the ID' that AUTH covers (2.15)."""
 
@@ -98,7 +98,7 @@ class IdPayload(Payload):
         return _BYTE_AND_24_BITS.pack(self.id_type << 24 | self.body_reserved) + self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Encoded(Payload):
     encoding: int
     data: bytes
@@ -112,21 +112,21 @@ class _Encoded(Payload):
         return _BYTE.pack(self.encoding) + self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertPayload(_Encoded):
     """A certificate, a CRL or whatever else `encoding` names (RFC 7296 3.6)."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.CERT
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CertReqPayload(_Encoded):
     """The certification authorities that a sender trusts, as SHA-1 hashes of their keys (RFC 7296 3.7)."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.CERTREQ
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AuthPayload(Payload):
     """The proof of identity (RFC 7296 3.8)."""
 
@@ -145,7 +145,7 @@ class AuthPayload(Payload):
         return _BYTE_AND_24_BITS.pack(self.method << 24 | self.body_reserved) + self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoncePayload(Payload):
     """16 to 256 random octets (RFC 7296 3.9); whether they suit the PRF is the endpoint's question."""
 
@@ -163,7 +163,7 @@ class NoncePayload(Payload):
         return self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NotifyPayload(Payload):
     """An error or a status (RFC 7296 3.10); `protocol` and `spi` only where the type concerns an SA."""
 
@@ -184,7 +184,7 @@ class NotifyPayload(Payload):
         return _NOTIFY.pack(self.protocol, len(self.spi), self.type) + self.spi + self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeletePayload(Payload):
     """The sender's own inbound SPIs of SAs that it has deleted (RFC 7296 3.11).
 
@@ -211,7 +211,7 @@ class DeletePayload(Payload):
         return _DELETE.pack(self.protocol, size, len(self.spis)) + b"".join(self.spis)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class VendorPayload(Payload):
     """Something that only implementations of one vendor understand (RFC 7296 3.12)."""
 
@@ -227,7 +227,7 @@ class VendorPayload(Payload):
         return self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TsPayload(Payload):
     """The traffic selectors of one end (RFC 7296 3.13); `role` is TS_I or TS_R."""
 
@@ -251,7 +251,7 @@ class TsPayload(Payload):
         return head + b"".join(map(emit_selector, self.selectors))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EapPayload(Payload):
     """A whole EAP message (RFC 7296 3.16, RFC 3748 4)."""
 
@@ -271,7 +271,7 @@ class EapPayload(Payload):
         return self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownPayload(Payload):
     """A payload of a type that has no class here; to be refused if it is critical (RFC 7296 2.5)."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 from typing import ClassVar, Self
 
 from sim.ike.constants import PayloadType
+from sim.wire.value import value
 
 CRITICAL = 0x80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Payload:
     """One payload without its generic header.
 
@@ -25,8 +26,8 @@ class Payload:
     TYPE: ClassVar[PayloadType]
     RESERVED_BITS: ClassVar[int] = 0
 
-    critical: bool = False
-    reserved: int = 0
+    critical: bool = field(default=False, kw_only=True)
+    reserved: int = field(default=0, kw_only=True)
 
     @property
     def payload_type(self) -> int:

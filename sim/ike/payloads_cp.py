@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
 
 from sim.ike.constants import PayloadType
 from sim.ike.payloads_base import Payload
 from sim.wire.buffer import Reader
+from sim.wire.value import value
 
 #                      1                   2                   3
 #  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -31,7 +31,7 @@ class ConfigAttribute(NamedTuple):
     reserved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CpPayload(Payload):
     """A request for, or an assignment of, the peer's addresses and other settings."""
 

@@ -5,18 +5,18 @@ Opening and sealing are in `sim.ike.message`; fragments are not put together yet
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
 from sim.ike.constants import PayloadType
 from sim.ike.payloads_base import Payload
 from sim.wire.buffer import Reader, WireError
+from sim.wire.value import value
 
 _FRAGMENT = Struct(">HH")  # Fragment Number, Total Fragments
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EncryptedPayload(Payload):
     """IV, ciphertext and ICV, as they travel; the last payload of its message.
 
@@ -36,7 +36,7 @@ class EncryptedPayload(Payload):
         return self.data
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EncryptedFragment(Payload):
     """One numbered piece of an encrypted message; `first_type` is 0 in all but the first."""
 

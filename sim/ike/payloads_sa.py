@@ -5,7 +5,7 @@ Octets only; what a proposal means and which one to choose is in `sim.ike.propos
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple, Self
 from sim.ike.constants import AttributeType, PayloadType
 from sim.ike.payloads_base import Payload
 from sim.wire.buffer import Reader, WireError
+from sim.wire.value import value
 
 #                      1                   2                   3
 #  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -52,7 +53,7 @@ class Attribute(NamedTuple):
     value: int | bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transform:
     """One algorithm on offer.
 
@@ -68,7 +69,7 @@ class Transform:
     reserved: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proposal:
     """One alternative: a protocol, the sender's SPI (empty in an initial IKE_SA_INIT) and the transforms."""
 
@@ -87,7 +88,7 @@ class Proposal:
         return replace(self, transforms=tuple(t for t in self.transforms if t.type != kind))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SaPayload(Payload):
     """The proposals on offer, or the one that was chosen."""
 

@@ -11,7 +11,7 @@ another round trip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
@@ -21,6 +21,7 @@ from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF, Encrypti
 from sim.ike.algorithms import ALIASES, IMPLIED_PRF, NAMES, TOKENS, is_aead, is_supported
 from sim.ike.constants import Esn, ProtocolId, TransformType, name_of
 from sim.ike.payloads_sa import Attribute, Proposal, Transform
+from sim.wire.value import value
 
 __all__ = [
     "Attribute",
@@ -49,7 +50,7 @@ _ADDITIONAL = {f"ke{n}" for n in range(1, 8)}
 _MAY_BE_NONE = (TransformType.INTEG, TransformType.KE)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IkeSuite:
     """The algorithms of an IKE SA; `integrity` is None with an AEAD."""
 
@@ -59,7 +60,7 @@ class IkeSuite:
     kex: KeyExchange
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EspSuite:
     """The algorithms of a Child SA; `kex` is None where the keys come from the IKE SA's nonces alone."""
 

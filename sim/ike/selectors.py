@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from struct import Struct
 
 from sim.ike.constants import TsType
 from sim.wire.buffer import Reader, WireError
 from sim.wire.selector import OPAQUE_PORTS, Selector
+from sim.wire.value import value
 
 #                      1                   2                   3
 #  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -30,7 +30,7 @@ MAX_SELECTORS = 255
 """What the Number of TSs field of a payload can count (RFC 7296 3.13)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownSelector:
     """A selector of a type that is not an address range, such as TS_SECLABEL; it matches nothing."""
 

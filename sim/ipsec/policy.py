@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from sim.ipsec.traffic import Traffic, covers
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
+from sim.wire.value import value
 
 
 class Action(Enum):
@@ -18,7 +18,7 @@ class Action(Enum):
     DISCARD = "discard"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Policy:
     """One SPD entry; `local_ts` is the near side whatever the direction of the packet.
 

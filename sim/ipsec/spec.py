@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sim.crypto.suites import Encryption, Integrity
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
+from sim.wire.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildSpec:
     """A pair of ESP SAs, as negotiated.
 

@@ -6,7 +6,7 @@ RFC 7296 3.13.1 (the octets are in `sim.ike.selectors`), RFC 4301 4.4.1.1.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sim.wire.address import format_address
 
@@ -15,8 +15,7 @@ OPAQUE_PORTS = (65535, 0)
 """A selector for packets whose ports cannot be seen, such as later fragments (RFC 7296 3.13.1)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Selector:
+class Selector(NamedTuple):
     """A range of addresses, an upper-layer protocol (0 is any) and a range of ports.
 
     `start` and `end` are packed addresses of one family, both inside the range. For ICMP and ICMPv6 a port

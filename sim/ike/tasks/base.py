@@ -16,6 +16,7 @@ from sim.ike.constants import ExchangeType
 from sim.ike.message import Message
 from sim.ike.payloads import Payload
 from sim.wire.address import Sock
+from sim.wire.value import value
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -49,7 +50,7 @@ class Outgoing:
         return self.payloads + self.last
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Inbound:
     """A message from the peer, opened, and the addresses that it came with."""
 
