@@ -96,6 +96,40 @@ def test_c35_the_selectors_of_the_packet_that_asked_come_first() -> None:
     assert (child.local_ts, child.remote_ts) == (NET_A.local_ts, NET_A.remote_ts)  # policy allows the whole
 
 
+def test_c35_a_packet_from_an_address_before_a_move_does_not_narrow_the_sa_to_itself() -> None:
+    """A dynamic selector stands for that address, too: policy is proposed as well (RFC 7296 2.9)."""
+    old = bytes((192, 168, 1, 99))
+    packet = (Selector.host(old, 17, (5000, 5000)), Selector.host(bytes((10, 2, 0, 9)), 17, (53, 53)))
+    pair = Pair(
+        replace(CONNECTION_A, children=(replace(NET_A, local_ts=()),)),
+        replace(CONNECTION_B, children=(replace(NET_B, remote_ts=()),)),
+        a_addr=HOME,
+    )
+    NatBox(pair)
+    pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, 0))
+    pair.settle()
+
+    (sa,) = pair.b.endpoint._ctx.sas.values()
+    asked = sa.channel.decode(parse_message(pair.octets("a")[1])).find_all(TsPayload)
+    assert asked[0].selectors == (packet[0], Selector.host(old), Selector.host(HOME))
+    (child,) = pair.a.children.values()
+    assert (child.local_ts, child.remote_ts) == ((Selector.host(old),), NET_A.remote_ts)
+
+
+def test_c35_the_child_that_allows_the_first_selectors_is_chosen() -> None:
+    """RFC 7296 2.9: if policy accepts the packet's selectors, the answer MUST include them."""
+    first = replace(NET_B, name="first", local_ts=prefixes("10.2.1.0/24"))
+    second = replace(NET_B, name="second", local_ts=prefixes("10.2.2.0/24"))
+    packet = (Selector.host(bytes((10, 1, 0, 5))), Selector.host(bytes((10, 2, 2, 9))))
+    pair = Pair(b=replace(CONNECTION_B, children=(first, second)))
+    pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, 0))
+    pair.settle()
+
+    (child,) = pair.a.children.values()
+    assert child.remote_ts == prefixes("10.2.2.0/24")
+    assert pair.b.last(ChildSaUp).child == "second"
+
+
 def test_a_packet_for_a_peer_without_an_address_is_told_why_nothing_happens() -> None:
     pair = Pair()
     packet = (Selector.host(bytes((10, 2, 0, 9))), Selector.host(bytes((10, 1, 0, 5))))

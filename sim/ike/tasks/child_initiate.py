@@ -53,7 +53,7 @@ class InitiateChild(Task):
     ) -> None:
         self.config = config
         self._exchange = exchange
-        self._packet = packet
+        self.packet = packet
         self._spi_in = 0
         self._nonce = b""
         self._pair: KeyPair | None = None
@@ -64,8 +64,9 @@ class InitiateChild(Task):
         config = self.config
         self._spi_in = self._spi_in or sa.ctx.new_child_spi()
         self._offered = offer(proposals_for(self._exchange, config.esp_proposals), spi_octets(self._spi_in))
-        self._ours = _with_packet(self._packet and self._packet[0], local_selectors(sa, config))
-        self._theirs = _with_packet(self._packet and self._packet[1], remote_selectors(sa, config))
+        ours, theirs = self.packet or (None, None)
+        self._ours = _proposed(ours, config.local_ts, local_selectors(sa, config))
+        self._theirs = _proposed(theirs, config.remote_ts, remote_selectors(sa, config))
         # Through a NAT the selectors of transport mode would need substitution (RFC 7296 2.23.1), which is
         # not here yet: ask for tunnel mode instead.
         self._transport = config.mode is Mode.TRANSPORT and not sa.path.encap
@@ -196,8 +197,18 @@ def _first_group(proposals: tuple[Proposal, ...]) -> int:
     return groups[0] if groups else _NO_GROUP
 
 
-def _with_packet(packet: Selector | None, selectors: tuple[Selector, ...]) -> tuple[Selector, ...]:
-    return selectors if packet is None else (packet, *(s for s in selectors if s != packet))
+def _proposed(
+    packet: Selector | None, configured: tuple[Selector, ...], selectors: tuple[Selector, ...]
+) -> tuple[Selector, ...]:
+    """The packet's own selector first, then what policy allows (RFC 7296 2.9).
+
+    The packet may have another address than the IKE SA, which a dynamic selector stands for, too: one that
+    this host had before a move. Then policy allows all that goes from there, not only this packet.
+    """
+    if packet is None:
+        return selectors
+    host = () if configured else (Selector.host(packet.start),)
+    return tuple(dict.fromkeys((packet, *host, *selectors)))
 
 
 def _selectors(offered: tuple[object, ...]) -> tuple[Selector, ...]:

@@ -43,6 +43,7 @@ from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
+    from sim.ike.selectors import WireSelector
 
 _NONCE_BYTES = 32
 
@@ -165,27 +166,40 @@ class RespondChild(Task):
 
 
 def agree(sa: IkeSa, configs: tuple[ChildConfig, ...], exchange: ExchangeType, message: Message) -> Terms:
-    """The first of the configured Child SAs that fits selectors and suite; PeerError says what did not."""
+    """The first of the configured Child SAs that fits selectors and suite; PeerError says what did not.
+
+    One that allows the initiator's first selectors, which may be a packet's, comes before one that allows
+    only others (RFC 7296 2.9).
+    """
     offered = message.find(SaPayload)
     theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
     ke = message.find(KePayload)
     assert offered is not None  # by the caller
-    selected = False
-    for config in configs:
-        remote = narrow(theirs, remote_selectors(sa, config)) or narrow(
-            theirs, natted_selectors(sa, config, theirs)
-        )
-        local = narrow(ours, local_selectors(sa, config))
-        if not remote or not local:
-            continue
-        selected = True
+    options = [(config, *_narrowed(sa, config, theirs, ours)) for config in configs]
+    possible = [(config, remote, local) for config, remote, local in options if remote and local]
+    possible.sort(key=lambda option: not (_has_first(option[1], theirs) and _has_first(option[2], ours)))
+    for config, remote, local in possible:
         accepted = proposals_for(exchange, config.esp_proposals)
         chosen = select(
             proposals_for(exchange, offered.proposals), accepted, None if ke is None else ke.group
         )
         if chosen is not None and len(chosen.spi) == 4:
             return Terms(config, chosen, local, remote)
-    raise _no_suite(sa, configs, offered) if selected else _no_selectors(sa, configs, theirs, ours)
+    raise _no_suite(sa, configs, offered) if possible else _no_selectors(sa, configs, theirs, ours)
+
+
+def _narrowed(
+    sa: IkeSa, config: ChildConfig, theirs: tuple[WireSelector, ...], ours: tuple[WireSelector, ...]
+) -> tuple[tuple[Selector, ...], tuple[Selector, ...]]:
+    """What a configured Child SA allows of the peer's side and of this one."""
+    remote = narrow(theirs, remote_selectors(sa, config))
+    remote = remote or narrow(theirs, natted_selectors(sa, config, theirs))
+    return remote, narrow(ours, local_selectors(sa, config))
+
+
+def _has_first(narrowed: tuple[Selector, ...], offered: tuple[WireSelector, ...]) -> bool:
+    first = offered[0]
+    return isinstance(first, Selector) and any(selector.contains(first) for selector in narrowed)
 
 
 def _no_suite(sa: IkeSa, configs: tuple[ChildConfig, ...], offered: SaPayload) -> PeerError:
