@@ -14,11 +14,10 @@ from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.path import Path
 from sim.ike.reception import Reception
-from sim.ike.sa import IkeSa
+from sim.ike.sa import initiate as begin
 from sim.ike.tasks.base import Job
 from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.delete import DeleteChild
-from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import SaView, view_of
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
@@ -200,12 +199,7 @@ class IkeEndpoint:
         if path is None:
             self._waiting.update({(config.name, child.name): packet for child in children})
             return
-        ctx = self._ctx
-        sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
-        ctx.by_spi[sa.spi_i] = sa
-        ctx.index(sa)
-        sa.wanted.extend((child, packet) for child in children)
-        sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+        begin(self._ctx, config, path, [(child, packet) for child in children], now)
 
     def _path(self, config: ConnectionConfig) -> Path | None:
         """The first pair of addresses of one family, or None."""

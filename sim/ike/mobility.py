@@ -1,6 +1,7 @@
 """Which addresses an IKE SA uses when those of this host change (RFC 4555 3.5, 3.6; RFC 7296 2.23).
 
-The initiator decides. Without MOBIKE an established IKE SA stays where it is.
+The initiator decides. Without MOBIKE an established IKE SA stays where it is, and one that is coming up
+starts afresh: what NAT detection has found is of the old address.
 """
 
 from __future__ import annotations
@@ -35,22 +36,40 @@ def start_update(sa: IkeSa, local: Sock, remote: Sock, now: int) -> None:
     The Child SAs move at once: that the responder is at its address needs no new proof.
     """
     before = (sa.path.local, sa.path.remote)
-    sa.path.move(local, remote)
-    if not sa.path.encap:
-        sa.path.suspect_nat()
+    _relocate(sa, local, remote)
     sa.moved(now)
     sa.requests.resend(now)
+    tell_move(sa, before, now)
+
+
+def tell_move(sa: IkeSa, before: tuple[Sock, Sock], now: int) -> None:
+    """Tell the responder where the IKE SA is, unless that is about to be said."""
     if not sa.requests.queued(UpdateAddresses):
         sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [UpdateAddresses(before)]), now, first=True)
 
 
+def _relocate(sa: IkeSa, local: Sock, remote: Sock) -> None:
+    sa.path.move(local, remote)
+    if not sa.path.encap:
+        sa.path.suspect_nat()
+
+
 def _set_out_again(sa: IkeSa, now: int) -> None:
-    if sa.path.local[0] in sa.ctx.local:
+    """The address of an IKE SA that is coming up is gone.
+
+    IKE_AUTH goes on from another one if MOBIKE can tell afterwards (RFC 4555 3.3: the responder has taken
+    the address of the copy that it answered). Everything before starts afresh, hashes of addresses and all.
+    """
+    path = sa.path
+    if path.local[0] in sa.ctx.local:
         return
     for address in usable(sa):
-        if len(address) == len(sa.path.remote[0]):
-            sa.path.move((address, sa.path.local[1]), sa.path.remote)
-            sa.requests.resend(now)
+        if len(address) == len(path.remote[0]):
+            if sa.channel.protected and sa.connection.mobike:
+                _relocate(sa, (address, path.local[1]), path.remote)
+                sa.requests.resend(now)
+            else:
+                sa.start_over(address, now)
             return
 
 

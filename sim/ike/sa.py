@@ -6,6 +6,7 @@ Messages are `conversation`'s, procedures `tasks`'. State changes through `_ente
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import cipher
@@ -28,18 +29,23 @@ from sim.ike.tasks.auth import Establish, InitiateAuth
 from sim.ike.tasks.base import Inbound, Job, Task
 from sim.ike.tasks.child_initiate import CreateWanted, InitiateChild
 from sim.ike.tasks.child_terms import PacketSelectors
+from sim.ike.tasks.confirm_path import ConfirmPath
 from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.mobike import SetUpMobike
+from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
 from sim.ike.watch import Watch
 from sim.units import format_duration
-from sim.wire.address import Sock, format_sock
+from sim.wire.address import Sock, format_address, format_sock
 
 if TYPE_CHECKING:
     from sim.ike.channel import Encoded
     from sim.ike.context import Context
     from sim.ike.errors import PeerError
     from sim.ike.identity import Identity
+
+Wanted = tuple[ChildConfig, PacketSelectors | None]
+"""A Child SA to create, and the packet that asked for it."""
 
 
 class IkeSa:
@@ -81,7 +87,7 @@ class IkeSa:
         self.peer_addresses: tuple[bytes, ...] = ()
         self.announced: tuple[bytes, ...] = ()
         self.seen_as: bytes | None = None
-        self.wanted: deque[tuple[ChildConfig, PacketSelectors | None]] = deque()
+        self.wanted: deque[Wanted] = deque()
         self.started_from = path.remote[0]
         self.counted = False
         self.init_digest = b""
@@ -115,7 +121,7 @@ class IkeSa:
         tasks: list[Task] = [InitiateAuth(), SetUpMobike(), Establish()]
         if self.wanted:
             tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
-        tasks.append(CreateWanted())
+        tasks += [ConfirmPath(self.path), CreateWanted()]
         self.requests.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
 
     def create_wanted(self, now: int) -> None:
@@ -182,6 +188,20 @@ class IkeSa:
     def move_to(self, local: Sock, remote: Sock, now: int) -> None:
         """Change addresses as MOBIKE's initiator, and tell the responder."""
         start_update(self, local, remote, now)
+
+    def start_over(self, local: bytes, now: int) -> None:
+        """Set the connection up afresh from another address, with all Child SAs that this IKE SA was for."""
+        wanted: list[Wanted] = [(child.config, None) for child in self.children.values()]
+        wanted += [(task.config, task.packet) for task in self.requests.tasks(InitiateChild)]
+        wanted += self.wanted
+        port = self.ctx.config.ike_port
+        path = Path((local, port), (self.path.remote[0], port))
+        text = f"it came up while this host moved to {format_address(local)}, and starts afresh from there"
+        initiate(self.ctx, self.connection, path, wanted, now)
+        if self.state is State.ESTABLISHED:
+            self.end_politely(Reason.MOVED, text, now)
+        else:
+            self.end(Reason.MOVED, text, now)
 
     def float_port(self) -> None:
         """Leave IKE's port for a NAT, or for one that MOBIKE may meet (RFC 7296 2.23, RFC 4555 3.3)."""
@@ -285,6 +305,15 @@ class IkeSa:
     def _enter(self, state: State) -> None:
         assert state in NEXT_STATES[self.state], f"{self.state} to {state}"
         self.state = state
+
+
+def initiate(ctx: Context, config: ConnectionConfig, path: Path, wanted: Iterable[Wanted], now: int) -> None:
+    """Begin an IKE SA, for Child SAs with the selectors of the packets that asked for them."""
+    sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
+    ctx.by_spi[sa.spi_i] = sa
+    ctx.index(sa)
+    sa.wanted.extend(wanted)
+    sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
 
 
 def _inner_hosts(child: ChildSa) -> list[bytes]:

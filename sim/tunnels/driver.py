@@ -174,6 +174,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
     def _went_down(self, event: IkeSaDown, now: int) -> None:
         """Packets wait no longer; after a failed negotiation the next one does not start another at once."""
+        if event.reason is Reason.MOVED:
+            return  # its successor is on the way, with the same Child SAs
         held = [key for key in self._held if key[0] == event.connection]
         for key in held:
             self._give_up(key, event.reason, now)

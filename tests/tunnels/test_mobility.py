@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sim.ike.events import Event, PathChanged
 from sim.net.nat import NatBox
 from sim.net.packet import Packet
@@ -53,6 +55,26 @@ def test_after_a_move_spis_numbers_and_counters_continue() -> None:
     assert lab.boxes["alice"].seqs == list(range(1, 20, 2))
     sent = [int.from_bytes(seen.data[24:28], "big") for seen in ear.seen if seen.outbound]
     assert sorted(sent) == sorted(2 * list(range(6, 11))), "plain ESP, whose numbers go on from 5"
+
+
+@pytest.mark.parametrize("mobike", ["true", "false"])
+@pytest.mark.parametrize("after_ms", [1, 20, 25])
+def test_what_waits_for_an_sa_outlives_a_move_while_it_comes_up(mobike: str, after_ms: int) -> None:
+    """IKE_SA_INIT and IKE_AUTH take 16 ms each; starting afresh from the new address is no failure."""
+    child = "tunnels.rw.children.net.local_ts=[192.168.1.10/32]"
+    lab = Lab(child, f"tunnels.rw.mobike={mobike}", "tunnels.rw.auth.local_id=alice", text=ROAD)
+    lab.send(WLAN, BOB)
+    lab.run(after_ms * NS_PER_MS)
+    lab.world.ports["alice:wlan"].set_up(False)
+    lab.run()
+    lab.send(WLAN, BOB)
+    lab.send(BOB, WLAN)
+    lab.run()
+    assert lab.boxes["bob"].seqs[-1] == 1
+    assert lab.boxes["alice"].seqs == [2]
+    assert lab.drops("alice").get("no SA: MOVED") is None
+    spec = lab.stack("sun").engine.sad
+    assert {pair.outbound.spec.remote[0] for pair in spec.values()} == {LTE}
 
 
 def test_the_path_reaches_the_data_plane_with_or_without_a_nat() -> None:
