@@ -109,7 +109,10 @@ def check_response(message: Message) -> None:
 
 def first_error(message: Message) -> NotifyPayload | None:
     """The first error notification (RFC 7296 3.10.1)."""
-    return next((n for n in message.find_all(NotifyPayload) if n.type < FIRST_STATUS_NOTIFY), None)
+    for payload in message.payloads:
+        if isinstance(payload, NotifyPayload) and payload.type < FIRST_STATUS_NOTIFY:
+            return payload
+    return None
 
 
 def _check(rule: Rule, message: Message) -> None:

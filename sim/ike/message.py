@@ -94,22 +94,31 @@ class Message:
         return None
 
     def find_all(self, kind: type[P]) -> tuple[P, ...]:
-        return tuple(payload for payload in self.payloads if isinstance(payload, kind))
+        return tuple([payload for payload in self.payloads if isinstance(payload, kind)])
 
     def of_type(self, payload_type: int) -> Payload | None:
         """The first payload of a type: tells IDi from IDr and TSi from TSr."""
-        return next((p for p in self.payloads if p.payload_type == payload_type), None)
+        for payload in self.payloads:
+            if payload.payload_type == payload_type:
+                return payload
+        return None
 
     def notify(self, notify_type: int) -> NotifyPayload | None:
         """The first notification of a type."""
-        return next((n for n in self.find_all(NotifyPayload) if n.type == notify_type), None)
+        for payload in self.payloads:
+            if isinstance(payload, NotifyPayload) and payload.type == notify_type:
+                return payload
+        return None
 
     def notifies(self, notify_type: int) -> tuple[NotifyPayload, ...]:
-        return tuple(n for n in self.find_all(NotifyPayload) if n.type == notify_type)
+        return tuple([n for n in self.find_all(NotifyPayload) if n.type == notify_type])
 
     def unsupported_critical(self) -> UnknownPayload | None:
         """The first payload that demands UNSUPPORTED_CRITICAL_PAYLOAD (RFC 7296 2.5)."""
-        return next((p for p in self.find_all(UnknownPayload) if p.critical), None)
+        for payload in self.payloads:
+            if payload.critical and isinstance(payload, UnknownPayload):
+                return payload
+        return None
 
 
 def parse_header(data: Buf) -> Header:
@@ -131,7 +140,7 @@ def parse_message(data: Buf) -> Message:
 
 def parse_payloads(first_type: int, data: Buf) -> tuple[Payload, ...]:
     """A chain of payloads that fills `data`; its first has type `first_type`."""
-    return _parse_chain(first_type, memoryview(data), 0)
+    return _parse_chain(first_type, bytes(data), 0)
 
 
 def emit_message(header: Header, payloads: Sequence[Payload]) -> bytes:
@@ -145,7 +154,8 @@ def emit_payloads(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     following = _inner_type(payloads[-1]) if payloads else int(PayloadType.NONE)
     for payload in reversed(payloads):
         body = payload.emit()
-        parts += body, _GENERIC.pack(following, payload.header_bits, GENERIC_BYTES + len(body))
+        bits = payload.header_bits if payload.critical or payload.reserved else 0
+        parts += body, _GENERIC.pack(following, bits, GENERIC_BYTES + len(body))
         following = payload.payload_type
     parts.reverse()
     return following, b"".join(parts)
@@ -219,31 +229,33 @@ def _pack_header(header: Header, first_type: int, size: int) -> bytes:
     )
 
 
-def _parse_chain(kind: int, data: Buf, offset: int) -> tuple[Payload, ...]:
+def _parse_chain(kind: int, data: bytes, offset: int) -> tuple[Payload, ...]:
     """Payloads from `offset` to the end of `data`; the one place that checks their lengths."""
-    view = memoryview(data)
+    size = len(data)
+    r = Reader(data)
     payloads: list[Payload] = []
     while kind:
-        if offset + GENERIC_BYTES > len(view):
+        start = offset + GENERIC_BYTES
+        if start > size:
             raise WireError(f"payload {kind} is announced but the message ends at offset {offset}")
-        following, bits, length = _GENERIC.unpack_from(view, offset)
+        following, bits, length = _GENERIC.unpack_from(data, offset)
         end = offset + length
-        if length < GENERIC_BYTES or end > len(view):
+        if end < start or end > size:
             raise WireError(
-                f"payload {kind} at offset {offset} has length {length}, {len(view) - offset} are left"
+                f"payload {kind} at offset {offset} has length {length}, {size - offset} are left"
             )
         parse = LAST_PARSERS.get(kind)
         if parse is not None:
             kind, following = following, PayloadType.NONE
         else:
             parse = PARSERS.get(kind, UnknownPayload.parse)
-        r = Reader(view[offset + GENERIC_BYTES : end], offset + GENERIC_BYTES)
+        r.window(start, end)
         payload = parse(r, kind)
         r.done()
         payloads.append(payload.with_header_bits(bits) if bits else payload)
         kind, offset = following, end
-    if offset != len(view):
-        raise WireError(f"{len(view) - offset} octets follow the last payload at offset {offset}")
+    if offset != size:
+        raise WireError(f"{size - offset} octets follow the last payload at offset {offset}")
     return tuple(payloads)
 
 

@@ -203,7 +203,7 @@ class DeletePayload(Payload):
         protocol, size, count = r.unpack(_DELETE)
         if count and not size:
             raise WireError(f"{count} SPIs of no octets to delete (RFC 7296 3.11)")
-        spis = tuple(r.take(size) for _ in range(count))
+        spis = tuple([r.take(size) for _ in range(count)])
         return cls(protocol, spis, 0 if count else size)
 
     def emit(self) -> bytes:
@@ -243,12 +243,12 @@ class TsPayload(Payload):
     @classmethod
     def parse(cls, r: Reader, kind: int) -> Self:
         (head,) = r.unpack(_BYTE_AND_24_BITS)
-        selectors = tuple(parse_selector(r) for _ in range(head >> 24))
+        selectors = tuple([parse_selector(r) for _ in range(head >> 24)])
         return cls(kind, selectors, reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         head = _BYTE_AND_24_BITS.pack(len(self.selectors) << 24 | self.body_reserved)
-        return head + b"".join(map(emit_selector, self.selectors))
+        return head + b"".join([emit_selector(selector) for selector in self.selectors])
 
 
 @value
@@ -261,11 +261,11 @@ class EapPayload(Payload):
 
     @classmethod
     def parse(cls, r: Reader, kind: int) -> Self:
-        data = r.rest()
-        _, _, length = Reader(data, r.base).unpack(_EAP)
-        if length != len(data):
-            raise WireError(f"an EAP message of {length} octets in a payload of {len(data)} (RFC 7296 3.16)")
-        return cls(data)
+        size = r.remaining
+        start = r.unpack(_EAP)
+        if start[2] != size:
+            raise WireError(f"an EAP message of {start[2]} octets in a payload of {size} (RFC 7296 3.16)")
+        return cls(_EAP.pack(*start) + r.rest())
 
     def emit(self) -> bytes:
         return self.data

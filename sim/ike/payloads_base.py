@@ -29,6 +29,11 @@ class Payload:
     critical: bool = field(default=False, kw_only=True)
     reserved: int = field(default=0, kw_only=True)
 
+    def __init_subclass__(cls) -> None:
+        # Read for every payload of every message: a plain attribute where the class alone decides.
+        if "TYPE" in cls.__dict__:
+            cls.payload_type = cls.TYPE  # type: ignore[method-assign, assignment]
+
     @property
     def payload_type(self) -> int:
         return self.TYPE

@@ -5,7 +5,6 @@ Octets only; what a proposal means and which one to choose is in `sim.ike.propos
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, NamedTuple, Self
@@ -53,8 +52,7 @@ class Attribute(NamedTuple):
     value: int | bytes
 
 
-@value
-class Transform:
+class Transform(NamedTuple):
     """One algorithm on offer.
 
     `key_bits` is the Key Length attribute in the only form that RFC 7296 3.3.5 allows: short and first.
@@ -69,8 +67,7 @@ class Transform:
     reserved: int = 0
 
 
-@value
-class Proposal:
+class Proposal(NamedTuple):
     """One alternative: a protocol, the sender's SPI (empty in an initial IKE_SA_INIT) and the transforms."""
 
     number: int
@@ -81,11 +78,11 @@ class Proposal:
 
     def of_type(self, kind: int) -> tuple[Transform, ...]:
         """The transforms of one type, in order of preference."""
-        return tuple(transform for transform in self.transforms if transform.type == kind)
+        return tuple([transform for transform in self.transforms if transform.type == kind])
 
     def without(self, kind: int) -> Proposal:
         """The same proposal with no transform of that type."""
-        return replace(self, transforms=tuple(t for t in self.transforms if t.type != kind))
+        return self._replace(transforms=tuple([t for t in self.transforms if t.type != kind]))
 
 
 @value
@@ -103,8 +100,10 @@ class SaPayload(Payload):
     def emit(self) -> bytes:
         last = len(self.proposals) - 1
         return b"".join(
-            _emit_proposal(proposal, _MORE_PROPOSALS if index < last else _LAST)
-            for index, proposal in enumerate(self.proposals)
+            [
+                _emit_proposal(proposal, _MORE_PROPOSALS if index < last else _LAST)
+                for index, proposal in enumerate(self.proposals)
+            ]
         )
 
 
@@ -113,10 +112,9 @@ def _parse_proposals(r: Reader) -> tuple[Proposal, ...]:
     more = _MORE_PROPOSALS
     while more == _MORE_PROPOSALS:
         more, reserved, length, number, protocol, spi_size, count = r.unpack(_PROPOSAL)
-        with r.sub(length - _PROPOSAL.size) as body:
-            spi, base = body.take(spi_size), body.base + body.offset
-            transforms = _parse_transforms(body.rest(), base, count)
-            proposals.append(Proposal(number, protocol, spi, transforms, reserved))
+        spi, base = r.take(spi_size), r.base + r.offset
+        transforms = _parse_transforms(r.take(length - _PROPOSAL.size - spi_size), base, count)
+        proposals.append(Proposal(number, protocol, spi, transforms, reserved))
     if more != _LAST:
         raise WireError(f"Last Substruc of a proposal is {more}, not 0 or 2 (RFC 7296 3.3.1)")
     return tuple(proposals)
@@ -150,8 +148,8 @@ def _parse_transforms(octets: bytes, base: int, count: int) -> tuple[Transform, 
         key_bits: int | None = None
         attributes: tuple[Attribute, ...] = ()
         if length != _TRANSFORM.size:
-            with r.sub(length - _TRANSFORM.size) as body:
-                key_bits, attributes = _parse_attributes(body)
+            at = r.base + r.offset
+            key_bits, attributes = _parse_attributes(Reader(r.take(length - _TRANSFORM.size), at))
         transforms.append(Transform(kind, transform_id, key_bits, attributes, high << 8 | low))
     r.done()
     return tuple(transforms)

@@ -11,7 +11,6 @@ another round trip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
@@ -102,7 +101,7 @@ def format_proposal(proposal: Proposal) -> str:
 
 def offer(proposals: Iterable[Proposal], spi: bytes = b"") -> tuple[Proposal, ...]:
     """The proposals as an SA payload carries them: numbered from 1, each with the sender's SPI (3.3.1)."""
-    return tuple(replace(proposal, number=n, spi=spi) for n, proposal in enumerate(proposals, 1))
+    return tuple([proposal._replace(number=n, spi=spi) for n, proposal in enumerate(proposals, 1)])
 
 
 def select(
@@ -111,7 +110,7 @@ def select(
     """The offered proposal cut down to one transform of each type, or None for NO_PROPOSAL_CHOSEN.
 
     Number, SPI and transforms stay the initiator's, untouched: an answer needs
-    `replace(chosen, spi=own_spi)`. `ke_group` is the group of the KE payload that came along; the choice may
+    `chosen._replace(spi=own_spi)`. `ke_group` is the group of the KE payload that came along; the choice may
     still name another one, which is for INVALID_KE_PAYLOAD to tell.
     """
     pairs = [(mine, theirs) for mine in accepted for theirs in offered]
@@ -277,7 +276,7 @@ def _mixes_integrity(chosen: Sequence[Transform]) -> bool:
 
 def _only_group(proposal: Proposal, group: int) -> Proposal:
     kept = tuple(t for t in proposal.transforms if t.type != TransformType.KE or t.id == group)
-    return replace(proposal, transforms=kept)
+    return proposal._replace(transforms=kept)
 
 
 def _same(one: Transform, other: Transform) -> bool:

@@ -21,9 +21,12 @@ from sim.wire.value import value
 # ~                        Starting Address*                      ~
 # ~                        Ending Address*                        ~
 _HEAD = Struct(">BBH")
-_PORTS = Struct(">HH")
-_ADDRESS_BYTES = {TsType.IPV4_ADDR_RANGE: 4, TsType.IPV6_ADDR_RANGE: 16}
-_TYPE_OF = {4: TsType.IPV4_ADDR_RANGE, 16: TsType.IPV6_ADDR_RANGE}
+_RANGES = {TsType.IPV4_ADDR_RANGE: Struct(">HH4s4s"), TsType.IPV6_ADDR_RANGE: Struct(">HH16s16s")}
+_WHOLE = {
+    4: (int(TsType.IPV4_ADDR_RANGE), Struct(">BBHHH4s4s")),
+    16: (int(TsType.IPV6_ADDR_RANGE), Struct(">BBHHH16s16s")),
+}
+"""Type and layout by the size of an address."""
 
 
 MAX_SELECTORS = 255
@@ -44,12 +47,12 @@ WireSelector = Selector | UnknownSelector
 
 def parse_selector(r: Reader) -> WireSelector:
     kind, protocol, length = r.unpack(_HEAD)
-    size = _ADDRESS_BYTES.get(kind)
-    with r.sub(length - _HEAD.size) as body:
-        if size is None:
-            return UnknownSelector(kind, protocol, body.rest())
-        first, last = body.unpack(_PORTS)
-        start, end = body.take(size), body.take(size)
+    layout = _RANGES.get(kind)
+    if layout is None:
+        return UnknownSelector(kind, protocol, r.take(length - _HEAD.size))
+    if length != _HEAD.size + layout.size:
+        raise WireError(f"a traffic selector of type {kind} has length {length} (RFC 7296 3.13.1)")
+    first, last, start, end = r.unpack(layout)
     if start > end or (first > last and (first, last) != OPAQUE_PORTS):
         raise WireError("a traffic selector's range ends before it starts (RFC 7296 3.13.1)")
     return Selector(start, end, protocol, (first, last))
@@ -59,9 +62,9 @@ def emit_selector(selector: WireSelector) -> bytes:
     if isinstance(selector, UnknownSelector):
         head = _HEAD.pack(selector.type, selector.protocol, _HEAD.size + len(selector.data))
         return head + selector.data
-    size = len(selector.start)
-    head = _HEAD.pack(_TYPE_OF[size], selector.protocol, _HEAD.size + _PORTS.size + 2 * size)
-    return head + _PORTS.pack(*selector.ports) + selector.start + selector.end
+    start, end, protocol, (first, last) = selector
+    kind, layout = _WHOLE[len(start)]
+    return layout.pack(kind, protocol, layout.size, first, last, start, end)
 
 
 def narrow(offered: Iterable[WireSelector], allowed: Sequence[Selector]) -> tuple[Selector, ...]:

@@ -22,7 +22,7 @@ class Reader:
     __slots__ = ("_data", "_end", "base", "offset")
 
     def __init__(self, data: Buf, base: int = 0) -> None:
-        self._data = memoryview(data)
+        self._data = bytes(data)
         self._end = len(self._data)
         self.base = base
         self.offset = 0
@@ -40,36 +40,26 @@ class Reader:
         return layout.unpack_from(self._data, start)
 
     def take(self, size: int) -> bytes:
-        start = self._advance(size)
-        return bytes(self._data[start : start + size])
+        start = self.offset
+        end = start + size
+        if size < 0 or end > self._end:
+            raise self._too_short(size)
+        self.offset = end
+        return self._data[start:end]
 
     def rest(self) -> bytes:
         start = self.offset
         self.offset = self._end
-        return bytes(self._data[start:])
+        return self._data[start : self._end]
 
-    def sub(self, size: int) -> Reader:
-        """A reader over the next `size` octets, all of which the body of a `with` over it must consume."""
-        start = self._advance(size)
-        return Reader(self._data[start : start + size], self.base + start)
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is None:
-            self.done()
+    def window(self, start: int, end: int) -> None:
+        """Go on from `start`, to end at `end`; the caller has checked that both lie inside the octets."""
+        self.offset = start
+        self._end = end
 
     def done(self) -> None:
         if self.offset != self._end:
             raise WireError(f"{self.remaining} octets too many at offset {self.base + self.offset}")
-
-    def _advance(self, size: int) -> int:
-        start = self.offset
-        if size < 0 or start + size > self._end:
-            raise self._too_short(size)
-        self.offset = start + size
-        return start
 
     def _too_short(self, size: int) -> WireError:
         return WireError(

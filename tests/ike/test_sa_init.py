@@ -183,7 +183,7 @@ def test_c17_a_responder_that_chooses_what_was_not_offered_is_ignored() -> None:
     answer = pair.sent[-1].datagram
     message = parse_message(answer.data)
     (first,) = message.find_all(SaPayload)[0].proposals
-    other = replace(first, transforms=ike("aes256gcm16-prfsha256-x25519")[0].transforms)
+    other = first._replace(transforms=ike("aes256gcm16-prfsha256-x25519")[0].transforms)
     forged = [SaPayload((other,)) if isinstance(p, SaPayload) else p for p in message.payloads]
     pair.inject(pair.a, emit_message(message.header, forged), answer.src, answer.dst)
 

@@ -32,23 +32,18 @@ def test_nothing_is_read_beyond_the_end_and_the_error_names_the_offset() -> None
     assert reader.rest() == b"c"
 
 
-def test_a_part_must_be_consumed_exactly() -> None:
-    reader = Reader(b"abcdef")
-    with pytest.raises(WireError, match="1 octets too many at offset 2"), reader.sub(3) as part:
-        part.take(2)
-    with pytest.raises(WireError, match="4 octets wanted at offset 3"), reader.sub(3) as part:
-        part.take(4)
-
-
-def test_a_part_of_a_part_knows_its_place() -> None:
+def test_a_window_must_be_consumed_exactly_and_ends_what_is_read() -> None:
     reader = Reader(b"abcdef", base=10)
-    reader.take(1)
-    with reader.sub(4) as outer:
-        outer.take(1)
-        with outer.sub(3) as inner:
-            assert inner.base == 12
-            assert inner.rest() == b"cde"
-    assert reader.rest() == b"f"
+    reader.window(1, 4)
+    assert reader.take(2) == b"bc"
+    with pytest.raises(WireError, match="1 octets too many at offset 13"):
+        reader.done()
+    with pytest.raises(WireError, match="2 octets wanted at offset 13, 1 are left"):
+        reader.take(2)
+    assert reader.rest() == b"d"
+    reader.done()
+    reader.window(4, 6)
+    assert reader.rest() == b"ef"
 
 
 @given(st.binary(max_size=20), st.lists(st.integers(-2, 8), max_size=8))

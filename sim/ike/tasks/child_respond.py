@@ -10,7 +10,7 @@ deletes and starts afresh (1.3); nor are collisions of rekeyings that both sides
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError
@@ -88,7 +88,7 @@ class RespondChild(Task):
         elif child is not None:
             if child.mode is Mode.TRANSPORT:
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
-            out.add(SaPayload((replace(self._chosen, spi=spi_octets(child.spi_in)),)))
+            out.add(SaPayload((self._chosen._replace(spi=spi_octets(child.spi_in)),)))
             if self._nonce:
                 out.add(NoncePayload(self._nonce))
             if self._pair is not None:

@@ -10,7 +10,7 @@ HDR(A,0), N(COOKIE), SAi1, KEi', Ni  -->
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.crypto.ids import KeyExchangeId
@@ -185,7 +185,7 @@ class RespondSaInit(Task):
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        proposal = replace(self._choice.proposal, spi=b"")
+        proposal = self._choice.proposal._replace(spi=b"")
         out.add(SaPayload((proposal,)), KePayload(self._choice.ke.group, self._pair.public))
         out.add(NoncePayload(sa.nonce_r))
         if sa.path.natt:
