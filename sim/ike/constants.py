@@ -7,6 +7,7 @@ identifiers of algorithms are in `sim.crypto.ids`.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 
 class ExchangeType(IntEnum):
@@ -305,6 +306,7 @@ FIRST_STATUS_NOTIFY = 16384
 """Notify types below are errors, from here on status (RFC 7296 3.10.1)."""
 
 
+@lru_cache(1024)
 def name_of(registry: type[IntEnum], value: int) -> str:
     """The registered name of a number, or the number itself in digits."""
     try:

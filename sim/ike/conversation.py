@@ -99,7 +99,7 @@ class Conversation:
         """Answer a request that is authentic and new; `problem` when it cannot even be read."""
         sa = self.sa
         self.expected += 1
-        self.report(received)
+        payloads = self.report(received)
         sa.heard(received, now)
         out = Outgoing()
         try:
@@ -111,7 +111,7 @@ class Conversation:
             self._serving = []
         header = received.message.header
         exchange = ExchangeType(header.exchange)
-        self.answer(received, self.channel.encode(exchange, header.message_id, True, out.all()))
+        self.answer(received, payloads, self.channel.encode(exchange, header.message_id, True, out.all()))
         sa.last_out_at = now
         for action in out.then:
             action(now)
@@ -127,14 +127,17 @@ class Conversation:
         done = tasks[: len(tasks) - len(waiting)]
         self._serving = build_all(done, self.sa, out, now) + waiting
 
-    def report(self, received: Inbound) -> None:
+    def report(self, received: Inbound) -> str:
+        """Report a message that was accepted; what it held, in the notation of RFC 7296 1.2."""
         message = received.message
-        self.channel.received(message, notation_of(message), received.src, received.dst)
+        payloads = notation(message.header.exchange, message.header.is_response, message.payloads)
+        self.channel.received(message, payloads, received.src, received.dst)
+        return payloads
 
-    def answer(self, received: Inbound, response: Encoded) -> None:
+    def answer(self, received: Inbound, payloads: str, response: Encoded) -> None:
         """Send a response to where the request came from, and keep it instead of older ones."""
         message = received.message
-        answered = Answered(digest_of(message), notation_of(message), response)
+        answered = Answered(digest_of(message), payloads, response)
         self._answered = {message.header.message_id: answered}
         self.channel.send(response, received.dst, received.src)
 
@@ -210,10 +213,6 @@ class Conversation:
 
     def _reject(self, reason: str, src: Sock, text: str) -> None:
         self.sa.ctx.reject(reason, src, text)
-
-
-def notation_of(message: Message) -> str:
-    return notation(message.header.exchange, message.header.is_response, message.payloads)
 
 
 def digest_of(message: Message) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, name_of
-from sim.ike.payloads import Payload
+from sim.ike.payloads import NotifyPayload, Payload
 
 _SIDED: dict[int, str] = {PayloadType.KE: "KE", PayloadType.NONCE: "N", PayloadType.SA: "SA"}
 _PLAIN: dict[int, str] = {
@@ -27,18 +27,22 @@ _SA_SUFFIX: dict[int, str] = {ExchangeType.IKE_SA_INIT: "1", ExchangeType.IKE_AU
 
 def notation(exchange: int, response: bool, payloads: Sequence[Payload]) -> str:
     """One message's payloads; those of every exchange but IKE_SA_INIT are shown inside SK {...}."""
-    names = ", ".join(
-        [_name(payload.payload_type, getattr(payload, "type", 0), response, exchange) for payload in payloads]
-    )
+    kinds = [(p.payload_type, p.type) if isinstance(p, NotifyPayload) else p.payload_type for p in payloads]
+    return _notation(exchange, response, tuple(kinds))
+
+
+# The same few messages go back and forth: they are put into words once.
+@lru_cache(1024)
+def _notation(exchange: int, response: bool, kinds: tuple[int | tuple[int, int], ...]) -> str:
+    names = ", ".join([_name(kind, response, exchange) for kind in kinds])
     if exchange == ExchangeType.IKE_SA_INIT:
         return f"HDR, {names}" if names else "HDR"
     return f"HDR, SK {{{names}}}"
 
 
-@lru_cache(1024)
-def _name(kind: int, notify: int, response: bool, exchange: int) -> str:
-    if kind == PayloadType.NOTIFY:
-        return f"N({name_of(NotifyType, notify)})"
+def _name(kind: int | tuple[int, int], response: bool, exchange: int) -> str:
+    if isinstance(kind, tuple):
+        return f"N({name_of(NotifyType, kind[1])})"
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain

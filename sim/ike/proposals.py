@@ -44,7 +44,10 @@ _TYPES = {
     ProtocolId.IKE: (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE),
     ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ESN),
 }
-_SPI_BYTES = {ProtocolId.IKE: (0, 8), ProtocolId.ESP: (4,)}  # none in an initial IKE_SA_INIT
+_SPI_BYTES: dict[int, tuple[int, ...]] = {
+    ProtocolId.IKE: (0, 8),
+    ProtocolId.ESP: (4,),
+}  # none in an initial IKE_SA_INIT
 _ADDITIONAL = {f"ke{n}" for n in range(1, 8)}
 _MAY_BE_NONE = (TransformType.INTEG, TransformType.KE)
 
@@ -90,13 +93,7 @@ def parse_proposal(text: str, protocol: int) -> Proposal:
 
 def format_proposal(proposal: Proposal) -> str:
     """The string that `parse_proposal` reads; what has no name is shown as `type:id:key bits`."""
-    implied = set(_of(proposal.transforms, TransformType.PRF)) == set(_implied_prfs(_no_prf(proposal)))
-    return "-".join(
-        _name(transform)
-        for transform in proposal.transforms
-        if not (implied and transform.type == TransformType.PRF)
-        and not _goes_without_saying(transform, proposal)
-    )
+    return _format(proposal.transforms)
 
 
 def offer(proposals: Iterable[Proposal], spi: bytes = b"") -> tuple[Proposal, ...]:
@@ -113,12 +110,12 @@ def select(
     `chosen._replace(spi=own_spi)`. `ke_group` is the group of the KE payload that came along; the choice may
     still name another one, which is for INVALID_KE_PAYLOAD to tell.
     """
-    pairs = [(mine, theirs) for mine in accepted for theirs in offered]
-    if ke_group is not None:
-        for mine, theirs in pairs:
-            if (chosen := _match(mine, _only_group(theirs, ke_group))) is not None:
-                return chosen
-    return next((chosen for mine, theirs in pairs if (chosen := _match(mine, theirs)) is not None), None)
+    for group in (ke_group, None) if ke_group is not None else (None,):
+        for mine in accepted:
+            for theirs in offered:
+                if (chosen := _match(mine, theirs, group)) is not None:
+                    return chosen
+    return None
 
 
 def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> bool:
@@ -141,14 +138,39 @@ def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> boo
 
 def ike_suite(chosen: Proposal) -> IkeSuite:
     """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
+    return _ike_suite(chosen.transforms)
+
+
+def esp_suite(chosen: Proposal) -> EspSuite:
+    """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
+    return _esp_suite(chosen.transforms)
+
+
+# The same few lists of transforms are on offer, and chosen, again and again: each question about them is
+# answered once. The numbers are bounds, far above what a scenario has.
+
+
+@lru_cache(256)
+def _format(transforms: tuple[Transform, ...]) -> str:
+    prfs, others = _of(transforms, TransformType.PRF), _without(transforms, TransformType.PRF)
+    implied = set(prfs) == set(_implied_prfs(others))
+    return "-".join(
+        _name(transform)
+        for transform in (others if implied else transforms)
+        if not _goes_without_saying(transform, transforms)
+    )
+
+
+@lru_cache(256)
+def _ike_suite(chosen: tuple[Transform, ...]) -> IkeSuite:
     kex = _kex(chosen)
     if kex is None:
         raise ValueError("an IKE SA needs a key exchange")
     return IkeSuite(_encryption(chosen), _integrity(chosen), PRF[PrfId(_id(chosen, TransformType.PRF))], kex)
 
 
-def esp_suite(chosen: Proposal) -> EspSuite:
-    """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
+@lru_cache(256)
+def _esp_suite(chosen: tuple[Transform, ...]) -> EspSuite:
     esn = _id(chosen, TransformType.ESN) == Esn.ESN
     return EspSuite(_encryption(chosen), _integrity(chosen), esn, _kex(chosen))
 
@@ -210,18 +232,21 @@ def _ike_problem(transforms: Sequence[Transform]) -> str:
     return ""
 
 
-def _match(mine: Proposal, theirs: Proposal) -> Proposal | None:
+def _match(mine: Proposal, theirs: Proposal, ke_group: int | None) -> Proposal | None:
     """One transform of each type that either side has, from `theirs`, by the order of `mine`."""
     if mine.protocol != theirs.protocol or not _has_usable_spi(theirs):
         return None
-    chosen = _match_transforms(mine.transforms, theirs.transforms)
+    chosen = _match_transforms(mine.transforms, theirs.transforms, ke_group)
     return None if chosen is None else Proposal(theirs.number, theirs.protocol, theirs.spi, chosen)
 
 
 @lru_cache(256)
 def _match_transforms(
-    mine: tuple[Transform, ...], theirs: tuple[Transform, ...]
+    mine: tuple[Transform, ...], theirs: tuple[Transform, ...], ke_group: int | None
 ) -> tuple[Transform, ...] | None:
+    """`ke_group` leaves `theirs` no other key exchange."""
+    if ke_group is not None:
+        theirs = tuple([t for t in theirs if t.type != TransformType.KE or t.id == ke_group])
     chosen = []
     for kind in sorted(_kinds(theirs) | _kinds(mine)):
         wanted, available = _of(mine, kind), _of(theirs, kind)
@@ -247,9 +272,8 @@ def _is_drawn_from(chosen: tuple[Transform, ...], offered: tuple[Transform, ...]
 
 def _has_usable_spi(proposal: Proposal) -> bool:
     """Whether the SPI has the protocol's size (RFC 7296 3.3.1) and names an SA at all (RFC 4303 2.1)."""
-    return len(proposal.spi) in _SPI_BYTES[ProtocolId(proposal.protocol)] and (
-        not proposal.spi or any(proposal.spi)
-    )
+    spi = proposal.spi
+    return len(spi) in _SPI_BYTES[proposal.protocol] and (not spi or any(spi))
 
 
 def _pick(kind: int, wanted: Sequence[Transform], available: Sequence[Transform]) -> Transform | None:
@@ -274,11 +298,6 @@ def _mixes_integrity(chosen: Sequence[Transform]) -> bool:
     return aead == integrity
 
 
-def _only_group(proposal: Proposal, group: int) -> Proposal:
-    kept = tuple(t for t in proposal.transforms if t.type != TransformType.KE or t.id == group)
-    return proposal._replace(transforms=kept)
-
-
 def _same(one: Transform, other: Transform) -> bool:
     """Equal in all that is negotiated; an attribute that we do not know matches nothing (RFC 7296 3.3.6)."""
     return (one.type, one.id, one.key_bits) == (other.type, other.id, other.key_bits) and not (
@@ -294,18 +313,18 @@ def _of(transforms: Iterable[Transform], kind: int) -> list[Transform]:
     return [transform for transform in transforms if transform.type == kind]
 
 
-def _no_prf(proposal: Proposal) -> list[Transform]:
-    return [transform for transform in proposal.transforms if transform.type != TransformType.PRF]
+def _without(transforms: Iterable[Transform], kind: int) -> list[Transform]:
+    return [transform for transform in transforms if transform.type != kind]
 
 
 def _is_none(transform: Transform) -> bool:
     return transform.type in _MAY_BE_NONE and transform.id == NONE
 
 
-def _goes_without_saying(transform: Transform, proposal: Proposal) -> bool:
+def _goes_without_saying(transform: Transform, transforms: Iterable[Transform]) -> bool:
     """Whether it is the only one of its type and says no: no integrity, no key exchange, no ESN."""
     says_no = _is_none(transform) or (transform.type, transform.id) == (TransformType.ESN, Esn.NO_ESN)
-    return says_no and len(proposal.of_type(transform.type)) == 1
+    return says_no and len(_of(transforms, transform.type)) == 1
 
 
 def _name(transform: Transform) -> str:
@@ -315,20 +334,20 @@ def _name(transform: Transform) -> str:
     return f"{transform.type}:{transform.id}:{transform.key_bits or ''}".rstrip(":")
 
 
-def _id(chosen: Proposal, kind: int) -> int:
-    return next((t.id for t in chosen.transforms if t.type == kind), NONE)
+def _id(chosen: Iterable[Transform], kind: int) -> int:
+    return next((t.id for t in chosen if t.type == kind), NONE)
 
 
-def _encryption(chosen: Proposal) -> Encryption:
-    (transform,) = chosen.of_type(TransformType.ENCR)
+def _encryption(chosen: Iterable[Transform]) -> Encryption:
+    (transform,) = _of(chosen, TransformType.ENCR)
     return ENCRYPTION[EncryptionId(transform.id), transform.key_bits]
 
 
-def _integrity(chosen: Proposal) -> Integrity | None:
+def _integrity(chosen: Iterable[Transform]) -> Integrity | None:
     algorithm = _id(chosen, TransformType.INTEG)
     return INTEGRITY[IntegrityId(algorithm)] if algorithm != NONE else None
 
 
-def _kex(chosen: Proposal) -> KeyExchange | None:
+def _kex(chosen: Iterable[Transform]) -> KeyExchange | None:
     method = _id(chosen, TransformType.KE)
     return KEY_EXCHANGE[KeyExchangeId(method)] if method != NONE else None

@@ -160,10 +160,10 @@ class Reception:
         ctx.timers.arm((sa.ike_id, "half-open"), at, lambda due: _give_up(sa, due))
         conversation = sa.conversation
         conversation.expected = 1
-        conversation.report(received)
+        payloads = conversation.report(received)
         response = conversation.channel.encode(ExchangeType.IKE_SA_INIT, 0, True, out.all())
         sa.init_r = response.packet
-        conversation.answer(received, response)
+        conversation.answer(received, payloads, response)
 
     # -- answers without state ---------------------------------------------------------------------------
 

@@ -35,42 +35,43 @@ _FAMILY = {4: "IPv4", 16: "IPv6"}
 class KeyLog:
     """Collects the keys of every SA of a run, once for both ends.
 
-    Both ends of an SA report the same keys; a row is kept once, in the order of first sight. Addresses are
-    wildcards, because NAT and MOBIKE change them while the SPI stays.
+    Both ends of an SA report the same keys; a row is written once, in the order of first sight. Addresses are
+    wildcards, because NAT and MOBIKE change them while the SPI stays. Rows are made when a file is asked for.
     """
 
     def __init__(self) -> None:
-        self._ike: dict[str, None] = {}
-        self._esp: dict[str, None] = {}
+        self._ike: list[IkeKeysDerived] = []
+        self._esp: list[tuple[ChildSaUp, int]] = []  # with the size of an address
         self._by_spi: dict[int, ChildSaUp] = {}
 
     def ike_sa(self, event: IkeKeysDerived) -> None:
-        self._ike[_ike_row(event)] = None
+        self._ike.append(event)
 
     def child_sa(self, event: ChildSaUp) -> None:
         self._by_spi[event.spi_in] = event
-        self._esp_rows(event, event.local[0])
+        self._esp.append((event, len(event.local[0])))
 
     def path(self, event: PathChanged) -> None:
         """A Child SA may continue over the other IP version, where Wireshark wants a row of its own."""
         for spi in event.spis_in:
-            self._esp_rows(self._by_spi[spi], event.local[0])
+            self._esp.append((self._by_spi[spi], len(event.local[0])))
 
     def receiving(self, spi: int) -> ChildSaUp | None:
         """The end that receives on an SPI, with its keys; None when no SA of the run has it."""
         return self._by_spi.get(spi)
 
     def ikev2_decryption_table(self) -> str:
-        return "".join(self._ike)
+        return "".join(dict.fromkeys(map(_ike_row, self._ike)))
 
     def esp_sa(self) -> str:
-        return "".join(self._esp)
+        return "".join(dict.fromkeys(row for event, size in self._esp for row in _esp_rows(event, size)))
 
-    def _esp_rows(self, event: ChildSaUp, local: bytes) -> None:
-        family = _FAMILY[len(local)]
-        suite = event.suite
-        for spi, keys in ((event.spi_in, event.keys_in), (event.spi_out, event.keys_out)):
-            self._esp[_esp_row(family, spi, suite.encryption, suite.integrity, keys)] = None
+
+def _esp_rows(event: ChildSaUp, address_bytes: int) -> list[str]:
+    return [
+        _esp_row(_FAMILY[address_bytes], spi, event.suite.encryption, event.suite.integrity, keys)
+        for spi, keys in ((event.spi_in, event.keys_in), (event.spi_out, event.keys_out))
+    ]
 
 
 def _esp_row(
