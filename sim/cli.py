@@ -111,6 +111,55 @@ def decode(
         raise typer.Exit(BAD_INPUT)
 
 
+@app.command()
+def peer(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="`connections:` in YAML, or a topology with --node.")
+    ],
+    node: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose connections to take from a topology.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="UDP port of IKE, ours and the peer's.")] = 500,
+    natt_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="UDP port of NAT traversal, ours and the peer's.")
+    ] = 4500,
+    tun: Annotated[
+        bool,
+        typer.Option("--tun", help="Hand inner packets to the kernel, through a TUN device (root)."),
+    ] = False,
+    tun_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of that device; implies --tun.")
+    ] = None,
+    initiate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONNECTION[/CHILD]", help="Set this up at once, besides `start`. Repeatable."),
+    ] = None,
+    ping: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Ping an inner address of the peer every second. Repeatable."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Send so many pings, delete the SAs and end; 1 if one was lost.")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write all keys there, for Wireshark. They are secret.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each event.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show IKE messages, too.")] = False,
+) -> None:
+    """Be a live IKEv2 endpoint; SIGUSR1 shows its state, Ctrl-C deletes its SAs and ends it."""
+    with _readable_errors():
+        from sim.live.command import PeerArguments, run_from_command_line
+
+        arguments = PeerArguments(
+            config, node, (port, natt_port), tun_name if tun_name or not tun else "",
+            tuple(initiate or ()), tuple(ping or ()), count, keys, as_json, verbose,
+        )  # fmt: skip
+        answered = run_from_command_line(arguments)
+    if not answered:
+        raise typer.Exit(CHECK_FAILED)
+
+
 def main() -> None:
     """The entry point; leaves by SystemExit."""
     app()
@@ -135,11 +184,12 @@ def _parse_until(until: str | None) -> int | None:
 def _readable_errors() -> Iterator[None]:
     """Bad input becomes its explanation on the standard error and exit status 2, Ctrl-C becomes 130."""
     from sim.experiment.decode import DecodeError
+    from sim.live.errors import LiveError
     from sim.scenario.errors import ScenarioError
 
     try:
         yield
-    except (ScenarioError, DecodeError) as error:
+    except (ScenarioError, DecodeError, LiveError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

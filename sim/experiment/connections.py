@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sim.scenario.world import World
+from sim.tunnels.driver import IpsecDriver
 from sim.tunnels.ledger import ChildRecord, IkeRecord
-from sim.tunnels.stack import IpsecStack
 from sim.units import NS_PER_S
 from sim.wire.address import Sock, format_sock
 
@@ -20,18 +20,22 @@ def connection_rows(world: World) -> list[Row]:
     Seconds count from the start of the run; `spi_i` and `spi_r` are hexadecimal; `reason` is empty while
     nothing went wrong. While an SA is connecting, it says why the last attempt failed.
     """
+    return [row for node, stack in world.stacks.items() for row in driver_rows(node, stack)]
+
+
+def driver_rows(node: str, stack: IpsecDriver[Any]) -> list[Row]:
+    """The rows of one host."""
     rows = []
-    for node, stack in world.stacks.items():
-        records = list(stack.ledger.settle(stack.engine.sad.get))
-        _hear_doubts(stack)
-        for connection in stack.config.connections:
-            mine = [record for record in records if _name(stack, record) == connection.name]
-            shown = _worth_showing(mine) or [IkeRecord(0, connection.name, state="idle")]
-            rows += [_row(node, connection.name, record, _explained(record, mine)) for record in shown]
+    records = list(stack.ledger.settle(stack.engine.sad.get))
+    _hear_doubts(stack)
+    for connection in stack.config.connections:
+        mine = [record for record in records if _name(stack, record) == connection.name]
+        shown = _worth_showing(mine) or [IkeRecord(0, connection.name, state="idle")]
+        rows += [_row(node, connection.name, record, _explained(record, mine)) for record in shown]
     return rows
 
 
-def _hear_doubts(stack: IpsecStack) -> None:
+def _hear_doubts(stack: IpsecDriver[Any]) -> None:
     """What an unauthenticated error says of an SA that still goes on trying (RFC 7296 2.21.1)."""
     for sa in stack.endpoint.sas:
         record = stack.ledger.records.get(sa.ike_id)
@@ -39,7 +43,7 @@ def _hear_doubts(stack: IpsecStack) -> None:
             record.reason, record.text = sa.reason, sa.text
 
 
-def _name(stack: IpsecStack, record: IkeRecord) -> str:
+def _name(stack: IpsecDriver[Any], record: IkeRecord) -> str:
     """An SA that has neither come up nor failed is known to the endpoint alone."""
     if record.connection:
         return record.connection

@@ -40,9 +40,18 @@ def inside(netns: str | None, call: Callable[[], T]) -> T:
 
 def run_ip(*words: str, netns: str | None = None) -> str:
     """The output of `ip WORDS`; LiveError with its complaint when it fails."""
-    command = ["ip", *(("-n", netns) if netns else ()), *words]
+    return _run(["ip", *(("-n", netns) if netns else ()), *words], "")
+
+
+def run_ip_batch(lines: list[str], family: str) -> None:
+    """Many commands in one call of `ip`, for one family ("-4" or "-6"); LiveError as `run_ip`."""
+    _run(["ip", family, "-batch", "-"], "\n".join(lines))
+
+
+def _run(command: list[str], text: str) -> str:
+    env = {**os.environ, "PATH": _PATH}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": _PATH})
+        done = subprocess.run(command, input=text, capture_output=True, text=True, env=env)
     except FileNotFoundError:
         raise LiveError("the program `ip` is missing: install iproute2") from None
     if done.returncode:

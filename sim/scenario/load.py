@@ -28,7 +28,7 @@ def load(path: str | FilePath, overrides: Overrides | None = None) -> Scenario:
     An override replaces one value: names and indices joined by dots lead to it, and an item of a list that
     has a name may be called by it (`traffic.up.rate=2 Mbit/s`).
     """
-    return load_text(_read(path), str(path), overrides)
+    return load_text(read_octets(path), str(path), overrides)
 
 
 def load_text(text: str | bytes, file: str = "scenario", overrides: Overrides | None = None) -> Scenario:
@@ -50,7 +50,7 @@ def load_text(text: str | bytes, file: str = "scenario", overrides: Overrides | 
     return scenario
 
 
-def _read(path: str | FilePath) -> bytes:
+def read_octets(path: str | FilePath) -> bytes:
     try:
         with FilePath(path).open("rb") as stream:
             octets = stream.read(MAX_OCTETS + 1)

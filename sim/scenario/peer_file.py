@@ -1,0 +1,57 @@
+"""The connections of one host, for a live peer: a file of its own, or one node of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.expand import expand
+from sim.scenario.explain import explain
+from sim.scenario.load import load_text, read_octets
+from sim.scenario.schema_tunnels import Connection
+from sim.scenario.schema_types import Model, Table
+from sim.scenario.source import Source, YamlReader
+
+
+class PeerFile(Model):
+    """`connections:` as `validate --expand` shows them for one node."""
+
+    connections: Annotated[Table[Connection], Field(min_length=1)]
+
+
+def read_peer(path: str | FilePath, node: str | None = None) -> Mapping[str, Connection]:
+    """The connections of a file, by name. ScenarioError lists everything that is wrong, each with its line.
+
+    With `nodes:` in it the file is a scenario, and `node` says whose connections are wanted.
+    """
+    octets, file = read_octets(path), str(path)
+    reader = YamlReader(file)
+    data = reader.read(octets)
+    if not isinstance(data, dict):
+        raise ScenarioError([Problem(f"{file}:1", "", "is no mapping: it starts with `connections:`")])
+    if "nodes" in data:
+        return _of_node(octets, file, node)
+    if node is not None:
+        raise ScenarioError([Problem(f"--node {node}", "", f"{file} is of one host: it has no `nodes:`")])
+    problems = list(reader.problems)
+    shapes: dict[int, type] = {}
+    try:
+        found = PeerFile.model_validate(data, context=shapes).connections
+    except ValidationError as error:
+        problems += explain(error, data, shapes, Source(file, reader.lines))
+    if problems:
+        raise ScenarioError(problems)
+    return found
+
+
+def _of_node(octets: bytes, file: str, node: str | None) -> Mapping[str, Connection]:
+    connections = expand(load_text(octets, file)).connections
+    if node is None or node not in connections:
+        what = "" if node is None else f"{node} has no connections; "
+        where = "--node" if node is None else f"--node {node}"
+        raise ScenarioError([Problem(where, "", f"{what}choose one of {', '.join(connections) or 'none'}")])
+    return connections[node]
