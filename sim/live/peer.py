@@ -117,6 +117,7 @@ class LivePeer(IpsecDriver[bytearray]):
         self._echo = EchoHost(self.send_inner, self._pong, os.getpid() & 0xFFFF)
         self._inner = self._kernel or self._echo
         self._policies_changed = False
+        self._listened = False
         self._sockets = SocketSet(
             (config.ike_port, config.natt_port),
             self._readable,
@@ -337,7 +338,8 @@ class LivePeer(IpsecDriver[bytearray]):
 
     def _take_addresses(self, now: int) -> None:
         """Listen where we can, and let the endpoint know, the addresses that lead to the peers first."""
-        before = list(self._sockets.udp)
+        before = list(self._sockets.udp) if self._listened else None
+        self._listened = True
         connections = self.config.connections
         named = [address for connection in connections for address in connection.local_addrs]
         everywhere = not all(connection.local_addrs for connection in connections)

@@ -1,0 +1,180 @@
+"""Two `ipsec-sim peer` processes on loopback: an SA comes up, carries pings, and ends politely."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sim.live.peer import GOODBYE_S
+from tests.live.process import SECRET, Site, site
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as made:
+        yield made
+
+
+def test_pings_pass_through_a_tunnel_between_two_processes(lab: Site) -> None:
+    b = lab.start(lab.file_b)
+    a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "2")
+    assert a.end() == 0
+    assert [event["sequence"] for event in a.events if event["event"] == "pong"] == [1, 2]
+    up = b.wait_for("ike up")
+    assert (up["initiator"], up["local_id"], up["remote_id"]) == (False, "b", "a")
+    b.wait_for("ike down", reason="DELETED_BY_PEER")
+    (row,) = b.status()["connections"]
+    (child,) = row["children"]
+    assert (child["packets_in"], child["packets_out"], row["retransmits"]) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("settings", ["    encap: true\n", "    mobike: false\n"])
+def test_esp_travels_as_the_connection_says(tmp_path: Path, settings: str) -> None:
+    """Without root it is UDP in any case, and the peer says so."""
+    with site(tmp_path, settings=settings) as lab:
+        b = lab.start(lab.file_b)
+        a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "1")
+        assert a.end() == 0
+        encap = "encap" in settings or os.geteuid() != 0
+        assert b.wait_for("child up")["encap"] is encap
+
+
+def test_a_wrong_secret_has_a_clear_reason_and_is_never_shown(tmp_path: Path) -> None:
+    with site(tmp_path, secret_of_a="the wrong secret") as lab:
+        b = lab.start(lab.file_b, "-v")
+        a = lab.start(lab.file_a, "-v", "--ping", "10.2.0.9", "--count", "1")
+        assert a.end() == 1
+        (down,) = [event for event in a.events if event["event"] == "ike down"]
+        assert down["reason"] == "AUTHENTICATION_FAILED"
+        b.interrupt()
+        assert b.end() == 0
+        for peer in (a, b):
+            said = json.dumps(peer.events) + peer.errors
+            assert SECRET not in said
+            assert "the wrong secret" not in said
+
+
+def test_an_interrupt_deletes_the_sas_and_the_peer_hears_of_it(lab: Site) -> None:
+    b = lab.start(lab.file_b)
+    a = lab.start(lab.file_a, "--initiate", "ab/net")
+    a.wait_for("child up")
+    b.interrupt()
+    assert b.end() == 0
+    a.wait_for("ike down", reason="DELETED_BY_PEER")
+    assert a.status()["connections"][0]["state"] == "closed"
+    assert b.events[-1]["event"] == "stopped"
+
+
+def test_a_peer_that_is_gone_holds_the_end_up_for_a_bounded_time_and_a_second_interrupt_not_at_all(
+    lab: Site,
+) -> None:
+    b = lab.start(lab.file_b)
+    a = lab.start(lab.file_a, "--initiate", "ab")
+    a.wait_for("child up")
+    b.kill()
+    a.interrupt()
+    a.wait_for("ike down")
+    asked_at = time.monotonic()
+    a.interrupt()
+    assert a.end() == 0
+    assert time.monotonic() - asked_at < GOODBYE_S
+
+
+def test_a_termination_is_as_polite_as_an_interrupt(lab: Site) -> None:
+    b = lab.start(lab.file_b)
+    a = lab.start(lab.file_a, "--initiate", "ab")
+    a.wait_for("child up")
+    a.process.send_signal(signal.SIGTERM)
+    assert a.end() == 0
+    b.wait_for("ike down", reason="DELETED_BY_PEER")
+
+
+def test_keys_are_written_only_on_request_for_the_owner_alone_and_with_a_warning(
+    lab: Site, tmp_path: Path
+) -> None:
+    lab.start(lab.file_b)
+    folder = tmp_path / "keys"
+    a = lab.start(lab.file_a, "--keys", str(folder), "--ping", "10.2.0.9", "--count", "1")
+    assert a.end() == 0
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["esp_sa", "ikev2_decryption_table"]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    rows = files[0].read_text().splitlines()
+    assert len(rows) == 2, "one for each direction"
+    assert "warning: keys are written" in a.errors
+    said = json.dumps(a.events)
+    assert all(row.split(",")[5].strip('"').removeprefix("0x") not in said for row in rows)
+
+
+def test_people_read_lines_on_the_standard_error(lab: Site) -> None:
+    b = lab.start(lab.file_b)
+    command = [sys.executable, "-m", "sim.cli", "peer", str(lab.file_a), *lab.words]
+    done = subprocess.run(
+        [*command, "--ping", "10.2.0.9", "--count", "1"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "ab/net: Child SA up, tunnel mode" in done.stderr
+    assert "10.2.0.9 answered ping 1" in done.stderr
+    b.wait_for("ike up")
+
+
+def test_one_node_of_a_topology_can_be_a_peer(tmp_path: Path) -> None:
+    topology = str(Path(__file__).parents[2] / "topologies" / "road-warrior-mobike.yaml")
+    assert "choose one of alice, moon" in refusal(topology)
+    assert "bob has no connections" in refusal(topology, "--node", "bob")
+    assert "names no remote address" in refusal(topology, "--node", "moon", "--initiate", "rw")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--initiate", "nobody"], "there is no connection nobody; there is ab"),
+        (["--initiate", "ab/lan"], "ab has no child lan; it has net"),
+        (["--node", "moon"], "it has no `nodes:`"),
+        (["--ping", "example"], "--ping example: that is no IP address"),
+        (["--ping", "10.2.0.1", "--tun"], "with --tun use the system's own ping"),
+        (["--count", "3"], "--count counts pings"),
+        (["--port", "4500"], "are both 4500"),
+        (["--tun-name", "much too long a name"], "is no name for a TUN device"),
+    ],
+)
+def test_bad_options_are_one_sentence(lab: Site, words: list[str], sentence: str) -> None:
+    assert sentence in refusal(str(lab.file_a), *words)
+
+
+def test_mistakes_in_the_file_come_with_their_lines(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("connections:\n  ab:\n    psk: x\n    childen: {}\n")
+    assert f"{file}:4: connections.ab.childen: unknown key; did you mean `children`?" in refusal(
+        str(file), sentences=2
+    )
+
+
+def test_a_busy_port_is_one_sentence(lab: Site) -> None:
+    lab.start(lab.file_b)
+    assert "is in use by another program" in refusal(str(lab.file_b), *lab.words)
+
+
+def test_a_peer_waits_for_an_address_that_it_does_not_have(lab: Site, tmp_path: Path) -> None:
+    file = tmp_path / "later.yaml"
+    file.write_text(lab.file_a.read_text().replace(lab.a, "192.0.2.77"))
+    a = lab.start_only(str(file), *lab.words, "--initiate", "ab")
+    assert a.wait_for("listening")["sockets"] == []
+    assert a.status()["listening"] == []
+
+
+def refusal(*words: str, sentences: int = 1) -> str:
+    """What the peer says when it refuses to start."""
+    command = [sys.executable, "-m", "sim.cli", "peer", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == sentences, done.stderr
+    return done.stderr
