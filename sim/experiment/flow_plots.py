@@ -66,10 +66,10 @@ def _chosen(result: Result, flow: str | None) -> dict[str, str]:
 
 
 def _settled(result: Result, name: str) -> pd.DataFrame:
-    """A flow's packets without the last ones, which may still be on their way."""
+    """A flow's packets without those that are still on their way."""
     packets = result.flows[result.flows.flow == name]
     world = result.world
-    return packets.iloc[: len(packets) - world.flows[name].record.in_flight(world.sim.now)]
+    return packets[~world.flows[name].record.is_in_flight(world.under_way()[name])]
 
 
 def _mark_lost(ax: Axes, result: Result, names: dict[str, str]) -> None:

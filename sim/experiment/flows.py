@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sim.scenario.world import World
-from sim.traffic.record import FlowRecord, Outage
+from sim.traffic.outages import Outage
+from sim.traffic.record import FlowRecord
 from sim.tunnels.narrate import LogEntry
 from sim.units import NS_PER_MS, NS_PER_S
 
@@ -20,14 +21,15 @@ _NEAR_NS = NS_PER_S
 
 def flow_rows(world: World) -> list[dict[str, Any]]:
     """One row for each flow, a replay has two. Latency is one way, for a ping the round trip."""
-    end = world.sim.now
-    return [_row(flow.record, end) for flow in world.flows.values()]
+    under_way = world.under_way()
+    return [_row(flow.record, world.sim.now, under_way[name]) for name, flow in world.flows.items()]
 
 
 def outage_entries(world: World) -> Iterator[LogEntry]:
     """A row of the events table for every outage, with what explains it; `at` is when the outage ends."""
-    for flow in world.flows.values():
-        for outage in flow.record.outages(world.sim.now):
+    under_way = world.under_way()
+    for name, flow in world.flows.items():
+        for outage in flow.record.outages(world.sim.now, under_way[name]):
             cause = explain(world.log, outage)
             detail = (
                 f"{flow.name}: nothing arrived from {outage.from_at / NS_PER_S:.3f} s to "
@@ -47,18 +49,18 @@ def explain(log: list[LogEntry], outage: Outage) -> str:
     return "no event explains it: see the drops"
 
 
-def _row(record: FlowRecord, end: int) -> dict[str, Any]:
+def _row(record: FlowRecord, end: int, under_way: set[int]) -> dict[str, Any]:
     return {
         "name": record.name,
         "sent": record.sent,
         "received": record.received,
-        "lost": record.lost(end),
+        "lost": record.lost(under_way),
         "reordered": record.reordered,
         "goodput_bps": record.goodput_bps(),
         "latency_ms": _latency(record),
         "outages": [
             {"from_s": outage.from_at / NS_PER_S, "to_s": outage.to_at / NS_PER_S}
-            for outage in record.outages(end)
+            for outage in record.outages(end, under_way)
         ],
     }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from heapq import heapreplace
 
@@ -196,6 +196,10 @@ class HalfLink:
         while queue and queue[0][0] <= now:
             self._waiting_bytes -= queue.popleft()[1]
         return len(queue), self._waiting_bytes
+
+    def under_way(self) -> Iterator[Packet]:
+        """What waits, is being serialised or travels."""
+        return (packet for _, _, packet in self._flight)
 
     def drop_all(self, reason: str) -> None:
         """Drop what waits and what travels."""

@@ -50,6 +50,7 @@ def build(scenario: Scenario, seed: int = 1) -> World:
 def _add_nodes(world: World) -> None:
     for name, model in world.scenario.nodes.items():
         node = world.nodes[name] = _NODES[model.kind](world.sim, name, model)
+        node.on_drop = world.dropped
         for interface, addresses in model.interfaces.items():
             port = world.ports[f"{name}:{interface}"] = node.add_port(interface)
             for text in addresses:

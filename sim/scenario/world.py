@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 from sim.ike.events import ChildSaUp, Event, IkeKeysDerived, PathChanged
 from sim.net.engine import Simulation
 from sim.net.node import IpNode
+from sim.net.packet import Packet
 from sim.net.port import Port
 from sim.scenario.schema import Scenario
 from sim.traffic.source import TrafficFlow
@@ -43,6 +45,21 @@ class World:
                 self._log.append(entry)
         self._untold.clear()
         return self._log
+
+    def under_way(self) -> dict[str, set[int]]:
+        """By flow, the numbers of the packets that the network has now: on links, or waiting for an SA."""
+        found: dict[str, set[int]] = {name: set() for name in self.flows}
+        links = (port.link for port in self.ports.values() if port.link is not None)
+        holders = (*(link.under_way() for link in links), *(stack.held() for stack in self.stacks.values()))
+        for packet in chain.from_iterable(holders):
+            if isinstance(packet.flow, TrafficFlow):
+                found[packet.flow.name].add(packet.seq)
+        return found
+
+    def dropped(self, node: IpNode, packet: Packet, reason: str, now: int) -> None:
+        """What a node tells of every packet that it drops: a flow notes its own."""
+        if isinstance(packet.flow, TrafficFlow):
+            packet.flow.record.drop(packet.seq, now, node.name, str(reason))
 
     def observe(self, node: str, event: Event, now: int) -> None:
         """What an IKE endpoint reports: its keys into the key log, and all into the events table."""

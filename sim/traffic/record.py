@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-OUTAGE_PACKETS = 3
-"""So many packets lost in a row are an outage; fewer are loss."""
-
-_NEVER = -1
+from sim.traffic.outages import NEVER, Outage, find_outages
 
 
-class Outage(NamedTuple):
-    """A time in which nothing got through (ns).
+class Drop(NamedTuple):
+    """When (ns), where and why a packet was dropped."""
 
-    From the arrival of the last packet before it, or the sending of its first packet when none had arrived,
-    to the arrival of the next packet, or the end of the run.
-    """
-
-    from_at: int
-    to_at: int
-    packets: int
+    at: int
+    node: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -47,6 +41,8 @@ class FlowRecord:
     skipped: dict[str, int] = field(default_factory=dict)
     """Packets of a replayed capture that were not sent, by reason."""
     _next_expected: int = 0
+    _dropped: array[int] = field(default_factory=lambda: array("q"))  # seq, time and place of each, in a row
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def sent(self) -> int:
@@ -55,13 +51,13 @@ class FlowRecord:
     def send(self, now: int, size: int) -> int:
         """Note a packet of `size` octets that leaves now; its sequence number."""
         self.sent_at.append(now)
-        self.received_at.append(_NEVER)
+        self.received_at.append(NEVER)
         self.octets_sent += size
         return len(self.sent_at) - 1
 
     def receive(self, seq: int, now: int, size: int) -> None:
         """Note the arrival of a packet that was sent."""
-        if self.received_at[seq] != _NEVER:
+        if self.received_at[seq] != NEVER:
             self.duplicates += 1
             return
         self.received_at[seq] = now
@@ -75,45 +71,52 @@ class FlowRecord:
     def latencies(self) -> npt.NDArray[np.int64]:
         """The delay of each packet that arrived, in the order of sending (ns); of a ping the round trip."""
         sent, received = np.array(self.sent_at, np.int64), np.array(self.received_at, np.int64)
-        arrived = received != _NEVER
+        arrived = received != NEVER
         latencies: npt.NDArray[np.int64] = received[arrived] - sent[arrived]
         return latencies
 
-    def in_flight(self, end: int) -> int:
-        """How many of the last packets may still arrive: sent no longer ago than the longest delay."""
-        if not self.received:
-            return 0
-        longest = int(self.latencies().max())
-        count = 0
-        for sent, received in zip(reversed(self.sent_at), reversed(self.received_at), strict=True):
-            if sent + longest < end or received != _NEVER:
-                break
-            count += 1
-        return count
+    def drop(self, seq: int, now: int, node: str, reason: str) -> None:
+        """Note that a node dropped a packet, or a part of it."""
+        place = self._places.setdefault((node, reason), len(self._places))
+        self._dropped.extend((seq, now, place))
 
-    def lost(self, end: int) -> int:
-        """Sent, not arrived, and not in flight when the run ended."""
-        return self.sent - self.received - self.in_flight(end)
+    def in_flight(self, under_way: Collection[int] = ()) -> int:
+        """How many packets may still arrive. `under_way`: the numbers of those that the network still has."""
+        return int(np.count_nonzero(self.is_in_flight(under_way)))
+
+    def is_in_flight(self, under_way: Collection[int] = ()) -> npt.NDArray[np.bool_]:
+        """Of each packet whether it may still arrive: it has not arrived, and no part of it was dropped."""
+        found = np.zeros(self.sent, np.bool_)
+        found[list(under_way)] = True
+        found[self._drop_rows()[:, 0]] = False
+        found[np.array(self.received_at, np.int64) != NEVER] = False
+        return found
+
+    def lost(self, under_way: Collection[int] = ()) -> int:
+        """Sent, and neither arrived nor in flight."""
+        return self.sent - self.received - self.in_flight(under_way)
 
     def goodput_bps(self) -> float:
         """Octets of whole IP packets that arrived, over the time in which the flow meant to send."""
         first, last = self.period
         return self.octets_received * 8e9 / (last - first) if last > first else 0.0
 
-    def outages(self, end: int) -> list[Outage]:
-        """Every run of at least `OUTAGE_PACKETS` packets lost in a row, in the order of sending."""
-        found, first = [], None
-        considered = self.sent - self.in_flight(end)
-        for seq in range(considered + 1):
-            if seq < considered and self.received_at[seq] == _NEVER:
-                first = seq if first is None else first
-                continue
-            if first is not None and seq - first >= OUTAGE_PACKETS:
-                found.append(self._outage(first, seq, end))
-            first = None
-        return found
+    def outages(self, end: int, under_way: Collection[int] = ()) -> list[Outage]:
+        """The times in which the flow stood still, in a run until `end`; see `sim.traffic.outages`."""
+        settled = np.flatnonzero(~self.is_in_flight(under_way))
+        sent, received = (
+            np.array(self.sent_at, np.int64)[settled],
+            np.array(self.received_at, np.int64)[settled],
+        )
+        return find_outages(settled, sent, received, self.sent_at[0], end) if len(settled) else []
 
-    def _outage(self, first: int, after: int, end: int) -> Outage:
-        start = self.received_at[first - 1] if first else self.sent_at[0]
-        stop = self.received_at[after] if after < self.sent and self.received_at[after] != _NEVER else end
-        return Outage(start, max(start, stop), after - first)
+    def drops(self, outage: Outage) -> list[Drop]:
+        """What the network dropped of the packets that an outage lost, in the order of time."""
+        rows = self._drop_rows()
+        places = list(self._places)
+        chosen = rows[(rows[:, 0] >= outage.first) & (rows[:, 0] <= outage.last)]
+        return sorted(Drop(at, *places[place]) for _, at, place in chosen.tolist())
+
+    def _drop_rows(self) -> npt.NDArray[np.int64]:
+        """A row (seq, time, place) for each."""
+        return np.array(self._dropped, np.int64).reshape(-1, 3)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from sim.ike.config import EndpointConfig, StartAction
@@ -73,6 +73,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
     @abstractmethod
     def drop(self, packet: P, reason: str, now: int) -> None:
         """A packet ends here."""
+
+    def held(self) -> Iterator[P]:
+        """The packets that wait for an SA."""
+        return (packet for queue in self._held.values() for packet in queue)
 
     def start(self, now: int) -> None:
         """Install the configured policies and begin what `start: at once` asks for.

@@ -8,12 +8,12 @@ import pytest
 import sim
 from sim.experiment.flows import explain
 from sim.scenario.load import load_text
-from sim.traffic.record import Outage
+from sim.traffic.outages import Outage
 from sim.tunnels.narrate import LogEntry
 from sim.units import NS_PER_MS, NS_PER_S
 from tests.scenario.base import TEXT
 
-OUTAGE = Outage(10 * NS_PER_S, 12 * NS_PER_S, 20)
+OUTAGE = Outage(10 * NS_PER_S, 12 * NS_PER_S, 20, 0, 19)
 NOTHING = "no event explains it: see the drops"
 
 
@@ -83,3 +83,49 @@ traffic:
     assert echo["latency_ms"]["min"] == pytest.approx(10 + 1 + 30 + 1)
     assert echo["latency_ms"]["max"] == pytest.approx(10 + 1 + 30 + 1 + 1), "one waits behind the other flow"
     assert oneway["latency_ms"]["min"] == pytest.approx(10 + 1)
+
+
+PAIR = """\
+name: pair
+duration: 2 s
+nodes:
+  a: {kind: host, interfaces: {eth: 192.0.2.1/24}}
+  b: {kind: host, interfaces: {eth: 192.0.2.2/24}}
+links: [{ends: [a:eth, b:eth], delay: 60 ms, jitter: 50 ms, reorder: true}]
+traffic:
+  - {name: rate, kind: cbr, from: a, to: b, size: 1000 B, rate: 8 Mbit/s}
+  - {name: echo, kind: ping, from: a, to: b, interval: 5 ms}
+"""
+
+
+def test_heavy_reordering_makes_no_outage_and_loses_nothing() -> None:
+    for row in sim.run(load_text(PAIR)).summary["flows"]:
+        assert row["reordered"] > 50
+        assert (row["lost"], row["outages"]) == (0, [])
+
+
+def test_what_did_not_arrive_was_dropped_or_is_under_way() -> None:
+    """Known from the network, not from how long others took."""
+    result = sim.run(load_text(PAIR, overrides=["links.0.loss=10 %", "duration=1037 ms"]))
+    under_way = result.world.under_way()
+    for row in result.summary["flows"]:
+        record = result.world.flows[row["name"]].record
+        assert row["lost"] == len({seq for seq, _, _ in record._drop_rows().tolist()}) > 10
+        assert row["sent"] == row["received"] + row["lost"] + len(under_way[row["name"]])
+        assert len(under_way[row["name"]]) > 5
+
+
+def test_packets_that_wait_for_an_sa_are_not_lost() -> None:
+    overrides = ["tunnels.rw.children.net.start=trap", "links.3.loss=100 %", "traffic.up.rate=40 kbit/s"]
+    result = sim.run(load_text(TEXT, overrides=[*overrides, "events=[]", "checks=[]"]))
+    (row,) = result.summary["flows"]
+    assert (row["sent"], row["received"], row["lost"], row["outages"]) == (25, 0, 0, [])
+
+
+def test_a_run_may_end_in_the_middle_of_an_outage() -> None:
+    text = PAIR + "events: [{at: 1500 ms, node: b, do: down, interface: eth}]\n"
+    for row in sim.run(load_text(text)).summary["flows"]:
+        ((start, end),) = ((out["from_s"], out["to_s"]) for out in row["outages"])
+        assert end == 2
+        assert 1.4 < start < 1.62, "a request may have met the port closed, its answer not"
+        assert row["lost"] > 50
