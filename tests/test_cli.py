@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -220,3 +221,38 @@ def test_ctrl_c_leaves_no_file_and_ends_with_130(lab: Path, tmp_path: Path) -> N
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "stopped\n")
     assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_of_two_runs_into_one_folder_at_once_one_is_refused(lab: Path, tmp_path: Path) -> None:
+    """The folder holds the files of the other, and no mix."""
+    out = tmp_path / "out"
+    seeds = (1, 2, 3)
+    commands = [[*COMMAND, "run", str(lab), "--seed", str(seed), "--out", str(out)] for seed in seeds]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    errors = [run.communicate(timeout=120)[1] for run in runs]
+    refusal = f"{out}: another run is writing into this folder: wait for its end, or choose another\n"
+    for run, error in zip(runs, errors, strict=True):
+        assert (run.returncode, error) in {(0, ""), (2, refusal)}
+    assert list(out.rglob("*.part")) == []
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert runs[seeds.index(manifest["seed"])].returncode == 0
+    digest = hashlib.sha256((out / "capture.pcapng").read_bytes()).hexdigest()
+    summary = json.loads((out / "summary.json").read_text())
+    assert digest == manifest["capture_sha256"] == summary["capture_sha256"]
+
+
+def test_a_run_is_refused_while_another_writes_there_and_not_after_ctrl_c(lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    long = ["--set", "duration=2 h", "--set", "traffic.up.rate=20 Mbit/s"]
+    with subprocess.Popen(
+        [*COMMAND, "run", str(lab), *long, "--out", str(out)], stderr=subprocess.PIPE
+    ) as first:
+        deadline = time.monotonic() + 60
+        while not list(out.glob("capture*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        second = cli("run", lab, "--out", out)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.startswith(f"{out}: another run is writing into this folder")
+    assert cli("run", lab, "--out", out).returncode == 0

@@ -112,7 +112,8 @@ def _flow_verdicts(world: World, check: FlowCheck, row: Row) -> Iterator[Verdict
         ok = longest * NS_PER_S <= check.max_outage
         yield Verdict(ok, f"longest outage {longest * 1000:.1f} ms of {allowed} allowed")
     if check.max_loss is not None:
-        share = row["lost"] / row["sent"] if row["sent"] else 1.0
+        known = row["lost"] + row["received"]  # of what is still under way nobody knows
+        share = row["lost"] / known if known else 1.0
         ok = share <= check.max_loss
         yield Verdict(ok, f"{share * 100:.2f} % lost of {format_ratio(check.max_loss)} allowed")
     if check.min_goodput is not None:

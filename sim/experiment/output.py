@@ -1,42 +1,57 @@
-"""The folder that a run leaves behind: complete files or none.
+"""The folder that a run leaves behind: the complete files of one run, or none.
 
 Everything is written beside its final name and renamed when the run has ended well. Until then an older run
-in the same folder stays as it was.
+in the same folder stays as it was. One run at a time writes into a folder: it holds a lock on the folder
+itself, which ends with its process. The manifest goes first and comes back last, so a folder that has one
+holds the files of one run even when the machine stopped in between.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import errno
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+MANIFEST = "manifest.json"
 _PART = ".part"
 
 
 class OutputFolder:
-    """A context manager around the files of one run; leaving it by an exception removes what was begun."""
+    """A context manager around the files of one run; leaving it by an exception removes what was begun.
+
+    Entering raises OSError when the folder cannot be made, or another run is writing into it.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._names: list[str] = []
         self._discarded: list[str] = []
         self._streams = ExitStack()
+        self._lock = ExitStack()
 
     def __enter__(self) -> OutputFolder:
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock.enter_context(_locked(self.path))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._streams.close()  # a full disk shows here at the latest
-            if kind is None:
-                self._keep()
-        finally:
-            for name in self._names:
-                self._part(name).unlink(missing_ok=True)
+        with self._lock:
+            try:
+                self._streams.close()  # a full disk shows here at the latest
+                if kind is None:
+                    self._keep()
+            finally:
+                for name in self._names:
+                    self._part(name).unlink(missing_ok=True)
 
     def open(self, name: str) -> BinaryIO:
         """A new file; `name` may lie in a subfolder. It is closed with the folder."""
@@ -53,10 +68,55 @@ class OutputFolder:
         self._discarded.append(name)
 
     def _keep(self) -> None:
-        for name in self._names:
-            self._part(name).replace(self.path / name)
-        for name in self._discarded:
-            (self.path / name).unlink(missing_ok=True)
+        with _uninterrupted():
+            for name in (MANIFEST, *self._discarded):
+                (self.path / name).unlink(missing_ok=True)
+            for name in sorted(self._names, key=lambda name: name == MANIFEST):
+                self._part(name).replace(self.path / name)
 
     def _part(self, name: str) -> Path:
         return self.path / (name + _PART)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone in a folder. Where its file system knows no locks, nobody is refused."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not _lock(handle):
+            text = "another run is writing into this folder: wait for its end, or choose another"
+            raise BlockingIOError(errno.EWOULDBLOCK, text, str(folder))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """False when somebody else has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL):
+            raise
+    return True
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the files of a run have all taken the places of an older one's.
+
+    Only the main thread is ever interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)

@@ -85,7 +85,7 @@ def _flows(rows: list[Row]) -> Table:
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     for row in rows:
-        share = f" ({100 * row['lost'] / row['sent']:.3g} %)" if row["lost"] else ""
+        share = f" ({100 * row['lost'] / (row['lost'] + row['received']):.3g} %)" if row["lost"] else ""
         counts = [str(row["sent"]), f"{row['lost']}{share}", str(row["reordered"])]
         latency = [_ms(row["latency_ms"][key]) for key in ("p50", "p95", "max")]
         table.add_row(row["name"], *counts, _rate(row["goodput_bps"]), *latency)

@@ -101,6 +101,13 @@ def test_nothing_sent_is_not_without_loss() -> None:
     assert not loss["ok"]
 
 
+def test_packets_whose_fate_is_unknown_do_not_lower_the_loss() -> None:
+    """All that was sent waits for an SA that never comes up."""
+    overrides = ("links.0.loss=100 %", "events=[]", "traffic.up.rate=40 kbit/s")
+    (check,) = checked(overrides, ("flow: up, max_loss: 50 %",))
+    assert (check["ok"], check["detail"]) == (False, "100.00 % lost of 50 % allowed")
+
+
 def test_nothing_received_has_no_latency_to_be_content_with() -> None:
     (check,) = checked(("links.0.loss=100 %", "events=[]"), ("flow: up, max_latency: 1 s",))
     assert not check["ok"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -113,6 +115,62 @@ def test_what_else_lies_in_the_folder_stays(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     sim.run(load_text(TEXT), out=tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_second_run_into_the_folder_of_a_run_is_refused(tmp_path: Path) -> None:
+    """Both would write the same files; the first goes on undisturbed."""
+
+    def second(now: int, end: int) -> None:
+        if now == end:
+            with pytest.raises(BlockingIOError, match="another run is writing into this folder"):
+                sim.run(load_text(TEXT), seed=2, out=tmp_path)
+
+    result = sim.run(load_text(TEXT), seed=1, out=tmp_path, progress=second)
+    assert files(tmp_path) == FILES
+    assert sha256(tmp_path / "capture.pcapng") == result.summary["capture_sha256"]
+    assert json.loads((tmp_path / "manifest.json").read_text())["seed"] == 1
+    sim.run(load_text(TEXT), seed=3, out=tmp_path)  # and afterwards the folder is free
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_run_that_is_stopped_leaves_no_lock(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        stopped(tmp_path, error, 0.5)
+    sim.run(load_text(TEXT), out=tmp_path)
+    assert files(tmp_path) == FILES
+
+
+def test_ctrl_c_among_the_renames_waits_for_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of them would be a mix of two runs."""
+    replace = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        os.kill(os.getpid(), signal.SIGINT)
+        return replace(path, target)
+
+    sim.run(load_text(TEXT), seed=1, out=tmp_path)
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(load_text(TEXT), seed=2, out=tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (files(tmp_path), manifest["seed"]) == (FILES, 2)
+    assert sha256(tmp_path / "capture.pcapng") == manifest["capture_sha256"]
+
+
+def test_the_manifest_is_not_there_while_files_of_two_runs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a machine that stops among the renames leaves no folder that looks whole."""
+    replace, seen = Path.replace, list[bool]()
+
+    def watched(path: Path, target: Path) -> Path:
+        seen.append((tmp_path / "manifest.json").exists())
+        return replace(path, target)
+
+    sim.run(load_text(TEXT), seed=1, out=tmp_path)
+    monkeypatch.setattr(Path, "replace", watched)
+    sim.run(load_text(TEXT), seed=2, out=tmp_path)
+    assert seen == [False] * len(FILES)
 
 
 def test_without_out_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
