@@ -80,7 +80,9 @@ def validate(
 
     with _readable_errors():
         scenario = sim.load(topology, overrides)
-        sim.build(scenario)
+        world = sim.build(scenario)
+    for warning in world.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     if expand:
         typer.echo(dump(sim.expand(scenario)), nl=False)
     else:

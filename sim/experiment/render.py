@@ -22,6 +22,7 @@ _WIDTH = 132
 def render(summary: Row, world: World) -> RenderableType:
     """Title, connections with why they failed, flows with why they stopped, drops, checks."""
     parts: list[RenderableType] = [_title(summary)]
+    parts += [Text(f"warning: {text}", style="yellow") for text in summary["warnings"]]
     if summary["connections"]:
         parts += [_connections(summary["connections"]), *_failures(summary["connections"])]
     if summary["flows"]:

@@ -28,6 +28,7 @@ def summarise(world: World, build_s: float, capture_sha256: str | None) -> dict[
         "wall_s": world.sim.wall_s,
         "packets": sum(port.link.packets for port in world.ports.values() if port.link is not None),
         "capture_sha256": capture_sha256,
+        "warnings": list(map(str, world.warnings)),
         "checks": check_rows(world, connections, flows),
         "connections": connections,
         "flows": flows,

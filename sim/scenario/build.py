@@ -15,6 +15,7 @@ from sim.net.node import IpNode
 from sim.net.router import Router
 from sim.scenario import actions
 from sim.scenario.callers import callers_of
+from sim.scenario.clear import check_clear
 from sim.scenario.configs import endpoint_config
 from sim.scenario.expand import expand
 from sim.scenario.flows import add_flows
@@ -32,7 +33,8 @@ _DEFAULT_PREFIXES = {4: (bytes(4), 0), 16: (bytes(16), 0)}
 def build(scenario: Scenario, seed: int = 1) -> World:
     """The world of a scenario at time 0, ready to run.
 
-    ScenarioError when traffic could never arrive, or a capture to replay cannot be read.
+    ScenarioError when traffic could never arrive, when a tunnel leaves out whose traffic it is for, or when a
+    capture to replay cannot be read.
     """
     world = World(expand(scenario), seed, Simulation(seed))
     _add_nodes(world)
@@ -41,6 +43,7 @@ def build(scenario: Scenario, seed: int = 1) -> World:
     _add_stacks(world)
     add_flows(world)
     check_reachability(world)
+    check_clear(world)
     for label in actions.initially_down(world.scenario.events):
         world.ports[label].set_up(False)
     actions.schedule(world, world.scenario.events)

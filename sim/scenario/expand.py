@@ -33,6 +33,8 @@ def expand(scenario: Scenario) -> Scenario:
         for node, connection in _both_ends(scenario, name, tunnel).items():
             connections.setdefault(node, {})[name] = connection
             origin["connections", node, name] = "tunnels", name
+            for child in tunnel.children:
+                origin["connections", node, name, "children", child] = "tunnels", name, "children", child
     return scenario.rewritten(plain | {"tunnels": {}}, origin)
 
 

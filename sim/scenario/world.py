@@ -10,6 +10,7 @@ from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
+from sim.scenario.errors import Problem
 from sim.scenario.schema import Scenario
 from sim.traffic.source import TrafficFlow
 from sim.tunnels.keylog import KeyLog
@@ -22,7 +23,8 @@ class World:
     """The running network of one scenario.
 
     `scenario` is expanded: its tunnels have become connections. `ports` is keyed `node:iface`, `flows` by
-    the names of the records; a replay has two, one for each direction.
+    the names of the records; a replay has two, one for each direction. `warnings` is what a user should
+    know before the run, but may have meant.
     """
 
     scenario: Scenario
@@ -32,6 +34,7 @@ class World:
     ports: dict[str, Port] = field(default_factory=dict)
     stacks: dict[str, IpsecStack] = field(default_factory=dict)
     flows: dict[str, TrafficFlow] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
     _log: list[LogEntry] = field(default_factory=list)
     _untold: list[LogEntry | tuple[str, Event, int]] = field(default_factory=list)
     keys: KeyLog = field(default_factory=KeyLog)

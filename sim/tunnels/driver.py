@@ -56,7 +56,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.engine = Engine(rand=esp_rand, ike_port=config.ike_port, natt_port=config.natt_port)
         super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage))
         self.ledger = Ledger()
-        self._callers = callers or {}
+        self.callers = callers or {}
         self._mute: dict[_Key, str] = {}
         self._held: dict[_Key, deque[P]] = {}
         self._released: list[_Key] = []
@@ -83,7 +83,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
         `Engine.local_addresses` and the endpoint's are set before.
         """
-        for trap in traps(self.config.connections, self.engine.local_addresses, self._callers):
+        for trap in traps(self.config.connections, self.engine.local_addresses, self.callers):
             self.engine.spd.add(trap.policy)
             self._mute[trap.policy.connection, trap.policy.child] = trap.mute
         for connection in self.config.connections:

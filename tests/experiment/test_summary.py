@@ -15,7 +15,7 @@ from tests.scenario.base import TEXT
 # design.md section 5, and what it leaves to us: capture_sha256 and the connections' text.
 TOP = {
     *("name", "seed", "duration_s", "build_s", "wall_s", "packets", "capture_sha256"),
-    *("checks", "connections", "flows", "drops"),
+    *("warnings", "checks", "connections", "flows", "drops"),
 }
 CHECK = {"name", "ok", "detail"}
 CONNECTION = {

@@ -1,0 +1,71 @@
+"""Traffic that passes both ends of a tunnel, but beside the tunnel: found by routes and policies.
+
+It may be meant: a child with a network in its selectors says what it is for. A gateway's child without any
+protects the gateway alone, and hardly anybody means that when other nodes' traffic goes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.reach import way_of
+from sim.scenario.schema import Flow
+from sim.scenario.world import World
+
+
+def check_clear(world: World) -> None:
+    """Put flows in clear among the world's warnings; ScenarioError where selectors are left out."""
+    problems = []
+    for index, flow in enumerate(world.scenario.traffic):
+        for node, peer, connection in _passed(world, flow):
+            end = _end_without_network(world, flow, node, peer, connection)
+            if end is not None:
+                problems.append(_problem(world, flow, end, connection))
+            else:
+                world.warnings.append(_warning(world, index, flow, (node, peer), connection))
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
+
+
+def _passed(world: World, flow: Flow) -> Iterator[tuple[str, str, str]]:
+    """The two ends, and the name of the connection, of every tunnel that the flow goes along in clear."""
+    for stretch in way_of(world, flow).stretches:
+        for node in stretch:
+            for name, peer in _calls(world, node):
+                if peer in stretch:
+                    yield node, peer, name
+
+
+def _calls(world: World, node: str) -> Iterator[tuple[str, str]]:
+    """Whom a node's connections have as their peer."""
+    stack = world.stacks.get(node)
+    for connection in () if stack is None else stack.config.connections:
+        for name, other in world.nodes.items():
+            if any(map(other.is_local, connection.remote_addrs)):
+                yield connection.name, name
+
+
+def _end_without_network(world: World, flow: Flow, node: str, peer: str, connection: str) -> str | None:
+    """The end that passes the flow on, though none of its children says for which network."""
+    ends = {flow.from_, flow.to.partition(":")[0]}
+    for end in (node, peer):
+        children = world.scenario.connections.get(end, {}).get(connection)
+        if end not in ends and children and not any(c.local_ts for c in children.children.values()):
+            return end
+    return None
+
+
+def _problem(world: World, flow: Flow, end: str, connection: str) -> Problem:
+    child = next(iter(world.scenario.connections[end][connection].children))
+    text = (
+        f"without selectors for {end}'s side it protects only {end} itself, and flow `{flow.name}` passes in "
+        f"clear: name the network behind {end} (`local_ts` of the initiator, `remote_ts` of the responder), "
+        f"or {end}'s own address if that is meant"
+    )
+    return world.scenario.problem(("connections", end, connection, "children", child), text)
+
+
+def _warning(world: World, index: int, flow: Flow, ends: tuple[str, str], connection: str) -> Problem:
+    text = f"flow `{flow.name}` goes from {ends[0]} to {ends[1]} in clear: no child of {connection} covers it"
+    return world.scenario.problem(("traffic", index), text)
