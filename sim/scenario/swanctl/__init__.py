@@ -1,0 +1,34 @@
+"""strongSwan's swanctl.conf, read into this project's connections and written from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sim.scenario.errors import Problem
+from sim.scenario.schema_tunnels import Connection
+from sim.scenario.swanctl.convert import Importer
+from sim.scenario.swanctl.daemon import read_daemon
+from sim.scenario.swanctl.syntax import parse
+
+__all__ = ["SwanctlConfig", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class SwanctlConfig:
+    """The connections of a file by name, and what was ignored because it changes nothing on the wire."""
+
+    connections: dict[str, Connection]
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def read(path: Path) -> SwanctlConfig:
+    """The connections of a swanctl.conf and what it includes; a strongswan.conf beside it is read too.
+
+    Missing keys have strongSwan's defaults. ScenarioError lists everything that is wrong or not supported,
+    each with file and line.
+    """
+    daemon = read_daemon(path.parent / "strongswan.conf")
+    importer = Importer(parse(path), daemon)
+    connections = importer.connections()
+    return SwanctlConfig(connections, [*daemon.warnings, *importer.warnings])

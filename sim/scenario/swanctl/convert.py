@@ -1,0 +1,271 @@
+"""From the sections of swanctl.conf(5) to connections, with strongSwan's meaning and defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from sim.ike.constants import ProtocolId
+from sim.ike.identity import Identity
+from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.schema_tunnels import Connection, ConnectionChild
+from sim.scenario.schema_types import NAME_PATTERN, FrozenDict, format_secret
+from sim.scenario.swanctl import keys, values
+from sim.scenario.swanctl.daemon import DaemonSettings
+from sim.scenario.swanctl.identities import our_text, read_identity
+from sim.scenario.swanctl.keys import Rule, Use, check_keys, suggest
+from sim.scenario.swanctl.proposals import our_proposals
+from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose, parse_shared
+from sim.scenario.swanctl.syntax import Tree, View
+from sim.units import format_duration
+
+T = TypeVar("T")
+D = TypeVar("D")
+_TOP = ("connections", "secrets", "pools", "authorities")
+_SECRETS = {
+    "eap": "EAP is not supported yet",
+    "xauth": "EAP is not supported yet",
+    "ntlm": "EAP is not supported yet",
+    "ike": "",
+    "ppk": "PPKs are not supported",
+    **dict.fromkeys(
+        ("private", "rsa", "ecdsa", "bliss", "pkcs8", "pkcs12", "token"),
+        "private keys are not supported yet, and no file is read",
+    ),
+}
+_AUTH_SECTION = re.compile(r"(local|remote)", re.IGNORECASE)
+_CERT_SECTION = re.compile(r"(ca)?cert", re.IGNORECASE)
+
+
+class Importer:
+    """Collects everything that is wrong, and everything that is ignored, before it says so."""
+
+    def __init__(self, tree: Tree, daemon: DaemonSettings) -> None:
+        self._tree = tree
+        self._daemon = daemon
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._secrets: list[SharedSecret] = []
+
+    def connections(self) -> dict[str, Connection]:
+        """All connections by name; ScenarioError with everything that stands in the way."""
+        self._check_top()
+        self._secrets = [secret for view in self._parts("secrets") if (secret := self._secret(view))]
+        for name, rules in (("pools", keys.POOL), ("authorities", keys.AUTHORITY)):
+            for view in self._parts(name):
+                self._check(view, rules, sections=False)
+        views = self._parts("connections")
+        plain = {view.path[-1]: self._plain(view) for view in views}
+        found = {view.path[-1]: self._finish(view, plain) for view in views}
+        if self.problems:
+            raise ScenarioError(dict.fromkeys(self.problems))
+        return {name: connection for name, connection in found.items() if connection is not None}
+
+    # Sections besides connections
+
+    def _check_top(self) -> None:
+        root = self._tree.root
+        used = {name.split(".")[0] for _, name, _ in self._tree.references()}
+        for key, setting in root.settings.items():
+            self.problems.append(setting.at.problem(key, "a setting outside of all sections has no meaning"))
+        for name, section in root.sections.items():
+            if name not in (*_TOP, *used):
+                self.problems.append(section.at.problem(name, f"unknown section; {suggest(name, _TOP)}"))
+        for section, name, at in self._tree.references():
+            if self._tree.section(*name.split(".")) is None:
+                self.problems.append(at.problem(section.name, f"refers to `{name}`, which is no section"))
+
+    def _parts(self, top: str) -> list[View]:
+        whole = self._tree.section(top)
+        if whole is None:
+            return []
+        for key, setting in whole.settings.items():
+            self.problems.append(
+                setting.at.problem(f"{top}.{key}", "has no meaning here: a section must follow")
+            )
+        views = (self._tree.section(top, name) for name in whole.sections)
+        return [view for view in views if view is not None]
+
+    def _secret(self, view: View) -> SharedSecret | None:
+        name = view.path[-1]
+        kind = next((kind for kind in _SECRETS if name.startswith(kind)), None)
+        if kind is None:
+            self._refuse(view, f"unknown kind of secret; {suggest(name, _SECRETS)}")
+            return None
+        if _SECRETS[kind]:
+            self.warnings.append(view.at.problem(view.key, f"ignored: {_SECRETS[kind]}"))
+            return None
+        ids = [key for key in view.settings if key.startswith("id")]
+        self._check(view, dict.fromkeys(("secret", *ids), Rule(Use.USED)), sections=False)
+        if "secret" not in view.settings:
+            self._refuse(view, "has no `secret`")
+            return None
+        value = self._value(view, "secret", parse_shared, b"")
+        owners = tuple(self._value(view, key, read_identity, None) for key in ids) or (None,)
+        return SharedSecret(name, value, owners, view.settings["secret"].at)
+
+    # Connections
+
+    def _plain(self, view: View) -> dict[str, Any]:
+        """The settings of a connection; its secret is found when all identities are known."""
+        self._check(view, keys.CONNECTION, sections=None)
+        children: list[View] = []
+        sides: dict[str, list[View]] = {"local": [], "remote": []}
+        for name in view.sections:
+            part = self._tree.section(*view.path, name)
+            assert part is not None
+            side = _AUTH_SECTION.match(name)
+            if side is not None:
+                sides[side[1].lower()].append(part)
+            elif name.lower() == "children":
+                children += [
+                    child for each in part.sections if (child := self._tree.section(*part.path, each))
+                ]
+                self._check(part, {}, sections=None)
+            else:
+                self._refuse(part, f"unknown section; {suggest(name, ('local', 'remote', 'children'))}")
+        if not children:
+            self._refuse(view, "has no children, so nothing would be protected")
+        return {
+            "local_addrs": self._value(view, "local_addrs", values.parse_addresses, ()),
+            "remote_addrs": self._value(view, "remote_addrs", values.parse_addresses, ()),
+            "local_id": self._side(view, "local", sides["local"]),
+            "remote_id": self._side(view, "remote", sides["remote"]),
+            "proposals": self._proposals(view, "proposals", ProtocolId.IKE),
+            "mobike": self._value(view, "mobike", values.parse_bool, True),
+            "encap": self._value(view, "encap", values.parse_bool, False),
+            "dpd_delay": format_duration(self._value(view, "dpd_delay", values.parse_time, 0)),
+            "keep_alive": format_duration(self._daemon.keep_alive(view.path[-1])),
+            "retransmit": self._daemon.retransmit(view.path[-1]),
+            "return_routability": self._daemon.return_routability(view.path[-1]),
+            "children": FrozenDict({child.path[-1]: self._child(child) for child in children}),
+        }
+
+    def _side(self, connection: View, name: str, found: list[View]) -> str | None:
+        """The identity of one side; it must prove it by a pre-shared key."""
+        if not found:
+            self._refuse(connection, f"has no `{name}` section: write `{name} {{ auth = psk }}`")
+            return None
+        if len(found) > 1:
+            self._refuse(found[1], "a second round of authentication is not supported")
+        view = found[0]
+        self._check(view, keys.AUTH, sections=None)
+        for part in view.sections:
+            section = self._tree.section(*view.path, part)
+            assert section is not None
+            known = "certificates are not supported yet" if _CERT_SECTION.match(part) else "unknown section"
+            self._refuse(section, known)
+        auth = view.settings.get("auth")
+        if auth is None:
+            self._refuse(
+                view, "`auth` is missing, which stands for pubkey: only `auth = psk` is supported yet"
+            )
+        elif (auth.value or "").lower() != "psk":
+            text = f"{auth.value!r} is not supported yet: only psk is"
+            self.problems.append(auth.at.problem(f"{view.key}.auth", text))
+        return self._value(view, "id", our_text, None)
+
+    def _child(self, view: View) -> ConnectionChild | None:
+        self._check(view, keys.CHILD, sections=False)
+        plain = {
+            "mode": self._value(view, "mode", values.parse_mode, "tunnel"),
+            "local_ts": self._value(view, "local_ts", values.parse_selectors, ()),
+            "remote_ts": self._value(view, "remote_ts", values.parse_selectors, ()),
+            "esp_proposals": self._proposals(view, "esp_proposals", ProtocolId.ESP),
+            "replay_window": self._value(view, "replay_window", values.parse_number, 32),
+            "copy_df": self._value(view, "copy_df", values.parse_bool, True),
+            "start_action": self._value(view, "start_action", values.parse_action, "none"),
+        }
+        return self._model(ConnectionChild, view, plain)
+
+    def _finish(self, view: View, plain: dict[str, dict[str, Any]]) -> Connection | None:
+        name = view.path[-1]
+        settings = plain[name]
+        named = [_identity(other["remote_id"]) for key, other in plain.items() if key != name]
+        psk = self._psk(view, settings, [identity for identity in named if identity is not None])
+        if psk is None or None in settings["children"].values():
+            return None
+        for child, model in settings["children"].items():
+            if model.start_action != "none" and not settings["remote_addrs"]:
+                part = self._tree.section(*view.path, "children", child) or view
+                self._refuse(
+                    part, "start_action: the connection has no `remote_addrs`, so there is nobody to call"
+                )
+        return self._model(Connection, view, settings | {"psk": format_secret(psk)})
+
+    def _psk(self, view: View, settings: dict[str, Any], named: Iterable[Identity]) -> bytes | None:
+        me, peer = _identity(settings["local_id"]), _identity(settings["remote_id"])
+        if me is None and len(settings["local_addrs"]) == 1:
+            me = Identity.parse(settings["local_addrs"][0])
+        try:
+            secret = choose(self._secrets, me, peer, named)
+        except AmbiguousError as error:
+            self._refuse(view, str(error))
+            return None
+        if secret is None:
+            self._refuse(
+                view, f"no secret in `secrets` is for {settings['local_id'] or 'its address'} and its peer"
+            )
+            return None
+        return secret.value
+
+    # Helpers
+
+    def _proposals(self, view: View, key: str, protocol: ProtocolId) -> tuple[str, ...]:
+        found: list[str] = []
+
+        def read(text: str) -> tuple[str, ...]:
+            for item in values.parse_list(text):
+                proposals, told = our_proposals(item, protocol)
+                found.extend(proposals)
+                at = view.settings[key].at
+                self.warnings += [at.problem(f"{view.key}.{key}", sentence) for sentence in told]
+            if values.parse_list(text) and not found:
+                raise ValueError(f"of {text} nothing is supported yet")
+            return tuple(found)
+
+        given = self._value(view, key, read, ())
+        return given or our_proposals("default", protocol)[0]
+
+    def _value(self, view: View, key: str, parse: Callable[[str], T], default: D) -> T | D:
+        setting = view.settings.get(key)
+        if setting is None or setting.value is None:
+            return default
+        try:
+            return parse(setting.value)
+        except ValueError as error:
+            self.problems.append(setting.at.problem(f"{view.key}.{key}", str(error)))
+            return default
+
+    def _check(self, view: View, rules: dict[str, Rule], *, sections: bool | None) -> None:
+        for use, problem in check_keys(view, rules):
+            (self.problems if use is Use.REFUSED else self.warnings).append(problem)
+        if sections is False:
+            for name in view.sections:
+                part = self._tree.section(*view.path, name)
+                self._refuse(part or view, "unknown section")
+
+    def _model(self, model: type[T], view: View, plain: dict[str, Any]) -> T | None:
+        """The model of these values; what it does not like stands where its key stands."""
+        if re.fullmatch(NAME_PATTERN, view.path[-1]) is None:
+            self._refuse(view, f"{view.path[-1]!r} is no name here: use letters, digits, _ and -")
+        try:
+            return model(**plain)
+        except ValidationError as error:
+            for details in error.errors():
+                key = str(details["loc"][0]) if details["loc"] else ""
+                at = view.settings[key].at if key in view.settings else view.at
+                self.problems.append(
+                    at.problem(f"{view.key}.{key}", str(details.get("ctx", {}).get("error", details["msg"])))
+                )
+            return None
+
+    def _refuse(self, view: View, text: str) -> None:
+        self.problems.append(view.at.problem(view.key, text))
+
+
+def _identity(text: str | None) -> Identity | None:
+    return None if text is None else Identity.parse(text)

@@ -1,0 +1,104 @@
+"""What strongSwan reads from strongswan.conf(5), not swanctl.conf(5): retransmission and keepalives.
+
+The section `ipsec-sim` is this project's own, which strongSwan does not look at: settings of a connection
+that the daemon has only for all connections together, or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.swanctl.keys import suggest
+from sim.scenario.swanctl.syntax import View, parse
+from sim.scenario.swanctl.values import parse_bool, parse_time
+from sim.units import NS_PER_S, parse_duration
+
+RETRANSMIT = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5), "libreswan": (0.5, 2.0, 6)}
+"""retransmit_timeout, _base and _tries of each preset; libreswan's first wait is half of what this says."""
+EXACT = ("strongswan", "iked")
+"""The presets that strongSwan can time exactly."""
+OWN = ("keep_alive", "retransmit", "return_routability")
+_SECTIONS = ("charon", "charon-systemd")
+_KEYS = {"retransmit_timeout": 0, "retransmit_base": 1, "retransmit_tries": 2}
+
+
+@dataclass(slots=True)
+class DaemonSettings:
+    """The daemon's settings, and those of single connections that differ, by name and key."""
+
+    keep_alive_ns: int = 20 * NS_PER_S
+    preset: str = "strongswan"
+    own: dict[str, dict[str, str]] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def keep_alive(self, name: str) -> int:
+        text = self.own.get(name, {}).get("keep_alive")
+        return self.keep_alive_ns if text is None else parse_duration(text)
+
+    def retransmit(self, name: str) -> str:
+        return self.own.get(name, {}).get("retransmit", self.preset)
+
+    def return_routability(self, name: str) -> bool:
+        return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
+
+
+def read_daemon(path: Path) -> DaemonSettings:
+    """The settings of a strongswan.conf; strongSwan's defaults where the file does not exist."""
+    found = DaemonSettings()
+    if not path.exists():
+        return found
+    tree = parse(path)
+    timing = list(RETRANSMIT["strongswan"])
+    for name in _SECTIONS:
+        view = tree.section(name)
+        if view is not None:
+            _daemon(view, found, timing)
+    presets = {times: preset for preset, times in RETRANSMIT.items() if preset in EXACT}
+    preset = presets.get((timing[0], timing[1], int(timing[2])))
+    if preset is None:
+        known = "; ".join(f"{name} is {RETRANSMIT[name]}" for name in EXACT)
+        text = f"timeout, base and tries are no preset's: {known}"
+        raise ScenarioError([Problem(str(path), "charon.retransmit_*", text)])
+    found.preset = preset
+    own = tree.section("ipsec-sim")
+    for name in own.sections if own else ():
+        view = tree.section("ipsec-sim", name)
+        if view is not None:
+            found.own[name] = _own(view)
+    return found
+
+
+def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
+    for key, setting in view.settings.items():
+        text = setting.value or ""
+        try:
+            if key == "keep_alive":
+                found.keep_alive_ns = parse_time(text)
+            elif key in _KEYS:
+                timing[_KEYS[key]] = float(text)
+            else:
+                found.warnings.append(
+                    setting.at.problem(f"{view.key}.{key}", "ignored: no such setting here")
+                )
+        except ValueError as error:
+            raise ScenarioError([setting.at.problem(f"{view.key}.{key}", str(error))]) from None
+    for name in view.sections:
+        found.warnings.append(view.at.problem(f"{view.key}.{name}", "ignored: no such settings here"))
+
+
+def _own(view: View) -> dict[str, str]:
+    for key, setting in view.settings.items():
+        try:
+            if key not in OWN:
+                raise ValueError(f"unknown key; {suggest(key, OWN)}")
+            if key == "keep_alive":
+                parse_duration(setting.value or "")
+            elif key == "return_routability":
+                parse_bool(setting.value or "")
+            elif setting.value not in RETRANSMIT:
+                raise ValueError(f"{setting.value!r} is no preset; {suggest(str(setting.value), RETRANSMIT)}")
+        except ValueError as error:
+            raise ScenarioError([setting.at.problem(f"{view.key}.{key}", str(error))]) from None
+    return {key: setting.value or "" for key, setting in view.settings.items()}

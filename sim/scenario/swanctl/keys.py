@@ -1,0 +1,141 @@
+"""Every key of swanctl.conf(5), and what becomes of it here.
+
+USED keys are imported. Any other key is harmless with a value that says what this stack does anyway. With
+another value it is refused if that would change what happens on the wire, and ignored with a warning if not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from sim.scenario.errors import Problem
+from sim.scenario.swanctl.syntax import View
+
+
+class Use(Enum):
+    USED = "used"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`harmless` values are accepted in silence; `why` ends the sentence that tells about others."""
+
+    use: Use
+    why: str = ""
+    harmless: frozenset[str] = frozenset()
+
+
+def _used(*keys: str) -> dict[str, Rule]:
+    return dict.fromkeys(keys, Rule(Use.USED))
+
+
+def _ignored(why: str, *keys: str, harmless: str = "") -> dict[str, Rule]:
+    return dict.fromkeys(keys, Rule(Use.IGNORED, why, frozenset(harmless.split())))
+
+
+def _refused(why: str, *keys: str, harmless: str = "") -> dict[str, Rule]:
+    return dict.fromkeys(keys, Rule(Use.REFUSED, why, frozenset(harmless.split())))
+
+
+NO, YES, ZERO = "no false disabled 0", "yes true enabled 1", "0 0s 0m 0h 0d"
+_NO_CERT = "certificates are not supported yet"
+_NO_EAP = "EAP is not supported yet"
+_NO_REKEY = "nothing is rekeyed or closed on our own initiative yet"
+_NO_MARK = "there are no marks or interface ids here"
+
+CONNECTION: dict[str, Rule] = {
+    **_used("local_addrs", "remote_addrs", "proposals", "mobike", "encap", "dpd_delay"),
+    **_refused("only IKEv2 is supported", "version", harmless="0 2"),
+    **_refused("the port belongs to the whole host", "local_port", "remote_port", harmless="500"),
+    **_refused("virtual IPs are not supported yet", "vips", "pools"),
+    **_refused("PPKs are not supported", "ppk_id"),
+    **_refused("PPKs are not supported", "ppk_required", harmless=NO),
+    **_refused("there is one sequence of retransmissions", "keyingtries", harmless="1"),
+    **_refused("a connection replaces another only by INITIAL_CONTACT", "unique", harmless="no"),
+    **_refused("an IKE SA always comes with a Child SA", "childless", harmless="allow never"),
+    **_refused(_NO_MARK, "if_id_in", "if_id_out", harmless="0"),
+    **_refused("mediation is not supported", "mediation", harmless=NO),
+    **_refused("mediation is not supported", "mediated_by", "mediation_peer"),
+    **_ignored("IKE fragmentation is not supported yet", "fragmentation", harmless="no"),
+    **_ignored("it matters only in IKEv1", "aggressive", harmless=NO),
+    **_ignored("it matters only in IKEv1", "pull", harmless=YES),
+    **_ignored("it matters only in IKEv1", "dpd_timeout", harmless=ZERO),
+    **_ignored("IKE packets are not marked", "dscp", harmless="000000 0"),
+    **_ignored(_NO_CERT, "send_certreq", harmless=NO),
+    **_ignored(_NO_CERT, "send_cert", harmless="never ifasked"),
+    **_ignored(_NO_REKEY, "rekey_time", "reauth_time", "over_time", "rand_time", harmless=ZERO),
+}
+AUTH: dict[str, Rule] = {
+    **_used("auth", "id"),
+    **_ignored("there is one round of authentication", "round", harmless="0 1"),
+    **_refused(_NO_CERT, "certs", "cacerts", "pubkeys", "ca_id", "cert_policy", "groups"),
+    **_refused(_NO_CERT, "revocation", harmless="relaxed"),
+    **_refused(_NO_EAP, "eap_id", "aaa_id", "xauth_id"),
+}
+CHILD: dict[str, Rule] = {
+    **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
+    **_refused("AH is not supported", "ah_proposals"),
+    **_refused("only the standard truncation is supported", "sha256_96", harmless=NO),
+    **_refused("IPComp is not supported", "ipcomp", harmless=NO),
+    **_refused("policies are always installed", "policies", harmless=YES),
+    **_refused("a Child SA is not set up again on its own yet", "dpd_action", harmless="clear none"),
+    **_refused("a Child SA is not set up again on its own yet", "close_action", harmless="clear none"),
+    **_refused("idle Child SAs stay", "inactivity", harmless=ZERO),
+    **_refused("the order of policies is fixed", "priority", harmless="0"),
+    **_refused("policies hold for every interface", "interface"),
+    **_refused(_NO_MARK, "mark_in", "mark_out", "set_mark_in", "set_mark_out", harmless="0 0/0x00000000"),
+    **_refused(_NO_MARK, "if_id_in", "if_id_out", harmless="0"),
+    **_refused(_NO_MARK, "mark_in_sa", harmless=NO),
+    **_refused("security labels are not supported", "label"),
+    **_refused("ESP packets are not padded to a size", "tfc_padding", harmless="0"),
+    **_refused("there is no such hardware", "hw_offload", harmless="no auto"),
+    **_refused("ECN is always copied (RFC 6040)", "copy_ecn", harmless=YES),
+    **_refused("DSCP is copied outwards only", "copy_dscp", harmless="out"),
+    **_refused("there is one SA for all processors", "per_cpu_sas", harmless=NO),
+    **_refused("ICMP errors follow RFC 4301", "icmp", harmless=NO),
+    **_ignored("there are no security labels", "label_mode", harmless="system"),
+    **_ignored("no script is run", "updown"),
+    **_ignored("no script is run", "hostaccess", harmless=NO),
+    **_ignored("forwarded packets need no policy of their own", "policies_fwd_out", harmless=NO),
+    **_ignored("SAs and policies need no id to find each other", "reqid", harmless="0"),
+    **_ignored(_NO_REKEY, "rekey_time", "life_time", "rand_time", harmless=ZERO),
+    **_ignored(_NO_REKEY, "rekey_bytes", "life_bytes", "rand_bytes", harmless="0"),
+    **_ignored(_NO_REKEY, "rekey_packets", "life_packets", "rand_packets", harmless="0"),
+}
+AUTHORITY: dict[str, Rule] = _ignored(
+    _NO_CERT,
+    *("cacert", "file", "handle", "slot", "module", "crl_uris", "ocsp_uris", "cert_uri_base"),
+)
+POOL: dict[str, Rule] = _ignored(
+    "virtual IPs are not supported yet",
+    *("addrs", "dns", "nbns", "dhcp", "netmask", "server", "subnet", "split_include", "split_exclude"),
+)
+
+
+def check_keys(view: View, rules: dict[str, Rule]) -> Iterator[tuple[Use, Problem]]:
+    """What has to be said about the keys of a section: REFUSED ones (also unknown ones), and IGNORED ones."""
+    for key, setting in view.settings.items():
+        rule, name = rules.get(key), f"{view.key}.{key}"
+        if rule is None:
+            yield Use.REFUSED, setting.at.problem(name, f"unknown key; {suggest(key, rules)}")
+        elif rule.use is not Use.USED and (setting.value or "").strip().lower() not in rule.harmless:
+            verb = "ignored" if rule.use is Use.IGNORED else "not supported"
+            yield rule.use, setting.at.problem(name, f"{verb}: {rule.why}{_instead(rule)}")
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"known are {', '.join(sorted(names))}"
+
+
+def _instead(rule: Rule) -> str:
+    if rule.use is not Use.REFUSED:
+        return ""
+    shown = [value for value in ("no", "yes", "0", *sorted(rule.harmless)) if value in rule.harmless]
+    return f"; leave it out or write {shown[0]}" if shown else "; leave it out"

@@ -1,0 +1,108 @@
+"""Proposals as strongSwan reads them, in the notation and with the algorithms of this project.
+
+`default` are strongSwan's own default proposals, as far as this stack has their algorithms. A PRF in an ESP
+proposal and an integrity algorithm beside an AEAD mean nothing there and are dropped, as strongSwan does.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sim.ike.algorithms import ALIASES, IMPLIED_PRF, NAMES, TOKENS, is_aead, is_supported
+from sim.ike.constants import ProtocolId, TransformType
+from sim.ike.payloads_sa import Transform
+from sim.ike.proposals import parse_proposal
+
+_IKE_PRFS = "prfsha256-prfsha384-prfsha512-prfsha1"
+_IKE_GROUPS = "ecp256-x25519-modp2048"
+_DEFAULTS = {
+    ProtocolId.IKE: (
+        f"aes128-aes256-sha256-sha1-{_IKE_PRFS}-{_IKE_GROUPS}",
+        f"aes128gcm16-aes256gcm16-chacha20poly1305-{_IKE_PRFS}-{_IKE_GROUPS}",
+    ),
+    ProtocolId.ESP: ("aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1"),
+}
+_TYPES = {
+    ProtocolId.IKE: (TransformType.ENCR, TransformType.INTEG, TransformType.PRF, TransformType.KE),
+    ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ESN),
+}
+_OTHERS = re.compile(
+    r"des|(blowfish|serpent|twofish)(128|192|256)?|cast128|camellia(128|192|256)?(ctr|ccm\d+)?|chacha20poly1305compat"
+    r"|sha1_160|sha(2_)?256_96|md5_128|(prf)?camelliaxcbc|modpnull|ntru(112|128|192|256)|newhope128|aes(128|192|256)ccm"
+)
+_NOT_THEIRS = {"prfsha": "prfsha1", "chacha20poly1305compat": "chacha20poly1305"}
+
+
+def our_proposals(text: str, protocol: ProtocolId) -> tuple[tuple[str, ...], list[str]]:
+    """The proposals of one item of a list (two for `default`), and what is left out, each as a sentence.
+
+    ValueError for a word that is no algorithm. None remain where the stack has nothing of what is needed.
+    """
+    if text.lower() == "default":
+        return _DEFAULTS[protocol], []
+    words = [_ours(word.strip()) for word in text.lower().split("-") if word.strip()]
+    missing = [word for word in words if not _is_ours(word)]
+    proposal = "-".join(_meaningful([word for word in words if _is_ours(word)], protocol))
+    try:
+        if _lost(words, missing, protocol):
+            raise ValueError("nothing of a kind is left")
+        parse_proposal(proposal, protocol)
+    except ValueError:
+        if not missing:
+            raise
+        return (), [f"the proposal {text} is left out: {', '.join(missing)} not supported yet"]
+    told = [f"{', '.join(missing)} of the proposal {text} left out: not supported yet"] if missing else []
+    return (proposal,), told
+
+
+def their_proposal(text: str) -> str:
+    """The words of one of our proposals as strongSwan spells them."""
+    words = text.strip().lower().split("-")
+    return "-".join(_NOT_THEIRS.get(word, word) for word in words)
+
+
+def _ours(word: str) -> str:
+    """The word as this project spells it; ValueError when neither of us knows it."""
+    if word == "none":
+        return "modpnone"
+    if word not in TOKENS and word not in ALIASES and not _OTHERS.fullmatch(word):
+        raise ValueError(f"{word!r} is no algorithm")
+    return word
+
+
+def _is_ours(word: str) -> bool:
+    return not _OTHERS.fullmatch(word) and is_supported(_transform(word))
+
+
+def _lost(words: list[str], missing: list[str], protocol: ProtocolId) -> bool:
+    """Whether all algorithms of a kind that matters are missing, so that less would be asked for."""
+    known = [word for word in missing if not _OTHERS.fullmatch(word)]
+    kept = {_transform(word).type for word in words if word not in missing}
+    kinds = {_transform(word).type for word in known} & set(_TYPES[protocol])
+    return bool(kinds - kept - {TransformType.INTEG})
+
+
+def _transform(word: str) -> Transform:
+    return TOKENS[ALIASES.get(word, word)]
+
+
+def _meaningful(words: list[str], protocol: ProtocolId) -> list[str]:
+    kinds = set(_TYPES[protocol])
+    ciphers = [_transform(word) for word in words if _transform(word).type == TransformType.ENCR]
+    if ciphers and all(is_aead(cipher.id) for cipher in ciphers):
+        words = words + _implied(words, protocol)
+        kinds.discard(TransformType.INTEG)
+    kept = [word for word in words if _transform(word).type in kinds]
+    if protocol == ProtocolId.IKE:
+        kept = [word for word in kept if word != "modpnone"]
+    return kept
+
+
+def _implied(words: list[str], protocol: ProtocolId) -> list[str]:
+    """The PRFs that the integrity algorithms of an IKE proposal stand for before they are dropped."""
+    kinds = [_transform(word).type for word in words]
+    if protocol != ProtocolId.IKE or TransformType.PRF in kinds:
+        return []
+    integrity = [_transform(word).id for word in words if _transform(word).type == TransformType.INTEG]
+    names = [NAMES[TransformType.PRF, IMPLIED_PRF[id_], None] for id_ in integrity if id_ in IMPLIED_PRF]
+    return list(dict.fromkeys(names))

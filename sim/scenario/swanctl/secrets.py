@@ -1,0 +1,116 @@
+"""The secrets section, and which secret strongSwan takes for a connection.
+
+A secret belongs to its `id*` entries, or to everybody without any. Of those that know either side, the one
+that knows the peer best is taken, then the one that knows us best, then the one written last.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sim.ike.constants import IdType
+from sim.ike.identity import Identity
+from sim.scenario.swanctl.tokens import Place
+
+_NOBODY, _ANYBODY, _WILDCARD, _PERFECT = 0, 1, 10, 20
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecret:
+    """`secrets.ike<suffix>`; an owner None is anybody."""
+
+    name: str
+    value: bytes
+    owners: tuple[Identity | None, ...]
+    at: Place
+
+
+class AmbiguousError(ValueError):
+    """Which secret is right depends on who calls, but a connection has one here."""
+
+    def __init__(self, secrets: Sequence[SharedSecret]) -> None:
+        names = ", ".join(f"{secret.name} ({secret.at})" for secret in secrets)
+        super().__init__(
+            f"several secrets may fit: {names}; say with `id` who is who, a connection has one secret here"
+        )
+
+
+def parse_shared(text: str) -> bytes:
+    """Text, 0x and hexadecimal, or 0s and base64; ValueError for an empty or unreadable one."""
+    kind, rest = text[:2].lower(), text[2:]
+    try:
+        value = text.encode()
+        if kind == "0x":
+            first, *more = rest.split(":")
+            value = b"".join(map(bytes.fromhex, ["0" * (len(first) % 2) + first, *more]))
+        elif kind == "0s":
+            value = base64.b64decode(rest, validate=True)
+    except (ValueError, binascii.Error):
+        raise ValueError("must be hexadecimal after 0x, base64 after 0s, or else plain text") from None
+    if not value:
+        raise ValueError("an empty secret protects nothing")
+    return value
+
+
+def choose(
+    secrets: Sequence[SharedSecret],
+    me: Identity | None,
+    peer: Identity | None,
+    named: Iterable[Identity] = (),
+) -> SharedSecret | None:
+    """The secret of a connection between these two, None if there is none.
+
+    `me` None is an address that is not known yet, `peer` None anybody but those `named` by other connections.
+    AmbiguousError when different secrets would be taken, depending on who that turns out to be.
+    """
+    owners = [owner for secret in secrets for owner in secret.owners if owner is not None]
+    addresses = [owner for owner in owners if owner.type in (IdType.IPV4_ADDR, IdType.IPV6_ADDR)]
+    selves = [me] if me else [None, *addresses]
+    known = set(named)
+    peers = [peer] if peer else [None, *(owner for owner in owners if owner not in {me, *known})]
+    found: dict[bytes, SharedSecret] = {}
+    for own in selves:
+        for other in peers:
+            best = _best(secrets, own, other)
+            if best is not None:
+                found.setdefault(best.value, best)
+    if len(found) > 1:
+        raise AmbiguousError(list(found.values()))
+    return next(iter(found.values()), None)
+
+
+def _best(secrets: Sequence[SharedSecret], me: Identity | None, peer: Identity | None) -> SharedSecret | None:
+    best, score = None, (_NOBODY, _NOBODY)
+    for secret in reversed(secrets):
+        match = (_match(secret, peer), _match(secret, me))
+        if match > score:
+            best, score = secret, match
+    return best
+
+
+def _match(secret: SharedSecret, identity: Identity | None) -> int:
+    return max(_levels(secret, identity), default=_NOBODY)
+
+
+def _levels(secret: SharedSecret, identity: Identity | None) -> Iterator[int]:
+    for owner in secret.owners:
+        if owner is None:
+            yield _ANYBODY
+        elif identity is not None and owner.type == identity.type:
+            yield _compare(owner, identity)
+
+
+def _compare(owner: Identity, identity: Identity) -> int:
+    if owner.data == identity.data:
+        return _PERFECT
+    if identity.type not in (IdType.FQDN, IdType.RFC822_ADDR):
+        return _NOBODY
+    pattern, text = owner.data.lower(), identity.data.lower()
+    if pattern == text:
+        return _PERFECT
+    if pattern == b"*":
+        return _ANYBODY
+    return _WILDCARD if pattern.startswith(b"*") and text.endswith(pattern[1:]) else _NOBODY

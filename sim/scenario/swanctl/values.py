@@ -1,0 +1,113 @@
+"""Values of swanctl.conf(5) in its own notations: times, yes and no, lists, addresses, selectors, actions."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable
+from typing import Literal
+
+from sim.scenario.selectors import parse_selector
+from sim.units import NS_PER_S
+from sim.wire.selector import Selector
+
+_TRUE = {"yes", "true", "enabled", "1"}
+_FALSE = {"no", "false", "disabled", "0"}
+_TIME = re.compile(r"([0-9]+) *([smhd]?)", re.IGNORECASE)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SELECTOR = re.compile(r"(?P<addresses>[^\[]*)(?:\[(?P<protocol>[^/\]]*)(?:/(?P<ports>[^\]]*))?\])?")
+_ACTIONS: dict[str, Literal["none", "trap", "start"]] = {
+    "none": "none",
+    "clear": "none",
+    "trap": "trap",
+    "route": "trap",
+    "start": "start",
+    "restart": "start",
+}
+
+
+def parse_list(text: str) -> list[str]:
+    """The items between commas; empty ones do not count."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def parse_bool(text: str) -> bool:
+    word = text.lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return word in _TRUE
+
+
+def parse_time(text: str) -> int:
+    """Seconds, or with s, m, h or d behind, in ns."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no time: write whole seconds, or a number and s, m, h or d")
+    return int(found[1]) * _SECONDS[found[2].lower()] * NS_PER_S
+
+
+def parse_number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+def parse_mode(text: str) -> Literal["tunnel", "transport"]:
+    word = text.lower()
+    if word == "tunnel":
+        return "tunnel"
+    if word == "transport":
+        return "transport"
+    raise ValueError(f"{text!r} is not supported: the modes are tunnel and transport")
+
+
+def parse_action(text: str) -> Literal["none", "trap", "start"]:
+    action = _ACTIONS.get(text.lower())
+    if action is None:
+        raise ValueError(f"{text!r} is not supported: the actions are none, trap and start")
+    return action
+
+
+def parse_addresses(text: str) -> tuple[str, ...]:
+    """Single addresses; () for any."""
+    items = parse_list(text)
+    if items == ["%any"]:
+        return ()
+    return tuple(map(_address, items))
+
+
+def _address(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not supported: write single addresses, or %any alone") from None
+    if address.is_unspecified:
+        raise ValueError(f"{text} is not supported: write %any for any address")
+    return str(address)
+
+
+def parse_selectors(text: str) -> tuple[Selector, ...]:
+    """() for `dynamic`, which must stand alone and without protocol."""
+    items = parse_list(text)
+    return () if items == ["dynamic"] else tuple(map(_selector, items))
+
+
+def _selector(text: str) -> Selector:
+    if text.startswith("dynamic"):
+        raise ValueError(f"{text!r} is not supported: `dynamic` stands alone, without a protocol or port")
+    found = _SELECTOR.fullmatch(text)
+    if found is None or found["protocol"] is None:
+        return parse_selector(text)
+    protocol = _number(found["protocol"] or "any", socket.getprotobyname)
+    ports = _number(found["ports"] or "any", socket.getservbyname)
+    return parse_selector(f"{found['addresses']}[{protocol}/{ports}]")
+
+
+def _number(word: str, look_up: Callable[[str], int]) -> str:
+    """A name from this system's tables, as strongSwan reads them, as its number; else the word itself."""
+    try:
+        return word if word in ("any", "opaque") else str(look_up(word))
+    except OSError:
+        return word

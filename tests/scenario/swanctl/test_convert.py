@@ -1,0 +1,336 @@
+"""swanctl.conf(5) becomes connections with strongSwan's meaning; the rest is told with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.ike.identity import Identity
+from sim.scenario.errors import ScenarioError
+from sim.scenario.schema import Connection
+from sim.scenario.swanctl import SwanctlConfig, keys, read
+from sim.units import NS_PER_S
+from sim.wire.selector import Selector
+
+BASE = """\
+connections {
+  rw {
+    local { auth = psk
+      id = alice
+    }
+    remote { auth = psk
+      id = moon
+    }
+    remote_addrs = 192.0.2.1
+    CONNECTION
+    children {
+      net { CHILD
+      }
+    }
+  }
+}
+secrets {
+  ike { secret = hidden
+    SECRET
+  }
+}
+"""
+DEFAULT_IKE = (
+    "aes128-aes256-sha256-sha1-prfsha256-prfsha384-prfsha512-prfsha1-ecp256-x25519-modp2048",
+    "aes128gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-prfsha1-ecp256-x25519-modp2048",
+)
+
+
+def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
+    config = _read(tmp_path)
+    connection = config.connections["rw"]
+    child = connection.children["net"]
+    assert config.warnings == []
+    assert connection.proposals == DEFAULT_IKE
+    assert (connection.mobike, connection.encap, connection.dpd_delay) == (True, False, 0)
+    assert (connection.keep_alive, connection.retransmit) == (20 * NS_PER_S, "strongswan")
+    assert (connection.local_addrs, connection.remote_addrs) == ((), ("192.0.2.1",))
+    assert (connection.local_id, connection.remote_id, connection.psk) == ("alice", "moon", b"hidden")
+    assert child.esp_proposals == ("aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1")
+    assert (child.mode, child.local_ts, child.remote_ts) == ("tunnel", (), ())
+    assert (child.start_action, child.replay_window, child.copy_df) == ("none", 32, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("mobike = no", "mobike", False),
+        ("mobike = Disabled", "mobike", False),
+        ("encap = 1", "encap", True),
+        ("dpd_delay = 30", "dpd_delay", 30 * NS_PER_S),
+        ("dpd_delay = 2 m", "dpd_delay", 120 * NS_PER_S),
+        ("local_addrs = 192.0.2.9, 2001:DB8::1", "local_addrs", ("192.0.2.9", "2001:db8::1")),
+        ("local_addrs = %any", "local_addrs", ()),
+        ("proposals = aes256-sha256-modp2048", "proposals", ("aes256-sha256-modp2048",)),
+        ("proposals = default", "proposals", DEFAULT_IKE),
+        ("proposals = aes128gcm16-sha256-x25519", "proposals", ("aes128gcm16-x25519-prfsha256",)),
+        ("version = 2", "mobike", True),
+        ("fragmentation = no", "mobike", True),
+    ],
+)
+def test_settings_of_a_connection(line: str, key: str, value: object, tmp_path: Path) -> None:
+    config = _read(tmp_path, connection=line)
+    assert getattr(config.connections["rw"], key) == value
+    assert config.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("mode = TRANSPORT", "mode", "transport"),
+        ("local_ts = dynamic", "local_ts", ()),
+        ("remote_ts = 10.1.0.0/16", "remote_ts", (Selector.from_prefix("10.1.0.0/16"),)),
+        (
+            "remote_ts = 10.1.0.5/16[tcp/http],10.2.0.1[/53]",
+            "remote_ts",
+            (Selector.from_prefix("10.1.0.0/16", 6, (80, 80)), Selector.from_prefix("10.2.0.1", 0, (53, 53))),
+        ),
+        ("esp_proposals = aes256-sha1-none", "esp_proposals", ("aes256-sha1-modpnone",)),
+        ("esp_proposals = aes256gcm16-sha256-prfsha256", "esp_proposals", ("aes256gcm16",)),
+        ("esp_proposals = chacha20poly1305-esn, default", "esp_proposals",
+         ("chacha20poly1305-esn", "aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1")),
+        ("start_action = route", "start_action", "trap"),
+        ("start_action = start", "start_action", "start"),
+        ("replay_window = 128", "replay_window", 128),
+        ("copy_df = no", "copy_df", False),
+        ("dpd_action = clear", "mode", "tunnel"),
+    ],
+)  # fmt: skip
+def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path) -> None:
+    config = _read(tmp_path, child=line)
+    assert getattr(config.connections["rw"].children["net"], key) == value
+    assert config.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("rekey_time = 3h", "rekey_time: ignored: nothing is rekeyed"),
+        ("over_time = 10m", "over_time: ignored"),
+        ("fragmentation = yes", "fragmentation: ignored: IKE fragmentation"),
+        ("send_cert = always", "send_cert: ignored"),
+        ("proposals = aes192-aes256-sha256-sha512-modp2048", "proposals: aes192, sha512 of the proposal"),
+        ("proposals = aes256-sha256-modp4096, aes256-sha256-modp2048", "aes256-sha256-modp4096 is left out"),
+        ("proposals = camellia256-sha256-modp2048, default", "is left out: camellia256 not supported yet"),
+    ],
+)
+def test_what_changes_nothing_on_the_wire_is_a_warning(line: str, words: str, tmp_path: Path) -> None:
+    (warning,) = _read(tmp_path, connection=line).warnings
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:10: connections.rw.")
+    assert words in str(warning)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("version = 1", "only IKEv2 is supported"),
+        ("vips = 0.0.0.0", "virtual IPs are not supported yet"),
+        ("pools = p", "virtual IPs are not supported yet"),
+        ("childless = force", "always comes with a Child SA"),
+        ("mobkie = no", "unknown key; did you mean `mobike`?"),
+        ("mobike = perhaps", "neither yes nor no"),
+        ("dpd_delay = 3x", "is no time"),
+        ("local_addrs = gateway.example", "write single addresses"),
+        ("local_addrs = 10.0.0.0/8", "write single addresses"),
+        ("proposals = aes265-sha256-modp2048", "'aes265' is no algorithm"),
+        ("proposals = aes256-sha512-modp4096", "nothing is supported yet"),
+        ("remote-2 { auth = psk }", "a second round"),
+        ("locl { auth = psk }", "unknown section"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_on_its_line(line: str, words: str, tmp_path: Path) -> None:
+    problems = _problems(tmp_path, BASE.replace("CONNECTION", line))
+    assert any(
+        text.startswith(f"{tmp_path}/swanctl.conf:10: connections.rw") and words in text for text in problems
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("mode = beet", "the modes are tunnel and transport"),
+        ("ah_proposals = sha256", "AH is not supported"),
+        ("local_ts = dynamic[tcp/80]", "`dynamic` stands alone"),
+        ("remote_ts = 10.1.0.0/33", "10.1.0.0/33"),
+        ("dpd_action = restart", "not set up again on its own"),
+        ("start_action = trap|start", "the actions are none, trap and start"),
+        ("replay_window = 8", "greater than or equal to 32"),
+        ("start_acton = trap", "did you mean `start_action`?"),
+        ("ipcomp = yes", "IPComp is not supported"),
+        ("mark_in = 42", "no marks"),
+        ("inner { x = 1 }", "unknown section"),
+    ],
+)
+def test_what_a_child_cannot_do_is_refused_on_its_line(line: str, words: str, tmp_path: Path) -> None:
+    problems = _problems(tmp_path, BASE.replace("CHILD", line))
+    assert any(
+        text.startswith(f"{tmp_path}/swanctl.conf:12: connections.rw") and words in text for text in problems
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("local { auth = psk", "local { auth = pubkey", "'pubkey' is not supported yet: only psk is"),
+        ("local { auth = psk", "local { auth = eap-mschapv2", "only psk is"),
+        ("local { auth = psk", "local { certs = me.pem", "certificates are not supported yet"),
+        ("local { auth = psk", "local { ", "`auth` is missing, which stands for pubkey"),
+        ("remote { auth = psk", "remote { cacert-1 { file = ca.pem }", "certificates are not supported yet"),
+        ("id = alice", "id = *.example.org", "wildcards are not supported"),
+        ("id = alice", 'id = "C=CH, CN=me"', "distinguished names are not supported yet"),
+        ("children {", "kids {", "has no children"),
+        ("net { CHILD", "a+b { CHILD", "is no name here"),
+        ("secret = hidden", "secret = 0xzz", "must be hexadecimal after 0x"),
+        ("secret = hidden", 'secret = ""', "an empty secret"),
+        ("secret = hidden", "", "has no `secret`"),
+        ("SECRET", "id = bob", "no secret in `secrets` is for alice"),
+        ("ike {", "ikw {", "unknown kind of secret"),
+        ("secrets {", "secret {", "unknown section; did you mean `secrets`?"),
+        ("rw {", "rw : nowhere {", "refers to `nowhere`, which is no section"),
+        ("net { CHILD", "net { start_action = trap", ""),
+    ],
+)
+def test_other_mistakes_are_told(old: str, new: str, words: str, tmp_path: Path) -> None:
+    text = BASE.replace(old, new, 1)
+    if not words:
+        words, text = "nobody to call", text.replace("remote_addrs = 192.0.2.1", "")
+    assert any(words in problem for problem in _problems(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "eap-x { secret = y }",
+        "ppk { secret = y }",
+        "private { file = key.pem }",
+        "rsa-1 { secret = y }",
+        "token { pin = 1 }",
+    ],
+)
+def test_secrets_for_what_is_not_supported_are_named(section: str, tmp_path: Path) -> None:
+    (warning,) = _import(tmp_path, BASE.replace("secrets {", f"secrets {{ {section}")).warnings
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:17: secrets.{section.split()[0]}: ignored: ")
+
+
+def test_pools_and_authorities_are_named(tmp_path: Path) -> None:
+    more = "pools { p { addrs = 10.3.0.0/24\n dns = 10.3.0.1 } }\nauthorities { ca { cacert = ca.pem } }\n"
+    told = [str(warning) for warning in _import(tmp_path, BASE + more).warnings]
+    names = ["pools.p.addrs", "pools.p.dns", "authorities.ca.cacert"]
+    assert [text.split(": ")[1] for text in told] == names
+
+
+def test_every_key_of_the_manual_has_a_rule() -> None:
+    """So that a real key is never called a mistake."""
+    assert {"rand_time", "dscp", "mediation_peer", "if_id_out", "send_certreq"} <= set(keys.CONNECTION)
+    assert {"copy_dscp", "label_mode", "rand_packets", "hw_offload", "mark_in_sa"} <= set(keys.CHILD)
+    assert {"ca_id", "cert_policy", "revocation", "round", "xauth_id"} <= set(keys.AUTH)
+
+
+@pytest.mark.parametrize(
+    ("secret", "octets"),
+    [
+        ("0x4a6F", b"Jo"),
+        ("0XAbc", b"\x0a\xbc"),
+        ("0sSm8=", b"Jo"),
+        ('"a\\"b\\\\c # d"', b'a"b\\c # d'),
+        ("größe", "größe".encode()),
+        ("two  words", b"two words"),
+    ],
+)
+def test_secrets_are_text_hexadecimal_or_base64(secret: str, octets: bytes, tmp_path: Path) -> None:
+    config = _import(tmp_path, BASE.replace("hidden", secret))
+    assert config.connections["rw"].psk == octets
+
+
+@pytest.mark.parametrize(
+    ("sections", "psk"),
+    [
+        ("ike { secret = any } ike-2 { secret = moon\n id = moon\n }", b"moon"),
+        ("ike { secret = moon\n id = moon\n } ike-2 { secret = any }", b"moon"),
+        (
+            "ike { secret = me\n id = alice\n } ike-2 { secret = both\n id-1 = alice\n id-2 = moon\n }",
+            b"both",
+        ),
+        ("ike { secret = me\n id = alice\n } ike-2 { secret = peer\n id = moon\n }", b"peer"),
+        ("ike { secret = first\n id = moon\n } ike-2 { secret = last\n id = moon\n }", b"last"),
+        ("ike { secret = wild\n id = mo*\n } ike-2 { secret = any }", b"any"),
+        ("ike { secret = case\n id = MOON\n } ike-2 { secret = any }", b"case"),
+        ("ike { secret = suffix\n id = *on\n } ike-2 { secret = any }", b"suffix"),
+        ("ike { secret = other\n id-1 = alice\n id-2 = sun\n }", b"other"),
+    ],
+)
+def test_the_secret_that_knows_the_peer_best_is_taken(sections: str, psk: bytes, tmp_path: Path) -> None:
+    text = BASE[: BASE.index("secrets {")] + f"secrets {{ {sections} }}\n"
+    assert _import(tmp_path, text).connections["rw"].psk == psk
+
+
+def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
+    text = BASE.replace("id = moon", "").replace("SECRET", "id = bob")
+    more = "secrets { ike-2 { secret = other\n id = carol\n } }\n"
+    assert _import(tmp_path, text).connections["rw"].psk == b"hidden"
+    assert any("several secrets may fit" in problem for problem in _problems(tmp_path, text + more))
+
+
+def test_an_inherited_setting_is_told_where_it_stands(tmp_path: Path) -> None:
+    text = "defaults { rekey_time = 1h }\n" + BASE.replace("rw {", "rw : defaults {")
+    (warning,) = _import(tmp_path, text).warnings
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.rekey_time: ")
+
+
+@pytest.mark.parametrize(
+    ("written", "ours"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("fqdn:moon.example", "moon.example"),
+        ("@moon.example", "@moon.example"),
+        ("@@a@example.org", "a@example.org"),
+        ("email:a@example.org", "a@example.org"),
+        ('"@#6b6579"', "@#6b6579"),
+        ("keyid:key", "@#6b6579"),
+        ('"ipv4:#0a000001"', "10.0.0.1"),
+        ("some:thing", "@#736f6d653a7468696e67"),
+        ('"{2}:moon"', "moon"),
+        ("%any", "%any"),
+    ],
+)
+def test_identities_are_who_strongswan_takes_them_for(written: str, ours: str, tmp_path: Path) -> None:
+    config = _import(tmp_path, BASE.replace("id = alice", f"id = {written}"))
+    assert config.connections["rw"].local_id == ours
+    Identity.parse(ours)
+
+
+def test_strongswan_conf_beside_it_is_read(tmp_path: Path) -> None:
+    daemon = "charon { keep_alive = 1m\n retransmit_timeout = 2.0\n retransmit_base = 2\n threads = 8 }\n"
+    (tmp_path / "strongswan.conf").write_text(daemon)
+    config = _read(tmp_path)
+    connection: Connection = config.connections["rw"]
+    assert (connection.keep_alive, connection.retransmit) == (60 * NS_PER_S, "iked")
+    assert [str(w) for w in config.warnings] == [
+        f"{tmp_path}/strongswan.conf:4: charon.threads: ignored: no such setting here"
+    ]
+    (tmp_path / "strongswan.conf").write_text("charon { retransmit_tries = 9 }\n")
+    assert any("timeout, base and tries" in problem for problem in _problems(tmp_path, BASE))
+
+
+def _read(folder: Path, *, connection: str = "", child: str = "") -> SwanctlConfig:
+    return _import(folder, BASE.replace("CONNECTION", connection).replace("CHILD", child))
+
+
+def _import(folder: Path, text: str) -> SwanctlConfig:
+    path = folder / "swanctl.conf"
+    for word in ("CONNECTION", "CHILD", "SECRET"):
+        text = text.replace(word, "")
+    path.write_text(text)
+    return read(path)
+
+
+def _problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        _import(folder, text)
+    return str(caught.value).splitlines()
