@@ -97,6 +97,32 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
+@app.command()
+def export(
+    topology: Topology,
+    swanctl: Annotated[
+        Path,
+        typer.Option("--swanctl", metavar="DIR", help="Write swanctl.conf and strongswan.conf of each node."),
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Write what a real strongSwan needs to play the endpoints of a scenario: DIR/NODE/swanctl.conf.
+
+    What strongSwan will do otherwise is told with file and line. The files hold secrets and have mode 0600.
+    """
+    import sim
+    from sim.scenario.swanctl.export import export as export_swanctl
+    from sim.scenario.swanctl.folder import write_private
+
+    with _readable_errors():
+        exported = export_swanctl(sim.load(topology, overrides))
+        paths = write_private(swanctl, exported.files)
+    for note in exported.notes:
+        typer.echo(f"note: {note}", err=True)
+    for path in paths:
+        typer.echo(path)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def decode(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run (--out).")],

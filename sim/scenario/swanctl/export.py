@@ -1,0 +1,237 @@
+"""swanctl.conf and strongswan.conf of each endpoint of a scenario, for a real strongSwan in its place.
+
+Keys are written wherever strongSwan's default differs from what this stack does: nothing is rekeyed, IKE
+messages are not fragmented, no certificate is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sim.ike.identity import Identity
+from sim.scenario.errors import Path, Problem, ScenarioError
+from sim.scenario.expand import expand
+from sim.scenario.schema import Connection, ConnectionChild, Scenario
+from sim.scenario.selectors import format_selectors
+from sim.scenario.swanctl.daemon import EXACT, RETRANSMIT
+from sim.scenario.swanctl.identities import read_identity, their_text
+from sim.scenario.swanctl.proposals import their_proposal
+from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose
+from sim.scenario.swanctl.tokens import Place
+from sim.units import NS_PER_S, format_duration
+
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_LIST = ", "
+Lines = Iterator[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """`files` by their names below a folder; `notes` say what strongSwan will do otherwise."""
+
+    files: dict[str, str]
+    notes: tuple[Problem, ...]
+
+
+def export(scenario: Scenario) -> Export:
+    """The files of every node that has connections.
+
+    ScenarioError when strongSwan could not tell which secret belongs to which connection.
+    """
+    expanded = expand(scenario)
+    files: dict[str, str] = {}
+    notes: list[Problem] = []
+    for node, connections in expanded.connections.items():
+        if not connections:
+            continue
+        writer = _Writer(expanded, node, connections)
+        files[f"{node}/swanctl.conf"] = "\n".join(writer.swanctl()) + "\n"
+        files[f"{node}/strongswan.conf"] = "\n".join(writer.strongswan()) + "\n"
+        notes += writer.notes
+    if not files:
+        raise ScenarioError(
+            [scenario.problem((), "has no tunnels and no connections, so there is nothing to export")]
+        )
+    return Export(files, tuple(dict.fromkeys(notes)))
+
+
+class _Writer:
+    """The two files of one node."""
+
+    def __init__(self, scenario: Scenario, node: str, connections: Mapping[str, Connection]) -> None:
+        self._scenario = scenario
+        self._node = node
+        self._connections = connections
+        self.notes: list[Problem] = []
+
+    def swanctl(self) -> Lines:
+        yield f"# {_comment(self._scenario.name)}: {self._node}"
+        yield "connections {"
+        for name, connection in self._connections.items():
+            yield from _indented(self._connection(name, connection))
+        yield "}"
+        yield "secrets {"
+        yield from _indented(self._secrets())
+        yield "}"
+
+    def strongswan(self) -> Lines:
+        """The daemon has one value for all connections: the first's."""
+        first = next(iter(self._connections.values()))
+        timeout, base, tries = RETRANSMIT[first.retransmit]
+        yield f"# {_comment(self._scenario.name)}: {self._node}"
+        yield "charon {"
+        yield f"    keep_alive = {self._seconds(('keep_alive',), first.keep_alive)}"
+        if first.retransmit in EXACT:
+            yield f"    retransmit_timeout = {timeout}"
+            yield f"    retransmit_base = {base}"
+            yield f"    retransmit_tries = {tries}"
+        yield "}"
+        own = {
+            name: list(self._own(name, connection, first)) for name, connection in self._connections.items()
+        }
+        if any(own.values()):
+            yield "# strongSwan has no such settings of one connection; ipsec-sim reads them back from here"
+            yield "ipsec-sim {"
+            for name, lines in own.items():
+                yield from _indented(_section(name, iter(lines))) if lines else ()
+            yield "}"
+
+    def _own(self, name: str, connection: Connection, first: Connection) -> Lines:
+        if connection.keep_alive != first.keep_alive or connection.keep_alive % NS_PER_S:
+            yield f"keep_alive = {format_duration(connection.keep_alive)}"
+        if connection.keep_alive != first.keep_alive:
+            self._note(
+                (name, "keep_alive"), "strongSwan has one interval for all connections, that of the first"
+            )
+        if connection.retransmit != first.retransmit or connection.retransmit not in EXACT:
+            yield f"retransmit = {connection.retransmit}"
+            self._note(
+                (name, "retransmit"), "strongSwan cannot repeat the requests of this connection like that"
+            )
+        if not connection.return_routability:
+            yield "return_routability = no"
+        elif connection.mobike:
+            text = "strongSwan takes a new address of its peer without a test"
+            self._note((name, "return_routability"), text)
+
+    def _connection(self, name: str, connection: Connection) -> Lines:
+        return _section(name, self._settings(name, connection))
+
+    def _settings(self, name: str, connection: Connection) -> Lines:
+        yield "version = 2"
+        if connection.local_addrs:
+            yield f"local_addrs = {_LIST.join(connection.local_addrs)}"
+        if connection.remote_addrs:
+            yield f"remote_addrs = {_LIST.join(connection.remote_addrs)}"
+        yield f"proposals = {_LIST.join(map(their_proposal, connection.proposals))}"
+        yield f"mobike = {_yes(connection.mobike)}"
+        yield f"encap = {_yes(connection.encap)}"
+        yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
+        yield from ("fragmentation = no", "send_certreq = no", "rekey_time = 0s", "reauth_time = 0s")
+        yield from _section("local", self._auth((name, "local_id"), connection.local_id))
+        yield from _section("remote", self._auth((name, "remote_id"), connection.remote_id))
+        children = (_section(child, self._child(conf)) for child, conf in connection.children.items())
+        yield from _section("children", (line for lines in children for line in lines))
+
+    def _auth(self, path: Path, identity: str | None) -> Lines:
+        yield "auth = psk"
+        if identity is None:
+            return
+        try:
+            yield f"id = {_quoted(their_text(identity))}"
+        except ValueError as error:
+            raise ScenarioError([self._problem(path, str(error))]) from None
+
+    def _child(self, child: ConnectionChild) -> Lines:
+        yield f"mode = {child.mode}"
+        yield f"local_ts = {_LIST.join(format_selectors(child.local_ts))}"
+        yield f"remote_ts = {_LIST.join(format_selectors(child.remote_ts))}"
+        yield f"esp_proposals = {_LIST.join(map(their_proposal, child.esp_proposals))}"
+        yield f"replay_window = {child.replay_window}"
+        yield f"copy_df = {_yes(child.copy_df)}"
+        yield f"start_action = {child.start_action}"
+        yield "rekey_time = 0s"
+
+    def _secrets(self) -> Lines:
+        """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""
+        written = []
+        for name, connection in self._connections.items():
+            owners = self._owners(connection)
+            written.append(SharedSecret(name, connection.psk, _identities(owners), Place(self._node, 1)))
+            ids = [f"id-{n} = {_quoted(owner)}" for n, owner in enumerate(owners, 1)]
+            yield from _section(f"ike-{name}", iter([*ids, f"secret = {_secret(connection.psk)}"]))
+        self._check(written)
+
+    def _owners(self, connection: Connection) -> list[str]:
+        peer, me = connection.remote_id, connection.local_id
+        rivals = [c for c in self._connections.values() if c.remote_id == peer and c.psk != connection.psk]
+        own = [their_text(me)] if me and (peer is None or rivals) else []
+        return [*own, *([their_text(peer)] if peer else [])]
+
+    def _check(self, written: list[SharedSecret]) -> None:
+        """What strongSwan would take must be what each connection has."""
+        peers = {name: _identity(c.remote_id) for name, c in self._connections.items()}
+        for name, connection in self._connections.items():
+            named = [peer for other, peer in peers.items() if peer is not None and other != name]
+            me = _identity(connection.local_id)
+            if me is None and len(connection.local_addrs) == 1:
+                me = Identity.parse(connection.local_addrs[0])
+            try:
+                taken = choose(written, me, peers[name], named)
+            except AmbiguousError:
+                taken = None
+            if taken is None or taken.value != connection.psk:
+                text = "strongSwan could not tell whose secret this is: the connections need other identities"
+                raise ScenarioError([self._problem((name, "psk"), text)])
+
+    def _seconds(self, path: Path, duration: int) -> str:
+        seconds = -(-duration // NS_PER_S)
+        if duration % NS_PER_S:
+            path = path if len(path) > 1 else (next(iter(self._connections)), *path)
+            self._note(path, f"strongSwan counts whole seconds: {seconds} s are written")
+        return f"{seconds}s"
+
+    def _note(self, path: Path, text: str) -> None:
+        self.notes.append(self._problem(path, text))
+
+    def _problem(self, path: Path, text: str) -> Problem:
+        return self._scenario.problem(("connections", self._node, *path), text)
+
+
+def _section(name: str, lines: Lines) -> Lines:
+    """`include {` would ask for a file."""
+    yield f"{name}{{" if name == "include" else f"{name} {{"
+    yield from _indented(lines)
+    yield "}"
+
+
+def _indented(lines: Lines) -> Lines:
+    return (f"    {line}" for line in lines)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def _secret(value: bytes) -> str:
+    """As text if it is one that strongSwan reads as it stands, else in hexadecimal."""
+    text = value.decode("utf-8", "replace")
+    plain = text.isprintable() and text.encode() == value and text[:2].lower() not in ("0x", "0s")
+    return _quoted(text) if plain else "0x" + value.hex()
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _identity(text: str | None) -> Identity | None:
+    return None if text is None else Identity.parse(text)
+
+
+def _identities(owners: list[str]) -> tuple[Identity | None, ...]:
+    return tuple(map(read_identity, owners)) or (None,)

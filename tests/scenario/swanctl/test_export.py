@@ -1,0 +1,232 @@
+"""What is exported is imported again as the same scenario, and what strongSwan cannot do is told."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sim.cli import app
+from sim.scenario.errors import ScenarioError
+from sim.scenario.expand import expand
+from sim.scenario.load import dump, load, load_text
+from sim.scenario.schema import Scenario
+from sim.scenario.swanctl import read
+from sim.scenario.swanctl.export import Export, export
+from sim.scenario.swanctl.folder import write_private
+from tests.scenario.base import TEXT, changed, line_of
+
+TOPOLOGIES = sorted(Path("topologies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.stem)
+def test_a_topology_comes_back_as_it_was(path: Path, tmp_path: Path) -> None:
+    scenario = expand(load(path))
+    assert _and_back(scenario, tmp_path) == scenario
+
+
+_IDS = st.one_of(
+    st.none(),
+    st.sampled_from(["%any", "10.0.0.1", "2001:db8::1", "@10.0.0.1", "a@example.org", "@#00ff", "@a@b"]),
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="=@*"), min_size=1, max_size=12
+    ),
+)
+_SECRETS = (
+    st.binary(min_size=1, max_size=20)
+    | st.text(min_size=1, max_size=20).map(str.encode)
+    | st.sampled_from(
+        [b'a"b', b"a\\b", b"a#b", b" a ", "ä ö".encode(), b"0xzz", b"0Sm8=", b"{", b"}", b"\n", b"a\tb"]
+    )
+)
+_SECONDS = st.integers(0, 100_000).map("{} s".format)
+_SELECTORS = st.lists(
+    st.sampled_from(
+        [
+            *("10.1.0.0/16", "10.1.0.7/32[6/80]", "10.0.0.1-10.0.0.9", "2001:db8::/32", "0.0.0.0/0[17/any]"),
+            *("10.2.0.0/16[any/opaque]", "10.2.0.0/16[1/2048]", "10.3.0.0/16[17/1024-2047]"),
+        ]
+    ),
+    max_size=3,
+)
+_NAMES = st.sampled_from(["net", "include", "local", "children", "a-b", "0", "_"])
+_CHILDREN = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["tunnel", "transport"]),
+        "local_ts": _SELECTORS,
+        "remote_ts": _SELECTORS,
+        "esp_proposals": st.lists(
+            st.sampled_from(
+                ["aes128gcm16", "aes256-sha1-esn", "chacha20poly1305-x25519", "aes-sha2_256-modpnone"]
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+        "replay_window": st.integers(32, 4096),
+        "copy_df": st.booleans(),
+        "start_action": st.sampled_from(["none", "trap", "start"]),
+    }
+)
+_CONNECTIONS = st.fixed_dictionaries(
+    {
+        "local_addrs": st.lists(st.sampled_from(["192.0.2.1", "2001:db8::2"]), max_size=2, unique=True),
+        "remote_addrs": st.lists(st.sampled_from(["192.0.2.7", "2001:db8::7"]), min_size=1, unique=True),
+        "local_id": _IDS,
+        "remote_id": _IDS,
+        "psk": _SECRETS.map(lambda octets: "0x" + octets.hex()),
+        "proposals": st.lists(
+            st.sampled_from(
+                ["aes128gcm16-prfsha256-x25519", "aes256-sha256-modp2048", "aes-sha1-prfsha512-ecp256"]
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+        "mobike": st.booleans(),
+        "encap": st.booleans(),
+        "dpd_delay": _SECONDS,
+        "keep_alive": _SECONDS | st.just("1500 ms"),
+        "retransmit": st.sampled_from(["strongswan", "libreswan", "iked"]),
+        "return_routability": st.booleans(),
+        "children": st.dictionaries(_NAMES, _CHILDREN, min_size=1, max_size=3),
+    }
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(connections=st.dictionaries(_NAMES, _CONNECTIONS, min_size=1, max_size=2))
+def test_connections_come_back_as_they_were(connections: dict[str, Any], tmp_path: Path) -> None:
+    """Only several connections can have secrets that strongSwan could not tell apart; then it says so."""
+    plain = expand(load_text(TEXT)).plain()
+    base = load_text(dump(expand(load_text(TEXT))))
+    scenario = base.rewritten(plain | {"connections": {"moon": connections}}, {})
+    refusal = _refusal(scenario)
+    if refusal:
+        assert "could not tell whose secret" in refusal
+        assert len(connections) > 1
+    else:
+        assert _and_back(scenario, tmp_path) == scenario
+
+
+def test_files_hold_secrets_and_belong_to_their_owner_alone(tmp_path: Path) -> None:
+    for path in write_private(tmp_path / "a" / "b", export(load_text(TEXT)).files):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {path.name for path in (tmp_path / "a" / "b" / "alice").iterdir()} == {
+        "swanctl.conf",
+        "strongswan.conf",
+    }
+
+
+def test_all_files_are_written_or_none(tmp_path: Path) -> None:
+    (tmp_path / "moon").mkdir()
+    (tmp_path / "moon" / "strongswan.conf").mkdir()
+    (tmp_path / "alice").mkdir()
+    (tmp_path / "alice" / "swanctl.conf").write_text("older")
+    with pytest.raises(IsADirectoryError):
+        write_private(tmp_path, export(load_text(TEXT)).files)
+    assert (tmp_path / "alice" / "swanctl.conf").read_text() == "older"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["swanctl.conf"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "auth: {psk: secret}",
+            "auth: {psk: secret}\n    dpd_delay: 1500 ms",
+            "whole seconds: 2 s are written",
+        ),
+        (
+            "auth: {psk: secret}",
+            "auth: {psk: secret}\n    keep_alive: 100 ms",
+            "whole seconds: 1 s are written",
+        ),
+        (
+            "auth: {psk: secret}",
+            "auth: {psk: secret}\n    retransmit: libreswan",
+            "cannot repeat the requests",
+        ),
+        ("auth: {psk: secret}", "auth: {psk: secret}", "takes a new address of its peer without a test"),
+    ],
+)
+def test_what_strongswan_does_otherwise_is_told_with_its_line(old: str, new: str, words: str) -> None:
+    text = changed((old, new))
+    notes = [str(note) for note in export(load_text(text, "lab.yaml")).notes]
+    line = line_of(text, "rw:")
+    assert any(note.startswith(f"lab.yaml:{line}: connections.alice.rw.") and words in note for note in notes)
+
+
+def test_nothing_is_told_where_strongswan_does_the_same() -> None:
+    text = changed(("auth: {psk: secret}", "auth: {psk: secret}\n    return_routability: false"))
+    assert export(load_text(text)).notes == ()
+
+
+def test_secrets_that_strongswan_could_not_tell_apart_are_refused() -> None:
+    plain = expand(load_text(TEXT)).plain()
+    moon = plain["connections"]["moon"]
+    moon["other"] = moon["rw"] | {"psk": "another"}
+    scenario = load_text(TEXT).rewritten(plain, {})
+    with pytest.raises(ScenarioError, match=r"connections\.moon\..*could not tell whose secret"):
+        export(scenario)
+
+
+def test_an_identity_that_strongswan_takes_for_a_wildcard_is_refused() -> None:
+    text = changed(("auth: {psk: secret}", 'auth: {psk: secret, remote_id: "*.example"}'))
+    with pytest.raises(ScenarioError, match=r"lab\.yaml:\d+: connections\.alice\.rw\.remote_id: .*wildcard"):
+        export(load_text(text, "lab.yaml"))
+
+
+def test_a_scenario_without_connections_is_refused() -> None:
+    start, end = TEXT.index("tunnels:"), TEXT.index("events:")
+    text = TEXT[:start] + TEXT[end : TEXT.index("checks:")]
+    with pytest.raises(ScenarioError, match="nothing to export"):
+        export(load_text(text))
+
+
+def test_the_command_names_what_it_wrote_and_what_it_could_not_say(tmp_path: Path) -> None:
+    topology = tmp_path / "lab.yaml"
+    topology.write_text(TEXT)
+    done = CliRunner().invoke(app, ["export", str(topology), "--swanctl", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert done.stdout.split() == [
+        f"{tmp_path}/out/{node}/{name}"
+        for node in ("alice", "moon")
+        for name in ("swanctl.conf", "strongswan.conf")
+    ]
+    assert f"note: {topology}:" in done.stderr
+    assert set(read(tmp_path / "out" / "moon" / "swanctl.conf").connections) == {"rw"}
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    topology = tmp_path / "lab.yaml"
+    topology.write_text(TEXT)
+    done = CliRunner().invoke(app, ["export", str(topology), "--swanctl", str(topology)])
+    assert done.exit_code == 2
+    assert "Not a directory" in done.stderr or "File exists" in done.stderr
+
+
+def _refusal(scenario: Scenario) -> str:
+    try:
+        export(scenario)
+    except ScenarioError as error:
+        return str(error)
+    return ""
+
+
+def _and_back(scenario: Scenario, folder: Path) -> Scenario:
+    """The scenario with what is imported from its export in place of its connections."""
+    exported: Export = export(scenario)
+    write_private(folder, exported.files)
+    plain = scenario.plain()
+    for node in plain["connections"]:
+        config = read(folder / node / "swanctl.conf")
+        assert config.warnings == []
+        plain["connections"][node] = {
+            name: conn.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for name, conn in config.connections.items()
+        }
+    return scenario.rewritten(plain, {})
