@@ -31,6 +31,13 @@ class ChildSa:
     remote_ts: tuple[Selector, ...]
     deleting: bool = False
 
+    def covers(self, packet: tuple[Selector, Selector] | None) -> bool:
+        """Whether a packet with these selectors, this side's first, is inside; None is any packet."""
+        if packet is None:
+            return True
+        sides = zip(packet, (self.local_ts, self.remote_ts), strict=True)
+        return all(any(selector.contains(own) for selector in selectors) for own, selectors in sides)
+
 
 def spi_octets(spi: int) -> bytes:
     return spi.to_bytes(4, "big")

@@ -70,8 +70,9 @@ class IkeEndpoint:
     def acquire(self, connection: str, child: str, selectors: PacketSelectors, now: int) -> None:
         """A packet has no SA: create the Child SA, the packet's own selectors first (RFC 7296 2.9).
 
-        `selectors` are this side's and the other side's. An IKE SA that is up is used; if there is none and
-        the connection names no remote address, ChildFailed says so.
+        `selectors` are this side's and the other side's. An IKE SA that is up is used, and a further Child SA
+        made where the peer has narrowed those that there are. If there is no IKE SA and the connection names
+        no remote address, ChildFailed says so.
         """
         config = self._connection(connection)
         wanted = _child(config, child)
@@ -182,7 +183,7 @@ class IkeEndpoint:
         if sa is None:
             self._set_up(config, children, packet, now)
             return
-        missing = [(child, packet) for child in children if not sa.has_child(child)]
+        missing = [(child, packet) for child in children if not sa.has_child(child, packet)]
         sa.wanted.extend(missing)
         sa.create_wanted(now)
 

@@ -142,10 +142,13 @@ class IkeSa:
         self.ctx.emit(ike_up(self))
         self.watch.start(now)
 
-    def has_child(self, config: ChildConfig) -> bool:
-        """Whether this Child SA is up, or asked for."""
+    def has_child(self, config: ChildConfig, packet: PacketSelectors | None) -> bool:
+        """Whether this Child SA is up, and is for this packet as well, or is asked for (RFC 7296 2.9)."""
         return (
-            any(child.config is config and not child.deleting for child in self.children.values())
+            any(
+                child.config is config and not child.deleting and child.covers(packet)
+                for child in self.children.values()
+            )
             or any(wanted is config for wanted, _ in self.wanted)
             or any(task.config is config for task in self.requests.tasks(InitiateChild))
         )

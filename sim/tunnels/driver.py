@@ -36,6 +36,11 @@ HELD_PACKETS = 64
 RETRY_AFTER = 10 * NS_PER_S
 """How long packets that need an SA are dropped at once after a negotiation that failed, before the next."""
 
+MAX_SAS = 32
+"""Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
+
+NARROWED = "no SA covers it: the peer has narrowed the selectors"
+
 Rand = Callable[[int], bytes]
 P = TypeVar("P")
 _Key = tuple[str, str]  # connection, child
@@ -59,8 +64,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.callers = callers or {}
         self._mute: dict[_Key, str] = {}
         self._held: dict[_Key, deque[P]] = {}
-        self._released: list[_Key] = []
-        self._failed: dict[_Key, tuple[int, Reason]] = {}
+        self._asked: dict[_Key, tuple[Selector, Selector]] = {}
+        self._released: list[tuple[_Key, int]] = []
+        self._failed: dict[_Key, tuple[int, str]] = {}
 
     @abstractmethod
     def observe(self, event: Event, now: int) -> None:
@@ -109,18 +115,19 @@ class IpsecDriver(IkeDriver, Generic[P]):
         if mute := self._mute.get(key):
             self.drop(packet, mute, now)
             return
-        if self._has_sa(key):
-            self.drop(packet, "no SA covers it: the peer has narrowed the selectors", now)
+        retry_at, text = self._failed.get(key, (now, ""))
+        if now < retry_at or self._sas(key) >= MAX_SAS:
+            self.drop(packet, text or NARROWED, now)
             return
-        retry_at, reason = self._failed.get(key, (now, Reason.NONE))
-        if now < retry_at:
-            self.drop(packet, f"no SA: {reason}", now)
-            return
-        queue = self._held.setdefault(key, deque())
+        selectors = (verdict.local, verdict.remote)
+        queue = self._held.get(key)
+        if queue is None:
+            queue = self._held[key] = deque()
+            self._asked[key] = selectors
         if len(queue) == HELD_PACKETS:
             self.drop(queue.popleft(), "too many packets wait for an SA", now)
         queue.append(packet)
-        self.endpoint.acquire(*key, (verdict.local, verdict.remote), now)
+        self.endpoint.acquire(*key, selectors, now)
         self.pump(now)
 
     def drain_engine(self, now: int) -> None:
@@ -149,7 +156,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         pair = None
         if isinstance(event, ChildSaUp):
             self.engine.install(child_spec(event), now)
-            self._released.append((event.connection, event.child))
+            self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
             self.engine.remove(event.spi_in)
@@ -166,15 +173,39 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def pump(self, now: int) -> None:
         super().pump(now)
         while self._released:
-            for packet in self._held.pop(self._released.pop(0), ()):
-                self.resend(packet, now)
+            self._release(*self._released.pop(0), now)
 
     # Helpers, in call order
 
-    def _has_sa(self, key: _Key) -> bool:
-        """Whether the child that a trap asks for is up, so that nobody will make another (RFC 7296 2.9)."""
+    def _sas(self, key: _Key) -> int:
+        """How many pairs of SAs a child has."""
         specs = (pair.outbound.spec for pair in self.engine.sad.values())
-        return any((spec.connection, spec.child) == key for spec in specs)
+        return sum((spec.connection, spec.child) == key for spec in specs)
+
+    def _release(self, key: _Key, spi_in: int, now: int) -> None:
+        """Send what has waited for a child; what its new SA is not for asks for another (RFC 7296 2.9).
+
+        The first SA of a child may not be the answer to the packet that asked. Where a second is none, the
+        peer does not want such packets.
+        """
+        asked = self._asked.pop(key, None)
+        waiting = self._held.pop(key, ())
+        pair = self.engine.sad.get(spi_in)
+        if asked is not None and pair is not None and not _fits(asked, pair.outbound.spec):
+            if self._sas(key) > 1:
+                self._failed[key] = (now + RETRY_AFTER, NARROWED)
+            self._drop_copy(key, spi_in, now)
+        for packet in waiting:
+            self.resend(packet, now)
+
+    def _drop_copy(self, key: _Key, spi_in: int, now: int) -> None:
+        """Delete an SA that was made for nothing: another one has its selectors already."""
+        new = self.engine.sad[spi_in].outbound.spec
+        others = (pair.outbound.spec for spi, pair in self.engine.sad.items() if spi != spi_in)
+        wanted = (*key, new.local_ts, new.remote_ts)
+        if any((old.connection, old.child, old.local_ts, old.remote_ts) == wanted for old in others):
+            self.endpoint.delete_child(spi_in, now)
+            self.pump(now)
 
     def _went_down(self, event: IkeSaDown, now: int) -> None:
         """Packets wait no longer; after a failed negotiation the next one does not start another at once."""
@@ -184,9 +215,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
         for key in held:
             self._give_up(key, event.reason, now)
         if self.ledger.records[event.ike_id].state == "failed":
-            self._failed.update(dict.fromkeys(held, (now + RETRY_AFTER, event.reason)))
+            self._failed.update(dict.fromkeys(held, (now + RETRY_AFTER, f"no SA: {event.reason}")))
 
     def _give_up(self, key: _Key, reason: Reason, now: int) -> None:
+        self._asked.pop(key, None)
         for packet in self._held.pop(key, ()):
             self.drop(packet, f"no SA: {reason}", now)
 
@@ -218,3 +250,9 @@ def _inside(address: bytes, selectors: tuple[Selector, ...]) -> bool:
     return any(
         selector.contains(Selector.host(address, selector.protocol, selector.ports)) for selector in selectors
     )
+
+
+def _fits(packet: tuple[Selector, Selector], spec: ChildSpec) -> bool:
+    """Whether an SA is for a packet with these selectors."""
+    sides = zip(packet, (spec.local_ts, spec.remote_ts), strict=True)
+    return all(any(selector.contains(own) for selector in selectors) for own, selectors in sides)

@@ -48,7 +48,11 @@ class ChildRecord:
     bytes_out: int = 0
 
     def count(self, pair: Pair) -> None:
-        """Take the counters of the data plane: inner packets and their octets."""
+        """Take the counters of the data plane: inner packets and their octets, as RFC 4301 5.1 processes them.
+
+        `packets_out` counts what was protected. If no route or no link takes it afterwards, it is among the
+        drops of the node as well, and its sequence number is spent.
+        """
         inbound, outbound, _ = pair
         self.packets_in, self.bytes_in = inbound.packets, inbound.bytes
         self.packets_out, self.bytes_out = outbound.packets, outbound.bytes

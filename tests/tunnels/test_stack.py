@@ -10,7 +10,7 @@ from sim.ike.events import ChildSaUp, Event, MessageSent
 from sim.net.packet import Packet
 from sim.scenario.expand import expand
 from sim.scenario.load import load_text
-from sim.tunnels.driver import HELD_PACKETS, RETRY_AFTER
+from sim.tunnels.driver import HELD_PACKETS, MAX_SAS, RETRY_AFTER
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address
@@ -225,6 +225,60 @@ def test_a_packet_outside_the_narrowed_selectors_is_dropped_not_kept() -> None:
     lab.run()
     assert ear.clear == []
     assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": 1}
+
+
+def two_children(first: str, second: str) -> str:
+    """The two sites, where sun has two Child SAs for parts of what moon has in one."""
+    plain = expand(load_text(SITES)).plain()
+    child = plain["connections"]["sun"]["sites"]["children"]["lans"]
+    plain["connections"]["sun"]["sites"]["children"] = {
+        "a": child | {"local_ts": [first]},
+        "b": child | {"local_ts": [second]},
+    }
+    return json.dumps(plain)
+
+
+def test_a_packet_outside_the_narrowed_selectors_gets_an_sa_of_its_own() -> None:
+    """RFC 7296 2.9: what is inside policy, but outside the SA, asks for a further Child SA."""
+    lab = Lab(text=two_children("10.2.0.0/24", "10.2.9.0/24"))
+    first, others = lab.send(), [lab.send(ALICE, OTHER, to="bob") for _ in range(5)]
+    lab.run()
+    assert lab.boxes["bob"].seqs == [first]
+    assert (lab.drops("sun"), lab.drops("moon")) == ({}, {})
+    assert len(lab.stack("moon").engine.sad) == len(lab.stack("sun").engine.sad) == 2
+    opened = [pair.inbound.packets for pair in lab.stack("sun").engine.sad.values()]
+    assert opened == [1, len(others)]
+
+
+def test_selectors_that_the_peer_does_not_want_are_asked_for_once_in_a_while() -> None:
+    """Neither an exchange nor an SA for each packet, and none left over."""
+    lab = Lab(text=sun_has("local_ts", "10.2.0.10/32")).up()
+    for _ in range(50):
+        lab.send(ALICE, OTHER, to="bob")
+        lab.run(50 * NS_PER_MS)
+    asked = [e for e in lab.world.log if e.node == "moon" and "CREATE_CHILD_SA request" in e.detail]
+    assert len([e for e in asked if e.event == "ike sent"]) == 1
+    assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": 50}
+    assert len(lab.stack("moon").engine.sad) == len(lab.stack("sun").engine.sad) == 1
+    lab.run(RETRY_AFTER)
+    lab.send(ALICE, OTHER, to="bob")
+    lab.run()
+    assert len(lab.stack("moon").engine.sad) == 1
+
+
+def test_the_sas_that_packets_ask_for_are_bounded() -> None:
+    """A peer may narrow to single hosts; whoever scans a network must not get an SA for each."""
+    plain = expand(load_text(SITES)).plain()
+    child = plain["connections"]["sun"]["sites"]["children"]["lans"]
+    hosts = [f"10.2.7.{number}" for number in range(1, MAX_SAS + 5)]
+    children = {host.replace(".", "-"): child | {"local_ts": [f"{host}/32"]} for host in hosts}
+    plain["connections"]["sun"]["sites"]["children"] = children
+    lab = Lab(text=json.dumps(plain))
+    for host in hosts:
+        lab.send(ALICE, pack_address(host), to="bob")
+        lab.run(100 * NS_PER_MS)
+    assert len(lab.stack("moon").engine.sad) == MAX_SAS
+    assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": len(hosts) - MAX_SAS}
 
 
 def test_the_rest_of_what_waited_goes_on_when_one_packet_is_not_covered() -> None:
