@@ -48,7 +48,7 @@ class ChildRecord:
     bytes_out: int = 0
 
     def count(self, pair: Pair) -> None:
-        """Take the counters of the data plane: inner packets and their octets, as RFC 4301 5.1 processes them.
+        """Take the counters of the data plane: inner packets and their octets (RFC 4301 5.1).
 
         `packets_out` counts what was protected. If no route or no link takes it afterwards, it is among the
         drops of the node as well, and its sequence number is spent.
