@@ -6,6 +6,7 @@ Sizes are octets and come from RFC 3602, 4106, 7634 (ciphers), 2404, 4868 (integ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
@@ -53,7 +54,7 @@ class Integrity:
 
 
 def _hmac(algorithm: type[HashAlgorithm]) -> MacStart:
-    return lambda key: HMAC(key, algorithm())
+    return partial(HMAC, algorithm=algorithm())
 
 
 def _aes_gcm(bits: int) -> Encryption:

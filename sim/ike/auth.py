@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hmac import compare_digest
 
 from sim.crypto.prf import Prf
@@ -18,12 +19,17 @@ def psk_auth(
     its own SK_p; the body of its own ID payload, as `IdPayload.emit` gives it. A verifier takes all of that
     from the sender's side.
     """
-    return prf(prf(psk, _KEY_PAD), signed_octets(prf, first_message, peer_nonce, sk_p, id_body))
+    return prf(_padded(prf, psk), signed_octets(prf, first_message, peer_nonce, sk_p, id_body))
 
 
 def signed_octets(prf: Prf, first_message: bytes, peer_nonce: bytes, sk_p: bytes, id_body: bytes) -> bytes:
     """RealMessage | NonceData of the peer | prf(SK_p, ID') (RFC 7296 2.15)."""
     return first_message + peer_nonce + prf(sk_p, id_body)
+
+
+@lru_cache(256)  # of each connection, the same in every handshake
+def _padded(prf: Prf, psk: bytes) -> bytes:
+    return prf(psk, _KEY_PAD)
 
 
 def verify_psk_auth(

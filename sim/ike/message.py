@@ -30,6 +30,7 @@ P = TypeVar("P", bound=Payload)
 # |                            Length                             |
 # +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 _HEADER = Struct(">8s8sBBBBII")
+_FIRST_TYPE_AT = 16
 
 # +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 # | Next Payload  |C|  RESERVED   |         Payload Length        |
@@ -39,6 +40,7 @@ _GENERIC = Struct(">BBH")
 HEADER_BYTES = _HEADER.size
 GENERIC_BYTES = _GENERIC.size
 MAJOR_VERSION = 2
+_RESPONSE, _INITIATOR = int(Flags.RESPONSE), int(Flags.INITIATOR)
 NO_SPI = bytes(8)
 """The responder's SPI before the responder has chosen one."""
 
@@ -67,12 +69,12 @@ class Header:
 
     @property
     def is_response(self) -> bool:
-        return bool(self.flags & Flags.RESPONSE)
+        return self.flags & _RESPONSE != 0
 
     @property
     def from_initiator(self) -> bool:
         """Whether the original initiator of the IKE SA sent it, which tells whose SPI is whose."""
-        return bool(self.flags & Flags.INITIATOR)
+        return self.flags & _INITIATOR != 0
 
 
 @value
@@ -126,16 +128,24 @@ def parse_header(data: Buf) -> Header:
 
     Only the Length field is checked, against `data`.
     """
-    return _split_header(data)[0]
+    if len(data) < HEADER_BYTES:
+        raise WireError(f"an IKE message of {len(data)} octets; the header alone has {HEADER_BYTES}")
+    spi_i, spi_r, _, version, exchange, flags, message_id, length = _HEADER.unpack_from(data)
+    if length != len(data):
+        raise WireError(f"Length is {length} in an IKE message of {len(data)} octets")
+    return Header(spi_i, spi_r, exchange, flags, message_id, version)
 
 
-def parse_message(data: Buf) -> Message:
-    """A whole IKEv2 message; an Encrypted payload stays closed. WireError also for another major version."""
+def parse_message(data: Buf, header: Header | None = None) -> Message:
+    """A whole IKEv2 message; an Encrypted payload stays closed. WireError also for another major version.
+
+    `header` is what `parse_header` gave for the same octets, if that was asked already.
+    """
     raw = bytes(data)
-    header, first_type = _split_header(raw)
+    header = header or parse_header(raw)
     if header.major != MAJOR_VERSION:
         raise WireError(f"major version {header.major}, not {MAJOR_VERSION} (RFC 7296 2.5)")
-    return Message(header, _parse_chain(first_type, raw, HEADER_BYTES), raw)
+    return Message(header, _parse_chain(raw[_FIRST_TYPE_AT], raw, HEADER_BYTES), raw)
 
 
 def parse_payloads(first_type: int, data: Buf) -> tuple[Payload, ...]:
@@ -205,15 +215,6 @@ def open_message(message: Message, cipher: Cipher) -> Message:
     iv, sealed = closed.data[: cipher.iv_bytes], closed.data[cipher.iv_bytes :]
     inner = _parse_protected(closed.first_type, cipher.open(aad, iv, sealed))
     return Message(message.header, message.payloads[:-1] + inner, message.raw)
-
-
-def _split_header(data: Buf) -> tuple[Header, int]:
-    if len(data) < HEADER_BYTES:
-        raise WireError(f"an IKE message of {len(data)} octets; the header alone has {HEADER_BYTES}")
-    spi_i, spi_r, first_type, version, exchange, flags, message_id, length = _HEADER.unpack_from(data)
-    if length != len(data):
-        raise WireError(f"Length is {length} in an IKE message of {len(data)} octets")
-    return Header(spi_i, spi_r, exchange, flags, message_id, version), first_type
 
 
 def _pack_header(header: Header, first_type: int, size: int) -> bytes:

@@ -70,7 +70,7 @@ class Reception:
             text = f"major version {header.major} of IKE"
             self._refuse("unsupported version", NotifyType.INVALID_MAJOR_VERSION, text, header, src, dst, now)
             return
-        message = parse_message(data)
+        message = parse_message(data, header)
         if header.exchange == ExchangeType.IKE_SA_INIT and not header.is_response:
             self._initial(message, src, dst, now)
             return

@@ -46,7 +46,7 @@ def deliver_udp(node: IpNode, packet: Packet, header: IpHeader, now: int) -> Non
     handler = node.udp.get(datagram.dst_port)
     if handler is None:
         node.refuse(packet, "UDP port unreachable", IcmpError.PORT_UNREACHABLE, now)
-    elif not udp.checksum_ok(packet.data, header.upper_offset):
+    elif not udp.checksum_ok(packet.data, header.upper_offset, datagram):
         node.drop(packet, "UDP checksum is wrong", now)
     else:
         start = header.upper_offset + udp.UDP_HEADER_BYTES

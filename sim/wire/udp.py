@@ -72,9 +72,12 @@ def build(
     )
 
 
-def checksum_ok(packet: Buf, upper_offset: int) -> bool:
-    """Whether an IP packet's datagram has a right checksum, or, in IPv4, none. WireError as `parse`."""
-    header = parse(packet, upper_offset)
+def checksum_ok(packet: Buf, upper_offset: int, header: UdpHeader | None = None) -> bool:
+    """Whether an IP packet's datagram has a right checksum, or, in IPv4, none. WireError as `parse`.
+
+    `header` is what `parse` gave, if that was asked already.
+    """
+    header = header or parse(packet, upper_offset)
     if header.checksum == 0:
         return packet[0] >> 4 == 4
     src, dst = ip.addresses(packet)
