@@ -5,20 +5,18 @@ Distinguished names are not here yet: they come with certificates.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import NamedTuple, Self
 
 from sim.ike.constants import IdType, PayloadType
 from sim.ike.payloads import IdPayload
 from sim.wire.address import format_address, pack_address
-from sim.wire.value import value
 
 ANY = "%any"
 _ADDRESS_BYTES: dict[int, int] = {IdType.IPV4_ADDR: 4, IdType.IPV6_ADDR: 16}
 _TEXT = (IdType.FQDN, IdType.RFC822_ADDR)
 
 
-@value
-class Identity:
+class Identity(NamedTuple):
     """Who a peer says that it is; two are the same when type and octets are."""
 
     type: int

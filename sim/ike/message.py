@@ -245,11 +245,11 @@ def _parse_chain(kind: int, data: bytes, offset: int) -> tuple[Payload, ...]:
             raise WireError(
                 f"payload {kind} at offset {offset} has length {length}, {size - offset} are left"
             )
-        parse = LAST_PARSERS.get(kind)
-        if parse is not None:
-            kind, following = following, PayloadType.NONE
-        else:
-            parse = PARSERS.get(kind, UnknownPayload.parse)
+        parse = PARSERS.get(kind)
+        if parse is None and kind in LAST_PARSERS:
+            parse, kind, following = LAST_PARSERS[kind], following, PayloadType.NONE
+        elif parse is None:
+            parse = UnknownPayload.parse
         r.window(start, end)
         payload = parse(r, kind)
         r.done()

@@ -82,6 +82,8 @@ def narrow(offered: Iterable[WireSelector], allowed: Sequence[Selector]) -> tupl
         if (part := theirs.intersect(ours)) is not None
     )
     common = list(islice(parts, MAX_SELECTORS))
+    if len(common) == 1:
+        return (common[0],)
     return _covers_first(common, _without_covered(common))
 
 

@@ -14,6 +14,8 @@ def pack_address(text: str) -> bytes:
 
 
 def format_address(address: bytes) -> str:
+    if len(address) == 4:
+        return ".".join(map(str, address))
     return str(ipaddress.ip_address(address))
 
 

@@ -53,7 +53,7 @@ def proposals_for(exchange: ExchangeType, proposals: Sequence[Proposal]) -> tupl
     """What is on offer in this exchange: IKE_AUTH has no key exchange for the Child SA (RFC 7296 1.2)."""
     if exchange != ExchangeType.IKE_AUTH:
         return tuple(proposals)
-    return tuple(p.without(TransformType.KE) if p.of_type(TransformType.KE) else p for p in proposals)
+    return tuple([p.without(TransformType.KE) if p.of_type(TransformType.KE) else p for p in proposals])
 
 
 def join(items: Iterable[object]) -> str:
