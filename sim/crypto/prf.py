@@ -16,7 +16,7 @@ MacStart = Callable[[bytes], HashContext]
 _MAX_BLOCKS = 255  # the counter of prf+ is one octet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prf:
     """One pseudorandom function, called as `prf(key, data)`.
 
