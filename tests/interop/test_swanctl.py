@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.scenario.errors import ScenarioError
-from sim.scenario.load import load
+from sim.scenario.load import load, load_text
 from sim.scenario.swanctl.convert import Importer
 from sim.scenario.swanctl.daemon import DaemonSettings
 from sim.scenario.swanctl.export import export
@@ -28,6 +28,7 @@ from sim.scenario.swanctl.secrets import parse_shared
 from sim.scenario.swanctl.syntax import Tree, parse
 from sim.scenario.swanctl.values import parse_list
 from tests.peers import require
+from tests.scenario.base import TEXT
 from tests.scenario.swanctl.test_syntax import PIECES
 
 pytestmark = pytest.mark.peers
@@ -196,6 +197,29 @@ def test_swanctl_reads_what_is_exported_as_we_do(path: Path, daemon: Daemon, tmp
         assert daemon.secrets == _secrets(tree)
         imported = Importer(tree, DaemonSettings()).connections()
         assert {psk for psk, _ in daemon.secrets.values()} == {c.psk for c in imported.values()}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        b'a"b',
+        b"a\\b\\",
+        b"a # b",
+        b" a  b ",
+        "größer als €".encode(),
+        b"0xzz",
+        b"0Sm8=",
+        b"} {",
+        b"a\tb\nc",
+        b"\xff\0",
+    ],
+)
+def test_swanctl_reads_the_very_octets_of_a_secret(secret: bytes, daemon: Daemon, tmp_path: Path) -> None:
+    scenario = load_text(TEXT, overrides={"tunnels.rw.auth.psk": f"0x{secret.hex()}"})
+    for file in write_private(tmp_path, export(scenario).files):
+        if file.name == "swanctl.conf":
+            assert daemon.load(file)
+            assert [value for value, _ in daemon.secrets.values()] == [secret]
 
 
 def _write(folder: Path, text: str) -> Path:
