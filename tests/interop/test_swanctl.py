@@ -6,6 +6,7 @@ from a file can be compared with ours, octet for octet. A real daemon then loads
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import subprocess
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from sim.scenario.errors import ScenarioError
 from sim.scenario.load import load, load_text
+from sim.scenario.swanctl import keys
 from sim.scenario.swanctl.convert import Importer
 from sim.scenario.swanctl.daemon import DaemonSettings
 from sim.scenario.swanctl.export import export
@@ -220,6 +222,49 @@ def test_swanctl_reads_the_very_octets_of_a_secret(secret: bytes, daemon: Daemon
         if file.name == "swanctl.conf":
             assert daemon.load(file)
             assert [value for value, _ in daemon.secrets.values()] == [secret]
+
+
+_MANUAL = Path("/etc/swanctl/swanctl.conf")
+_TEMPLATES = {"cert", "cacert", "<attr>"}
+"""Written like keys there, but they are sections, or stand for a list of keys."""
+_COMMENTED = re.compile(r"\s*# (\S+ =.*|\S+ \{)")
+_SECTIONS = {
+    ("connections", "conn"): keys.CONNECTION,
+    ("connections", "conn", "local"): keys.AUTH,
+    ("connections", "conn", "remote"): keys.AUTH,
+    ("connections", "conn", "children", "child"): keys.CHILD,
+    ("pools", "name"): keys.POOL,
+    ("authorities", "name"): keys.AUTHORITY,
+}
+
+
+def test_every_key_that_strongswan_has_is_known_and_its_default_is_no_mistake(tmp_path: Path) -> None:
+    """Debian's swanctl.conf lists every key with its default, commented out."""
+    require("swanctl")
+    path = tmp_path / "swanctl.conf"
+    path.write_text(_uncommented(_MANUAL.read_text()))
+    tree = parse(path)
+    for place, rules in _SECTIONS.items():
+        section = tree.root
+        for name in place:
+            section = section.sections[name]
+        assert section.settings
+        assert section.settings.keys() - _TEMPLATES <= rules.keys()
+        view = tree.section(*place)
+        assert view is not None
+        refused = [str(problem) for use, problem in keys.check_keys(view, rules) if use is keys.Use.REFUSED]
+        assert not refused
+
+
+def _uncommented(text: str) -> str:
+    found = []
+    for line in text.splitlines():
+        match = _COMMENTED.fullmatch(line)
+        if match:
+            found.append(match[1].replace("<suffix>", ""))
+        elif line.strip() in ("}", "# }"):
+            found.append("}")
+    return re.sub(r"<(conn|child|name)> {", r"\1 {", "\n".join(found)) + "\n"
 
 
 def _write(folder: Path, text: str) -> Path:

@@ -75,7 +75,7 @@ AUTH: dict[str, Rule] = {
     **_ignored("there is one round of authentication", "round", harmless="0 1"),
     **_refused(_NO_CERT, "certs", "cacerts", "pubkeys", "ca_id", "cert_policy", "groups"),
     **_refused(_NO_CERT, "revocation", harmless="relaxed"),
-    **_refused(_NO_EAP, "eap_id", "aaa_id", "xauth_id"),
+    **_ignored(_NO_EAP, "eap_id", "aaa_id", "xauth_id"),
 }
 CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),

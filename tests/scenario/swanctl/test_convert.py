@@ -9,7 +9,7 @@ import pytest
 from sim.ike.identity import Identity
 from sim.scenario.errors import ScenarioError
 from sim.scenario.schema import Connection
-from sim.scenario.swanctl import SwanctlConfig, keys, read
+from sim.scenario.swanctl import SwanctlConfig, read
 from sim.units import NS_PER_S
 from sim.wire.selector import Selector
 
@@ -223,13 +223,6 @@ def test_pools_and_authorities_are_named(tmp_path: Path) -> None:
     told = [str(warning) for warning in _import(tmp_path, BASE + more).warnings]
     names = ["pools.p.addrs", "pools.p.dns", "authorities.ca.cacert"]
     assert [text.split(": ")[1] for text in told] == names
-
-
-def test_every_key_of_the_manual_has_a_rule() -> None:
-    """So that a real key is never called a mistake."""
-    assert {"rand_time", "dscp", "mediation_peer", "if_id_out", "send_certreq"} <= set(keys.CONNECTION)
-    assert {"copy_dscp", "label_mode", "rand_packets", "hw_offload", "mark_in_sa"} <= set(keys.CHILD)
-    assert {"ca_id", "cert_policy", "revocation", "round", "xauth_id"} <= set(keys.AUTH)
 
 
 @pytest.mark.parametrize(
