@@ -195,7 +195,8 @@ def main() -> None:
 
 def _parse_until(until: str | None) -> int | None:
     from sim.scenario.errors import Problem, ScenarioError
-    from sim.units import parse_duration
+    from sim.scenario.schema_types import MAX_DURATION
+    from sim.units import format_duration, parse_duration
 
     if until is None:
         return None
@@ -203,6 +204,8 @@ def _parse_until(until: str | None) -> int | None:
         end = parse_duration(until)
         if end == 0:
             raise ValueError("a run lasts longer than 0 s")
+        if end > MAX_DURATION:
+            raise ValueError(f"too long: at most {format_duration(MAX_DURATION)}")
         return end
     except ValueError as error:
         raise ScenarioError([Problem(f"--until {until}", "", str(error))]) from None

@@ -103,14 +103,21 @@ def test_set_replaces_a_value(lab: Path) -> None:
     [
         (["--until", "5"], "--until 5: "),
         (["--until", "0 s"], "longer than 0 s"),
+        (["--until", "99999999999 h"], "--until 99999999999 h: too long: at most 1000000000 s"),
+        (["--set", b"name=\xff"], "not UTF-8 text"),
+        (["--set", b"\xff=1"], "write PATH=VALUE"),
+        (
+            ["--set", "tunnels.rw.auth.local_id=" + "x" * 65_500],
+            "tunnels.rw.auth.local_id: an identity of 65500",
+        ),
         (["--set", "links.0.delay=5"], "--set links.0.delay=5: links.0.delay: 5 has no unit"),
         (["--set", "nonsense"], "write PATH=VALUE"),
         (["--seed", "-1"], "--seed"),
         (["--sede", "1"], "--sede"),
     ],
 )
-def test_a_bad_option_ends_with_2_and_says_why(lab: Path, arguments: list[str], words: str) -> None:
-    done = cli("run", lab, *arguments)
+def test_a_bad_option_ends_with_2_and_says_why(lab: Path, arguments: list[str | bytes], words: str) -> None:
+    done = cli("run", lab, *map(os.fsdecode, arguments))
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -182,10 +189,19 @@ def test_out_holds_what_a_run_leaves_and_decode_shows_it(lab: Path, tmp_path: Pa
 
 
 def test_decode_without_tshark_says_so(lab: Path, tmp_path: Path) -> None:
-    (tmp_path / "capture.pcapng").write_bytes(b"")
+    assert cli("run", lab, "--until", "600 ms", "--out", tmp_path).returncode == 0
     done = cli("decode", tmp_path, PATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "tshark is not installed: on Debian, `apt install tshark`\n"
+
+
+def test_decode_of_what_is_no_capture_says_so(tmp_path: Path) -> None:
+    (tmp_path / "capture.pcapng").write_bytes(b"junk")
+    done = cli("decode", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{tmp_path}/capture.pcapng: neither pcap nor pcapng: the file starts with 6a756e6b\n"
+    )
 
 
 def test_decode_of_no_run_says_so(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sim.wire.buffer import WireError
+from sim.wire.pcapng import read_capture
+
 KEY_FILES = ("esp_sa", "ikev2_decryption_table")
 
 _PREFERENCES = (
@@ -30,6 +33,7 @@ def decode(folder: str | Path, options: Sequence[str] = ()) -> int:
     capture = Path(folder) / "capture.pcapng"
     if not capture.is_file():
         raise DecodeError(f"{capture}: not there; `ipsec-sim run TOPOLOGY --out {folder}` makes it")
+    _check(capture)
     tshark = shutil.which("tshark")
     if tshark is None:
         raise DecodeError("tshark is not installed: on Debian, `apt install tshark`")
@@ -38,6 +42,14 @@ def decode(folder: str | Path, options: Sequence[str] = ()) -> int:
         command = [tshark, "-r", str(capture), *preferences(), *options]
         environment = os.environ | {"WIRESHARK_CONFIG_DIR": profile}
         return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _check(capture: Path) -> None:
+    """tshark takes files of many kinds for captures of some kind; it tells where one is cut off."""
+    try:
+        next(iter(read_capture(capture)), None)
+    except WireError as error:
+        raise DecodeError(f"{capture}: {error}") from None
 
 
 def preferences() -> list[str]:

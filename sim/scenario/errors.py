@@ -8,6 +8,8 @@ from typing import NamedTuple
 Path = tuple[str | int, ...]
 """A place in a scenario: `("links", 0, "delay")`."""
 
+_READABLE = 400
+
 
 class Problem(NamedTuple):
     """One thing wrong: `where` is `file:line` or `--set PATH=VALUE`, `key` the dotted path of the setting."""
@@ -17,7 +19,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in self if part)
+        return ": ".join(_shortened(part) for part in self if part)
 
 
 class ScenarioError(ValueError):
@@ -26,6 +28,11 @@ class ScenarioError(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def _shortened(text: str) -> str:
+    """Without the middle of what nobody would read to its end; a line number stands at the end."""
+    return text if len(text) <= _READABLE else f"{text[: _READABLE // 2]}...{text[-_READABLE // 4 :]}"
 
 
 def dotted(path: Path) -> str:

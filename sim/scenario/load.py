@@ -84,7 +84,7 @@ def _read_captures(scenario: Scenario) -> list[Problem]:
         try:
             packets = sum(1 for _ in read_capture(file))
             digests[flow.file] = hashlib.sha256(file.read_bytes()).hexdigest()
-        except (OSError, WireError) as error:
+        except (OSError, WireError, ValueError) as error:  # ValueError: no file has such a name
             text = error.strerror if isinstance(error, OSError) else str(error)
             problems.append(scenario.problem(("traffic", index, "file"), f"{file}: {text}"))
         else:
@@ -102,10 +102,11 @@ def _pairs(overrides: Overrides) -> list[tuple[str, str, object]]:
     for text in overrides:
         path, equals, value = text.partition("=")
         label = f"--set {text}"
-        if not equals or not path.strip():
+        if not equals or not path.strip() or not path.isprintable():
             raise ScenarioError([Problem(label, "", "write PATH=VALUE, such as links.0.delay=5 ms")])
         reader = YamlReader(label, lines=False)
-        pairs.append((label, path.strip(), reader.read(value.encode())))
+        octets = value.encode(errors="surrogateescape")  # as they stood on the command line
+        pairs.append((label, path.strip(), reader.read(octets)))
         if reader.problems:
             raise ScenarioError(reader.problems)
     return pairs

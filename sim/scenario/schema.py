@@ -50,7 +50,7 @@ from sim.scenario.schema_tunnels import (
     TunnelChild,
     TunnelSide,
 )
-from sim.scenario.schema_types import Directed, Duration, FrozenDict, Many, Model, Table
+from sim.scenario.schema_types import MAX_DURATION, Directed, Duration, FrozenDict, Many, Model, Table
 from sim.scenario.source import Source
 from sim.units import format_duration
 
@@ -102,6 +102,9 @@ class Scenario(Model):
         """The same scenario with another duration (ns); what lies beyond it does not happen."""
         if duration <= 0:
             text = f"{format_duration(duration)} is no duration: a run lasts longer than 0 s"
+            raise ScenarioError([Problem("until", "", text)])
+        if duration > MAX_DURATION:
+            text = f"{format_duration(duration)} is too long: at most {format_duration(MAX_DURATION)}"
             raise ScenarioError([Problem("until", "", text)])
         return self.rewritten(self.plain() | {"duration": format_duration(duration)}, {})
 

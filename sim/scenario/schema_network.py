@@ -72,7 +72,7 @@ class NatNode(_Node):
     """The interface whose first address stands for everything behind the others."""
     mapping: DependsOn | None = None
     filtering: DependsOn | None = None
-    udp_timeout: Duration | None = None
+    udp_timeout: Annotated[Duration, Field(gt=0)] | None = None
     port_assignment: Literal["preserving", "random"] | None = None
 
 

@@ -8,6 +8,8 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, model_validat
 
 from sim.scenario.schema_types import END_PATTERN, NAME_PATTERN, Duration, Model, Name, Rate, Ratio, Size
 
+NS_BITS_PER_OCTET_SECOND = 8 * 10**9
+"""One octet each nanosecond, in bit/s."""
 Time = Annotated[Duration, Field(ge=0)]
 Span = Annotated[Duration, Field(gt=0)]
 RECORD_PATTERN = rf"{NAME_PATTERN[:-1]}(\.up|\.down)?$"
@@ -37,6 +39,8 @@ class CbrFlow(_Flow):
             raise ValueError("`stop` and `duration` both say when it ends: keep one")
         if self.stop is not None and self.stop <= self.start:
             raise ValueError("`stop` is not after `start`")
+        if self.rate > self.size * NS_BITS_PER_OCTET_SECOND:
+            raise ValueError("`rate` is more than a packet of that size each nanosecond")
         return self
 
     def stops_at(self, end: int) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sim.scenario.schema_types import (
+    MAX_PROPOSALS,
     Address,
     Duration,
     EspProposalText,
@@ -19,7 +20,16 @@ from sim.scenario.schema_types import (
     Selectors,
     Table,
 )
-from sim.units import NS_PER_S
+from sim.units import NS_PER_MS, NS_PER_S
+
+
+def _not_too_often(interval: int) -> int:
+    if 0 < interval < NS_PER_MS:
+        raise ValueError("must be 0 s, which is never, or at least 1 ms")
+    return interval
+
+
+Interval = Annotated[Duration, Field(ge=0), AfterValidator(_not_too_often)]
 
 
 class _Child(Model):
@@ -27,7 +37,9 @@ class _Child(Model):
     local_ts: Selectors = ()
     """Empty is `dynamic`: the address that the IKE SA uses."""
     remote_ts: Selectors = ()
-    esp_proposals: Annotated[Many[EspProposalText], Field(min_length=1)] = ("aes128gcm16",)
+    esp_proposals: Annotated[Many[EspProposalText], Field(min_length=1, max_length=MAX_PROPOSALS)] = (
+        "aes128gcm16",
+    )
     replay_window: Annotated[int, Field(ge=32, le=4096)] = 32
     copy_df: bool = True
 
@@ -46,13 +58,15 @@ class ConnectionChild(_Child):
 
 
 class _IkeSettings(Model):
-    proposals: Annotated[Many[IkeProposalText], Field(min_length=1)] = ("aes128gcm16-prfsha256-x25519",)
+    proposals: Annotated[Many[IkeProposalText], Field(min_length=1, max_length=MAX_PROPOSALS)] = (
+        "aes128gcm16-prfsha256-x25519",
+    )
     mobike: bool = True
     encap: bool = False
     """Pretend to be behind a NAT, so that ESP travels in UDP."""
-    dpd_delay: Annotated[Duration, Field(ge=0)] = 0
+    dpd_delay: Interval = 0
     """Idle time after which the peer's liveness is checked; 0 s: never."""
-    keep_alive: Annotated[Duration, Field(ge=0)] = 20 * NS_PER_S
+    keep_alive: Interval = 20 * NS_PER_S
     """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
     retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"
     """Whose timing unanswered requests are repeated with."""

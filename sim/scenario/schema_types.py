@@ -51,6 +51,14 @@ V = TypeVar("V")
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 MAX_DURATION = 10**9 * NS_PER_S
 """Times stay in 64 bits."""
+MAX_NAME = 255
+"""Names become file names, and names of interfaces in captures."""
+MAX_IDENTITY_BYTES = 4096
+"""An identity travels in one message with everything else of IKE_AUTH."""
+MAX_PROPOSALS = 255
+"""IKEv2 counts them in one octet (RFC 7296 3.3.1)."""
+MAX_SELECTORS = 253
+"""IKEv2 counts them in one octet (RFC 7296 3.13), and two of a packet may come first (2.9)."""
 END_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*:[A-Za-z0-9_][A-Za-z0-9_-]*$"
 
 
@@ -158,7 +166,9 @@ def _address(text: object) -> str:
 
 
 def _identity(text: str) -> str:
-    Identity.parse(text)
+    identity = Identity.parse(text)
+    if identity is not None and len(identity.data) > MAX_IDENTITY_BYTES:
+        raise ValueError(f"an identity of {len(identity.data)} octets: at most {MAX_IDENTITY_BYTES}")
     return text
 
 
@@ -173,7 +183,7 @@ def _esp_proposal(text: str) -> str:
 
 
 Many = Annotated[tuple[T, ...], BeforeValidator(_tuple_of)]
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 """A node, interface, tunnel or flow. No dots: `--set` and error messages join names with them."""
 Table = Annotated[dict[Name, V], AfterValidator(FrozenDict)]
 
@@ -198,7 +208,8 @@ Secret = Annotated[
     _schema("text, 0x and hexadecimal, or 0s and base64", "correct horse battery staple"),
 ]  # fmt: skip
 Selectors = Annotated[
-    tuple[Selector, ...], BeforeValidator(parse_selectors), PlainSerializer(format_selectors),
+    tuple[Selector, ...], Field(max_length=MAX_SELECTORS),
+    BeforeValidator(parse_selectors), PlainSerializer(format_selectors),
     WithJsonSchema(_TEXTS | {"examples": [["10.1.0.0/16[udp/53]"]]}),
 ]  # fmt: skip
 Prefix = Annotated[str, BeforeValidator(_prefix)]

@@ -96,6 +96,9 @@ class YamlReader:
             if not isinstance(key, ScalarNode):
                 self._complain(line, path, "a key must be text")
                 continue
+            if not _is_text(key.value):
+                self._complain(line, path, f"{key.value!r} is not text: half a surrogate pair")
+                continue
             here = (*path, key.value)
             if key.value in values:
                 first = self.lines[here]
@@ -107,6 +110,9 @@ class YamlReader:
 
     def _scalar(self, node: ScalarNode, path: Path) -> object:
         if node.tag in _TEXT_TAGS:
+            if not _is_text(node.value):
+                self._complain(node.start_mark.line + 1, path, "is not text: half a surrogate pair")
+                return None
             return node.value
         if node.tag not in _OTHER_TAGS:
             self._complain(
@@ -143,6 +149,15 @@ def _compose(octets: bytes) -> Node | None:
             raise _TooMuchError
     node: Node | None = YAML(typ="safe", pure=True).compose(io.StringIO(text))
     return node
+
+
+def _is_text(text: str) -> bool:
+    """Whether it has a form in UTF-8; an escape such as "\\ud800" has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hint(text: str) -> str:

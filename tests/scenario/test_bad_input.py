@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sim
 from sim.scenario.errors import ScenarioError
 from sim.scenario.load import load, load_text
+from sim.units import NS_PER_S
 from tests.scenario.base import TEXT, changed, line_of, problems
 
 _REPLAY = "kind: replay, file: no.pcap, from: alice, to: bob"
@@ -275,3 +277,90 @@ _PLACES = [
 def test_any_value_anywhere_is_accepted_or_explained(path: str, value: object) -> None:
     with suppress(ScenarioError):
         load_text(TEXT, overrides={path: value})
+
+
+LONG = "x" * 65_500
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("tunnels.rw.auth.local_id='@#" + "ab" * 32_000 + "'", "an identity of 32000 octets: at most 4096"),
+        ("tunnels.rw.auth.remote_id=" + LONG, "an identity of 65500 octets: at most 4096"),
+        ("tunnels.rw.initiator=" + LONG, "is too long: at most 255 characters"),
+        (f"tunnels.rw.children.{LONG}={{}}", "is too long: at most 255 characters"),
+        (
+            f"nodes.{LONG}={{kind: host, interfaces: {{a: 192.0.2.1/24}}}}",
+            "is too long: at most 255 characters",
+        ),
+        (f"nodes.alice.interfaces.{LONG}=192.0.2.1/24", "is too long: at most 255 characters"),
+        ("traffic.up.name=" + LONG, "is too long: at most 255 characters"),
+        (
+            "tunnels.rw.children.net.remote_ts=[" + "10.1.0.0/16, " * 300 + "]",
+            "has 300 items: at most 253",
+        ),
+        (
+            "tunnels.rw.proposals=[" + "aes128gcm16-prfsha256-x25519, " * 256 + "]",
+            "has 256 items: at most 255",
+        ),
+        (
+            "tunnels.rw.children.net.esp_proposals=[" + "aes128gcm16, " * 256 + "]",
+            "has 256 items: at most 255",
+        ),
+        ("nodes.home.udp_timeout=0 s", "must be greater than 0"),
+        ("tunnels.rw.dpd_delay=1 ns", "must be 0 s, which is never, or at least 1 ms"),
+        ("tunnels.rw.keep_alive=999 us", "must be 0 s, which is never, or at least 1 ms"),
+        ('name="\\ud800"', "half a surrogate pair"),
+        ('{"\\ud800": 1}', "PATH=VALUE"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_fits_no_message_and_no_file_is_refused(setting: str, words: str) -> None:
+    (problem, *_) = problems(TEXT, setting)
+    assert words in problem
+    assert problem.startswith("--set ")
+    assert len(problem) < 1500
+
+
+def test_a_rate_of_more_than_a_packet_each_nanosecond_is_refused() -> None:
+    """It would stand still at one instant."""
+    assert problems(TEXT, "traffic.up.rate=4000 Gbit/s", "traffic.up.stop=1 h")[0].endswith(
+        "after the end of the run"
+    )
+    (problem,) = problems(TEXT, "traffic.up.rate=4001 Gbit/s")
+    assert problem.startswith(
+        f"lab.yaml:{line_of(TEXT, 'name: up')}: traffic.0: `rate` is more than a packet"
+    )
+
+
+def test_as_many_selectors_and_proposals_as_fit_are_carried() -> None:
+    """The most that is accepted does not break the message that must hold it."""
+    selectors = ", ".join(["10.1.0.0/16", *(f"10.2.{i}.0/24" for i in range(252))])
+    overrides = [
+        f"tunnels.rw.children.net.remote_ts=[{selectors}]",
+        "tunnels.rw.children.net.start=trap",
+        f"tunnels.rw.proposals=[{'aes128gcm16-prfsha256-x25519, ' * 255}]",
+        f"tunnels.rw.children.net.esp_proposals=[{'aes128gcm16, ' * 255}]",
+        "tunnels.rw.auth.local_id=" + "x" * 4096,
+    ]
+    result = sim.run(load_text(TEXT, overrides=overrides), until=NS_PER_S)
+    assert result.summary["flows"][0]["received"] > 10
+
+
+@pytest.mark.parametrize(
+    "name", ['"a\\0b"', '"\\ud800"', LONG, '""', ".", "/dev/zero"], ids=lambda name: name[:9]
+)
+def test_a_capture_that_no_file_can_be_is_refused_with_its_line(name: str) -> None:
+    flow = f"traffic:\n  - {{name: web, kind: replay, from: alice, to: bob, file: {name}}}\n"
+    text = changed(("traffic:\n", flow))
+    (problem, *_) = problems(text)
+    assert problem.startswith(f"lab.yaml:{line_of(text, 'kind: replay')}: traffic.0.file: ")
+
+
+@pytest.mark.parametrize("where", ["name: base", "kind: cbr", "psk: secret"])
+def test_half_a_surrogate_pair_is_no_text(where: str) -> None:
+    key = where.partition(":")[0]
+    text = changed((where, f'{key}: "\\ud800"'))
+    (problem, *_) = problems(text)
+    assert problem.startswith(f"lab.yaml:{line_of(text, 'ud800')}: ")
+    assert "half a surrogate pair" in problem
