@@ -38,7 +38,8 @@ def free_ports(*addresses: str) -> tuple[int, int]:
 
 def own_address() -> str:
     """A loopback address that no other test uses, also not of another worker."""
-    return f"127.{1 + os.getpid() // 250 % 250}.{1 + os.getpid() % 250}.{next(_numbers)}"
+    number = next(_numbers)
+    return f"127.{1 + os.getpid() % 250}.{1 + number // 250}.{1 + number % 250}"
 
 
 def _free(address: str, port: int) -> bool:
