@@ -117,7 +117,7 @@ class LivePeer(IpsecDriver[bytearray]):
         self._echo = EchoHost(self.send_inner, self._pong, os.getpid() & 0xFFFF)
         self._inner = self._kernel or self._echo
         self._policies_changed = False
-        self._listened = False
+        self._said: list[str] | None = None
         self._sockets = SocketSet(
             (config.ike_port, config.natt_port),
             self._readable,
@@ -268,6 +268,7 @@ class LivePeer(IpsecDriver[bytearray]):
         self._loop.add_reader(self._watch.fileno(), self._addresses_may_have_changed)
         self.start(now)
         self._follow_policies()
+        self._say_where()
         for name in self._options.initiate:
             connection, _, child = name.partition("/")
             self.endpoint.initiate(connection, child or None, now)
@@ -335,11 +336,10 @@ class LivePeer(IpsecDriver[bytearray]):
             self._take_addresses(monotonic_ns())
         except LiveError as error:
             self._reporter.say("note", str(error))
+        self._say_where()
 
     def _take_addresses(self, now: int) -> None:
         """Listen where we can, and let the endpoint know, the addresses that lead to the peers first."""
-        before = list(self._sockets.udp) if self._listened else None
-        self._listened = True
         connections = self.config.connections
         named = [address for connection in connections for address in connection.local_addrs]
         everywhere = not all(connection.local_addrs for connection in connections)
@@ -350,8 +350,12 @@ class LivePeer(IpsecDriver[bytearray]):
         self.engine.local_addresses = frozenset(there)
         self.endpoint.addresses_changed(dict.fromkeys([*preferred, *there]), now)
         self.pump(now)
-        if before != list(self._sockets.udp):
-            places = [format_sock(local) for local in self._sockets.udp]
+
+    def _say_where(self) -> None:
+        """Where we listen, when that is news; the first time everything else is ready, too."""
+        places = [format_sock(local) for local in self._sockets.udp]
+        if places != self._said:
+            self._said = places
             self._reporter.say("listening", ", ".join(places) or "on no address yet", sockets=places)
 
     def _ours(self, named: Iterable[bytes], everywhere: bool) -> list[bytes]:

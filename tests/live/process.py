@@ -54,8 +54,9 @@ def _free(address: str, port: int) -> bool:
 class Peer:
     """One running peer; `events` collects what it has said so far."""
 
-    def __init__(self, *words: str) -> None:
-        command = [sys.executable, "-m", "sim.cli", "peer", "--json", *words]
+    def __init__(self, *words: str, netns: str = "") -> None:
+        where = ["ip", "netns", "exec", netns] if netns else []
+        command = [*where, sys.executable, "-m", "sim.cli", "peer", "--json", *words]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
         )
