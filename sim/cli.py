@@ -142,7 +142,7 @@ def decode(
 @app.command()
 def peer(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="`connections:` in YAML, or a topology with --node.")
+        Path, typer.Argument(metavar="CONFIG", help="`connections:` in YAML, a swanctl.conf, or a topology.")
     ],
     node: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose connections to take from a topology.")

@@ -1,13 +1,15 @@
-"""The connections of one host, for a live peer: a file of its own, or one node of a scenario."""
+"""The connections of one host, for a live peer: own file, swanctl.conf, or a node of a scenario."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from sim.scenario import swanctl
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.explain import explain
@@ -16,6 +18,9 @@ from sim.scenario.schema_tunnels import Connection
 from sim.scenario.schema_types import Model, Table
 from sim.scenario.source import Source, YamlReader
 
+Read = tuple[Mapping[str, Connection], list[Problem]]
+_SECTION = re.compile(rb"^\s*(connections|secrets)\s*\{", re.MULTILINE)
+
 
 class PeerFile(Model):
     """`connections:` as `validate --expand` shows them for one node."""
@@ -23,12 +28,25 @@ class PeerFile(Model):
     connections: Annotated[Table[Connection], Field(min_length=1)]
 
 
-def read_peer(path: str | FilePath, node: str | None = None) -> Mapping[str, Connection]:
-    """The connections of a file, by name. ScenarioError lists everything that is wrong, each with its line.
+def read_peer(
+    path: str | FilePath, node: str | None = None
+) -> tuple[Mapping[str, Connection], list[Problem]]:
+    """The connections of a file, by name, and warnings of what in it has no effect.
 
-    With `nodes:` in it the file is a scenario, and `node` says whose connections are wanted.
+    A file named `.conf`, or with a section `connections {`, is strongSwan's. With `nodes:` in it the file is
+    a scenario, and `node` says whose connections are wanted. ScenarioError lists everything that is wrong,
+    each with its line.
     """
     octets, file = read_octets(path), str(path)
+    if file.endswith(".conf") or _SECTION.search(octets):
+        if node is not None:
+            raise ScenarioError([Problem(f"--node {node}", "", f"{file} is of one host")])
+        imported = swanctl.read(FilePath(path))
+        return imported.connections, imported.warnings
+    return _of_yaml(octets, file, node), []
+
+
+def _of_yaml(octets: bytes, file: str, node: str | None) -> Mapping[str, Connection]:
     reader = YamlReader(file)
     data = reader.read(octets)
     if not isinstance(data, dict):

@@ -223,7 +223,7 @@ class Stranger:
         self._endpoint.receive_datagram(data, asked.dst, asked.src, 0)
 
     def _configure(self, lab: Site, secret: bool) -> EndpointConfig:
-        (connection,) = endpoint_config(read_peer(lab.file_a)).connections
+        (connection,) = endpoint_config(read_peer(lab.file_a)[0]).connections
         psk = connection.psk if secret else b"no idea"
         number = int(self.address.rpartition(".")[2])
         (child,) = connection.children

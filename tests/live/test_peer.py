@@ -133,6 +133,35 @@ def test_one_node_of_a_topology_can_be_a_peer(tmp_path: Path) -> None:
     assert "names no remote address" in refusal(topology, "--node", "moon", "--initiate", "rw")
 
 
+def test_a_swanctl_conf_is_read_as_it_is(lab: Site, tmp_path: Path) -> None:
+    file = tmp_path / "swanctl.conf"
+    file.write_text(
+        f"""connections {{
+            ab {{
+                local_addrs = {lab.a}
+                remote_addrs = {lab.b}
+                local {{ auth = psk
+                    id = a }}
+                remote {{ auth = psk
+                    id = b }}
+                proposals = aes128gcm16-prfsha256-x25519
+                children {{ net {{
+                    local_ts = 10.1.0.0/16
+                    remote_ts = 10.2.0.0/16
+                    esp_proposals = aes128gcm16
+                    start_action = start }} }}
+            }}
+        }}
+        secrets {{ ike-b {{ secret = "{SECRET}" }} }}
+        """
+    )
+    b = lab.start(lab.file_b)
+    a = lab.start(file, "--ping", "10.2.0.9", "--count", "1")
+    assert a.end() == 0, a.errors
+    assert SECRET not in a.errors
+    b.wait_for("child up")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
