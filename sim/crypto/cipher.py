@@ -79,9 +79,10 @@ class AeadCipher:
 
     __slots__ = (
         "_decrypt",
-        "_decrypt_into",
+        "_encrypt_into",
         "block_bytes",
-        "encrypt_into",
+        "decrypt_into",
+        "encrypt",
         "icv_bytes",
         "iv_bytes",
         "name",
@@ -91,9 +92,10 @@ class AeadCipher:
     def __init__(self, encryption: Encryption, key: bytes) -> None:
         aead = _AEADS[encryption.id](key[: encryption.key_bytes])
         self.salt = key[encryption.key_bytes :]
-        self.encrypt_into = aead.encrypt_into
+        self.encrypt = aead.encrypt
+        self._encrypt_into = aead.encrypt_into
         self._decrypt = aead.decrypt
-        self._decrypt_into = aead.decrypt_into
+        self.decrypt_into = aead.decrypt_into
         self.name = encryption.name
         self.iv_bytes = encryption.iv_bytes
         self.icv_bytes = encryption.icv_bytes
@@ -105,7 +107,7 @@ class AeadCipher:
     def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
-        self.encrypt_into(self.salt + iv, plaintext, aad, out)
+        self._encrypt_into(self.salt + iv, plaintext, aad, out)
 
     def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
         if len(iv) != 8:
@@ -119,7 +121,7 @@ class AeadCipher:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            self._decrypt_into(self.salt + iv, sealed, aad, out)
+            self.decrypt_into(self.salt + iv, sealed, aad, out)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 
