@@ -54,7 +54,8 @@ class Engine:
         self._ike_ports = frozenset({ike_port, natt_port})
         self._local: frozenset[bytes] = frozenset()
         self._pairs: dict[int, Pair] = {}
-        self._openers: dict[int, InboundSa] = {}
+        self.openers: dict[int, InboundSa] = {}
+        """What opens ESP, by SPI; to be looked at only."""
         self._leaving: dict[FlowKey, Handler] = {}
         self._arriving: dict[FlowKey, Verdict] = {}
         self.events: deque[Event] = deque()
@@ -87,14 +88,14 @@ class Engine:
         policy = _policy_for(spec)
         inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
-        self._openers[spec.spi_in] = inbound
+        self.openers[spec.spi_in] = inbound
         self.spd.add(policy, first=True)
 
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""
         pair = self._pairs.pop(spi_in, None)
         if pair is not None:
-            del self._openers[spi_in]
+            del self.openers[spi_in]
             self.spd.remove(pair.policy)
 
     def move(self, spi_in: int, local: Sock, remote: Sock, encap: bool) -> None:
@@ -162,7 +163,7 @@ class Engine:
         return self._pairs[spi_in].outbound.max_inner(mtu)
 
     def _open(self, ip: bytearray, at: int, spi: int, low: int, peer: Sock | None, now: int) -> Outcome:
-        opener = self._openers.get(spi)
+        opener = self.openers.get(spi)
         return DROP[Reason.UNKNOWN_SPI] if opener is None else opener.open(ip, at, low, peer, now)
 
     def _natt(self, ip: bytearray, at: int, peer: Sock, now: int) -> Outcome:

@@ -35,8 +35,7 @@ from sim.wire.ip import IpHeader
 
 _unpack_words = Struct(">QQI").unpack_from  # version to fragment offset, TTL to source, destination
 _pack_second = Struct(">Q").pack_into
-_ONE_HOP = 0x00FFFF00 << 32  # TTL - 1, checksum + 0x0100
-_ONE_HOP_CARRY = 0x0100FEFF << 32  # the same when the checksum carries in one's complement
+_ONE_HOP, _ONE_HOP_CARRY = ip.ONE_HOP << 32, ip.ONE_HOP_CARRY << 32
 _FRAGMENT_BITS = ip.MF | ip.OFFSET_MASK
 _v4_dst = Struct("16x4s").unpack_from
 _v6_dst = Struct("24x16s").unpack_from
@@ -52,6 +51,9 @@ def _nowhere(_packet: Packet, _now: int) -> None: ...
 _DELIVER: Way = (_nowhere, ip.MAX_PACKET_BYTES)
 """Marks the destinations that are the node's own."""
 
+Enter = Callable[[Packet, Port, int], None]
+"""What takes a packet that arrived at a port."""
+
 IcmpListener = Callable[[IcmpMessage, IpHeader, int], None]
 
 
@@ -62,12 +64,8 @@ class PacketHook(Protocol):
 
     def inbound(self, packet: Packet, now: int) -> Packet | None: ...
 
-    def pass_on(self, packet: Packet, now: int, *, unwrapped: bool) -> bool:
-        """Forward a sound IPv4 packet of a flow that went through `inbound` and `outbound` before.
-
-        `unwrapped` says that `inbound` took it out of another packet. False: nothing was done, take the long
-        way.
-        """
+    def entry(self, receive: Enter) -> Enter:
+        """What links call with packets: a short way for those it knows, `receive` for all others."""
 
     def forget(self) -> None:
         """An address, a route or a port changed."""
@@ -98,6 +96,8 @@ class IpNode:
         """Told of every sound ICMP message to this node that is no echo request."""
         self.icmp_limit = TokenBucket(rate_per_s=10, burst=10)  # RFC 4443 2.4 (f), RFC 1812 4.3.2.8
         self.icmp_suppressed = 0
+        self.enter: Enter = self.receive
+        """What links call: `receive`, or a hook's short way, which does the same."""
         self._hook: PacketHook | None = None
         self._local: set[bytes] = set()
         self._reassembler = Reassembler()
@@ -117,7 +117,10 @@ class IpNode:
     @hook.setter
     def hook(self, hook: PacketHook | None) -> None:
         self._hook = hook
+        self.enter = self.receive if hook is None else hook.entry(self.receive)
         self._fast.clear()
+        for port in self.ports.values():
+            port.tell_links()
 
     def add_port(self, name: str, mtu: int = 1500) -> Port:
         if name in self.ports:
@@ -181,9 +184,7 @@ class IpNode:
                 out = self._fast.get(dst)
                 if out is None:
                     if not first & _FRAGMENT_BITS:
-                        hook = self._hook
-                        if hook is None or not hook.pass_on(packet, now, unwrapped=False):
-                            self.accepted(packet, port, now)
+                        self.accepted(packet, port, now)
                         return
                 elif out is _DELIVER:
                     self.deliver(packet, now)
@@ -211,15 +212,19 @@ class IpNode:
             if inner is None:
                 return
             if inner.data is not data:
-                if not is_sound(inner.data):
-                    self.drop(inner, "malformed IP packet", now)
-                    return
-                if self._hook.pass_on(inner, now, unwrapped=True):
-                    return
+                self.unwrapped(inner, now)
+                return
             packet = inner
         elif packet.data[0] < 0x60:
             self._learn(destination(packet.data))
         self.input(packet, now)
+
+    def unwrapped(self, packet: Packet, now: int) -> None:
+        """A packet that the hook took out of another."""
+        if is_sound(packet.data):
+            self.input(packet, now)
+        else:
+            self.drop(packet, "malformed IP packet", now)
 
     def input(self, packet: Packet, now: int) -> None:
         """Deliver or forward a packet whose header is sound."""

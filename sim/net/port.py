@@ -67,7 +67,7 @@ class Port:
         self._enabled = up
         if not up and self.link is not None:
             self.link.drop_waiting("port down")
-        self._tell_links()
+        self.tell_links()
         self.node.port_changed()
 
     @property
@@ -77,7 +77,7 @@ class Port:
     @tap.setter
     def tap(self, tap: Tap | None) -> None:
         self._tap = tap
-        self._tell_links()
+        self.tell_links()
 
     def add_address(self, address: bytes, prefix_length: int) -> None:
         """Own an address, and reach its prefix through this port; ValueError when it is owned already."""
@@ -116,10 +116,11 @@ class Port:
     def entry(self) -> Callable[[Packet, Port, int], None]:
         """What the link calls when a packet arrives; it changes with the tap and the state of the port."""
         if self._enabled and self._tap is None:
-            return self.node.receive
+            return self.node.enter
         return _receive
 
-    def _tell_links(self) -> None:
+    def tell_links(self) -> None:
+        """What links ask of a port has changed: its state, its tap, or how its node takes packets."""
         for half in (self.link, self.link_in):
             if half is not None:
                 half.port_changed()
@@ -131,7 +132,7 @@ def _receive(packet: Packet, port: Port, now: int) -> None:
         return
     if port._tap is not None:
         port._tap(port, packet.data, now, False)
-    port.node.receive(packet, port, now)
+    port.node.enter(packet, port, now)
 
 
 def _checked_mtu(mtu: int) -> int:

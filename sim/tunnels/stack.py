@@ -12,18 +12,16 @@ from collections.abc import Callable, Mapping
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
 from sim.ike.events import Event
-from sim.ipsec.sad import MAX_FLOWS
-from sim.ipsec.traffic import FlowKey, flow_key, has_flow
+from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop
-from sim.net.node import IpNode
+from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
 from sim.tunnels.driver import IpsecDriver
+from sim.tunnels.lanes import Lanes
 from sim.wire import ip, udp
+from sim.wire.esp import HEADER
 from sim.wire.icmp import IcmpError
 from sim.wire.selector import Selector
-
-_Lane = tuple[Callable[[bytearray, int], bytearray | Drop] | None, Callable[[Packet, int], None], int]
-"""What seals the packets of a forwarded flow (None: nothing), what sends them, how long they may be."""
 
 Observer = Callable[[str, Event, int], None]
 """Called with a node's name, what its IKE endpoint reports, and the time (ns)."""
@@ -47,7 +45,7 @@ class IpsecStack(IpsecDriver[Packet]):
         self._timer = sim.alarm(self.time_is_up)
         self._smallest_mtu = 0
         self._passing: tuple[Packet, bool] | None = None
-        self._lanes: dict[bool, dict[FlowKey, _Lane]] = {False: {}, True: {}}
+        self.lanes = Lanes(self._unwrapped, node.drop)
         self.engine.changed = self.forget
         node.hook = self
         node.bind_udp(config.ike_port, self.receive)
@@ -78,12 +76,12 @@ class IpsecStack(IpsecDriver[Packet]):
         return None
 
     def inbound(self, packet: Packet, now: int) -> Packet | None:
-        engine = self.engine
-        verdict = engine.inbound(packet.data, now)
+        data = packet.data
+        verdict = self.engine.inbound(data, now)
         if type(verdict) is bytearray:
+            self._remember_opening(data)
             packet.data = verdict
-            if engine.events:
-                self.drain_engine(now)
+            self._settle(now)
             self._passing = packet, True
             return packet
         if verdict is BYPASS:
@@ -93,25 +91,11 @@ class IpsecStack(IpsecDriver[Packet]):
             self.node.drop(packet, verdict.reason, now)
         return None
 
-    def pass_on(self, packet: Packet, now: int, *, unwrapped: bool) -> bool:
-        data = packet.data
-        lane = self._lanes[unwrapped].get(flow_key(data))
-        if lane is None:
-            return False
-        seal, send, longest = lane
-        if len(data) > longest or not ip.decrement_ttl(data):
-            return False
-        if seal is not None:
-            sealed = seal(data, now)
-            if isinstance(sealed, Drop):
-                self.node.drop(packet, sealed.reason, now)
-                return True
-            packet.data = sealed
-        send(packet, now)
-        return True
+    def entry(self, receive: Enter) -> Enter:
+        return self.lanes.entry(receive)
 
     def forget(self) -> None:
-        self._lanes = {False: {}, True: {}}
+        self.lanes.forget()
 
     def source_for(self, dst: bytes) -> bytes | None:
         """An own address inside the selectors that protect `dst`, the routed one first."""
@@ -141,8 +125,27 @@ class IpsecStack(IpsecDriver[Packet]):
 
     # Helpers, in call order
 
+    def _settle(self, now: int) -> None:
+        if self.engine.events:
+            self.drain_engine(now)
+
+    def _unwrapped(self, packet: Packet, now: int) -> None:
+        """A packet that a lane opened and that has none of its own."""
+        self._passing = packet, True
+        self.node.unwrapped(packet, now)
+
+    def _remember_opening(self, data: bytearray) -> None:
+        """Give packets like this one, which an SA has opened, a lane."""
+        if data[0] != 0x45:
+            return
+        if data[9] == ip.Protocol.UDP:
+            self.lanes.open_in_udp(data, self.engine.openers, self._settle)
+        else:
+            spi, _ = HEADER.unpack_from(data, ip.IPV4_HEADER_BYTES)
+            self.lanes.open(data, self.engine.openers[spi])
+
     def _remember(self, packet: Packet, data: bytearray) -> None:
-        """Give the flow of a packet that is being forwarded a lane, so that the next one takes `pass_on`."""
+        """Give the flow of a packet that is being forwarded a lane."""
         if self._passing is None or self._passing[0] is not packet:
             return
         (_, unwrapped), self._passing = self._passing, None
@@ -151,15 +154,11 @@ class IpsecStack(IpsecDriver[Packet]):
         spi_in = self.engine.protecting(data)
         if spi_in is None:
             send, longest = self.node.way(ip.addresses(data)[1])
-            lane: _Lane = (None, send, longest)
+            self.lanes.forward(data, send, longest, unwrapped=unwrapped)
         else:
             sa = self.engine.sad[spi_in].outbound
             send, mtu = self.node.way(sa.spec.remote[0])
-            lane = (sa.seal, send, sa.max_inner(mtu))
-        lanes = self._lanes[unwrapped]
-        if len(lanes) >= MAX_FLOWS:
-            lanes.clear()
-        lanes[flow_key(data)] = lane
+            self.lanes.seal(data, sa.seal, send, sa.max_inner(mtu), unwrapped=unwrapped)
 
     def _ports_changed(self, now: int) -> None:
         ports = self.node.ports.values()

@@ -31,6 +31,12 @@ DF = 0x4000
 MF = 0x2000
 OFFSET_MASK = 0x1FFF
 
+# For TTL, protocol and checksum as one number: a hop takes 1 from the TTL and adds 0x0100 to the checksum in
+# one's complement (RFC 1624 equation 3), which carries from 0xfeff on.
+TWO_HOPS = 2 << 24
+ONE_HOP = 0x00FFFF00
+ONE_HOP_CARRY = 0x0100FEFF
+
 _V4 = Struct(">BBHHHBBH4s4s")
 _V6 = Struct(">IHBB16s16s")
 _V4_ADDRESSES = Struct("4s4s")

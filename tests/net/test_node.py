@@ -17,7 +17,7 @@ from scapy.packet import Raw
 from sim.net.host import Host
 from sim.net.limit import TokenBucket
 from sim.net.link import LinkParams
-from sim.net.node import is_sound
+from sim.net.node import Enter, is_sound
 from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, udp
@@ -425,8 +425,8 @@ class Wall:
     def inbound(self, packet: Packet, _now: int) -> Packet | None:
         return packet
 
-    def pass_on(self, _packet: Packet, _now: int, *, unwrapped: bool) -> bool:
-        return False
+    def entry(self, receive: Enter) -> Enter:
+        return receive
 
     def forget(self) -> None: ...
 
@@ -448,8 +448,8 @@ class Journal:
         self.seen.append(("in", packet.data[8]))
         return packet
 
-    def pass_on(self, _packet: Packet, _now: int, *, unwrapped: bool) -> bool:
-        return False
+    def entry(self, receive: Enter) -> Enter:
+        return receive
 
     def forget(self) -> None: ...
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.verdict import Reason
 from sim.net.packet import Packet
+from sim.units import NS_PER_MS
 from sim.wire import ip, udp
 from sim.wire.selector import Selector
 from tests.tunnels.lab import ALICE, BOB, Lab
 
 
 def lanes(lab: Lab, name: str) -> tuple[int, int]:
-    """How many flows have one, of those that come in clear and of those that come out of an SA."""
+    """How many flows have one, of those that come from links and of those that come out of an SA."""
     stack = lab.stack(name)
-    return len(stack._lanes[False]), len(stack._lanes[True])
+    return len(stack.lanes.outside), len(stack.lanes.inside)
 
 
 def warm(*overrides: str) -> Lab:
@@ -23,21 +28,101 @@ def warm(*overrides: str) -> Lab:
         lab.send(df=True)
         lab.run()
     assert lab.boxes["bob"].seqs == [0, 1]
-    assert (lanes(lab, "moon"), lanes(lab, "sun")) == ((1, 0), (0, 1))
+    assert (lanes(lab, "moon"), lanes(lab, "sun")) == ((1, 0), (1, 1))
     return lab
 
 
-def test_a_lane_changes_no_octet() -> None:
-    first, second = (Lab().up() for _ in range(2))
-    second.stack("moon")._remember = lambda packet, data: None  # type: ignore[method-assign]
+def without_lanes(*overrides: str) -> Lab:
+    lab = Lab(*overrides)
+    for stack in lab.world.stacks.values():
+        stack._remember = lambda packet, data: None  # type: ignore[method-assign]
+        stack._remember_opening = lambda data: None  # type: ignore[method-assign]
+    return lab.up()
+
+
+@pytest.mark.parametrize("overrides", [(), ("tunnels.sites.encap=true",)], ids=["plain", "in UDP"])
+def test_a_lane_changes_no_octet(overrides: tuple[str, ...]) -> None:
+    first, second = Lab(*overrides).up(), without_lanes(*overrides)
     ears = [lab.listen("moon:wan", "sun:lan") for lab in (first, second)]
     for lab in (first, second):
         for size in (100, 1000, 57):
             lab.send(size=size, df=True)
             lab.run()
 
-    assert lanes(second, "moon") == (0, 0)
+    assert lanes(first, "sun") == (1, 1)
+    assert lanes(second, "moon") == lanes(second, "sun") == (0, 0)
     assert ears[0].seen == ears[1].seen
+
+
+@pytest.mark.parametrize("overrides", [(), ("tunnels.sites.encap=true",)], ids=["plain", "in UDP"])
+def test_both_ways_do_alike(overrides: tuple[str, ...]) -> None:
+    """A packet of a known flow with anything changed: the same drops, the same counters, the same output."""
+    labs = Lab(*overrides).up(), without_lanes(*overrides)
+    heard = [lab.listen("moon:wan", "sun:lan", "sun:wan") for lab in labs]
+    clear = udp.build((ALICE, 7777), (BOB, 9999), bytes(72), df=True)
+    for _ in range(2):
+        give(labs, "moon:lan", clear)
+    for packet in variants(clear):
+        give(labs, "moon:lan", packet)
+        assert heard[0].seen == heard[1].seen
+        assert state(labs[0]) == state(labs[1])
+    sealed, twin = (lab.stack("moon").engine.outbound(clear[:], lab.now) for lab in labs)
+    assert sealed == twin
+    assert isinstance(sealed, bytearray)
+    for packet in (*variants(sealed), sealed, sealed):
+        give(labs, "sun:wan", packet)
+        assert heard[0].seen == heard[1].seen
+        assert state(labs[0]) == state(labs[1])
+
+
+def give(labs: tuple[Lab, Lab], label: str, packet: bytearray) -> None:
+    for lab in labs:
+        port = lab.world.ports[label]
+        port.node.enter(Packet(packet[:], lab.now), port, lab.now)
+        lab.run(20 * NS_PER_MS)
+
+
+def variants(packet: bytearray) -> Iterator[bytearray]:
+    """With other octets, with a right header checksum or not, with any checksum, and shortened."""
+    for at in (0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 12, 19, 20, 23, 24, 27, 28, 31, 35, len(packet) - 1):
+        for value in (0, 1, 2, 3, ip.Protocol.UDP, 0x20, ip.Protocol.ESP, 0x46, 0xFF):
+            changed = packet[:]
+            changed[at] = value
+            yield changed
+            if 4 < changed[0] & 15 < 7:
+                ip.write_checksum(changed)
+                yield changed
+    for checksum in (0, 0xFDFF, 0xFE00, 0xFEFE, 0xFEFF, 0xFF00, 0xFFFE):
+        for hops in (0, 1):  # at the first gateway, at the second
+            yield with_checksum(packet, (checksum - 0x100 * hops) % 0xFFFF)
+    for size in (*range(0, 60, 3), len(packet) - 1):
+        yield packet[:size]
+        short = packet[:size]
+        if size >= ip.IPV4_HEADER_BYTES:
+            short[2:4] = size.to_bytes(2, "big")
+            ip.write_checksum(short)
+            yield short
+
+
+def with_checksum(packet: bytearray, checksum: int) -> bytearray:
+    """A sound packet with that header checksum, by its identification."""
+    packet = packet[:]
+    packet[4:6] = b"\0\0"
+    ip.write_checksum(packet)
+    difference = (packet[10] << 8 | packet[11]) - checksum
+    packet[4:6] = (difference % 0xFFFF).to_bytes(2, "big")
+    ip.write_checksum(packet)
+    return packet
+
+
+def state(lab: Lab) -> list[object]:
+    pairs = [pair for stack in lab.world.stacks.values() for pair in stack.engine.sad.values()]
+    return [
+        [node.drops for node in lab.world.nodes.values()],
+        [(p.inbound.packets, p.inbound.bytes, p.inbound.last_at, p.inbound.drops) for p in pairs],
+        [(p.outbound.packets, p.outbound.bytes, p.outbound.last_at, p.outbound.seq) for p in pairs],
+        [p.inbound.window.top for p in pairs],
+    ]
 
 
 def test_counters_count_packets_on_a_lane() -> None:
@@ -55,7 +140,7 @@ def test_counters_count_packets_on_a_lane() -> None:
 def test_a_flow_that_came_out_of_an_sa_may_not_come_in_clear() -> None:
     lab = warm()
     data = udp.build((ALICE, 7777), (BOB, 9999), bytes(72), df=True)
-    lab.world.nodes["sun"].receive(Packet(data, lab.now), lab.world.ports["sun:wan"], lab.now)
+    lab.world.nodes["sun"].enter(Packet(data, lab.now), lab.world.ports["sun:wan"], lab.now)
     lab.run()
 
     assert lab.drops("sun") == {Reason.CLEAR_TEXT: 1}

@@ -1,0 +1,182 @@
+"""The short way through a gateway, for flows whose packets went the long way before.
+
+    link -> enter -> known? -> forward | seal and forward | open -> known inside? -> forward | seal ...
+                       |                                                |
+                       +-> IpNode.receive (the long way)                +-> IpNode.unwrapped
+
+A lane stands for what the long way decided about one flow, found by addresses and ports, or SPI. It takes
+whole IPv4 packets with a right header of 20 octets; it does what the long way would, or nothing. Whatever may
+change a decision takes all lanes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from struct import Struct
+
+from sim.ipsec.sad import MAX_FLOWS, InboundSa
+from sim.ipsec.verdict import Drop
+from sim.net.node import Enter
+from sim.net.packet import Packet
+from sim.net.port import Port
+from sim.wire.esp import HEADER, HEADER_BYTES
+from sim.wire.ip import (
+    IPV4_HEADER_BYTES,
+    MF,
+    OFFSET_MASK,
+    ONE_HOP,
+    ONE_HOP_CARRY,
+    TWO_HOPS,
+    addresses,
+)
+from sim.wire.udp import UDP_HEADER_BYTES
+
+Send = Callable[[Packet, int], None]
+Seal = Callable[[bytearray, int], bytearray | Drop]
+Dropped = Callable[[Packet, str, int], None]
+Settle = Callable[[int], None]
+Act = Callable[[Packet, int, int, int], bool]
+"""(packet, TTL to checksum as one number, what follows ports or SPI, now); False: nothing was done."""
+
+_Lane = tuple[int, int, Act]
+"""What the packet's shape must be, the sum of its addresses, and what to do."""
+Flows = dict[bytes, _Lane]
+
+_LOOK = Struct(">QI12sI")  # version to fragment offset, TTL to checksum, addresses and ports or SPI, the next
+_LOOK_BYTES = _LOOK.size
+_look = _LOOK.unpack_from
+_put_hop = Struct(">I").pack_into
+_PORT = Struct(">H")
+_esp_header = HEADER.unpack_from
+_SHAPE = 0xFF00FFFF0000 << 16 | MF | OFFSET_MASK
+_IPV4_SHAPE = 0x45 << 56
+_PROTOCOL = 0xFF << 16
+_IN_UDP = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
+
+
+class Lanes:
+    """Of one node: those for packets from links, and those for packets that came out of an SA."""
+
+    def __init__(self, unwrapped: Callable[[Packet, int], None], drop: Dropped) -> None:
+        self.outside: Flows = {}
+        self.inside: Flows = {}
+        self._unwrapped = unwrapped
+        self._drop = drop
+
+    def forget(self) -> None:
+        self.outside.clear()
+        self.inside.clear()
+
+    def entry(self, receive: Enter) -> Enter:
+        """A function for links to call, which leaves to `receive` what has no lane."""
+        known = self.outside
+
+        def enter(packet: Packet, port: Port, now: int) -> None:
+            data = packet.data
+            size = len(data)
+            if size >= _LOOK_BYTES:
+                first, hop, key, word = _look(data)
+                lane = known.get(key)
+                if lane is not None:
+                    shape, ends, act = lane
+                    if (
+                        (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
+                        and not (first + hop + ends) % 0xFFFF
+                        and act(packet, hop, word, now)
+                    ):
+                        return
+            receive(packet, port, now)
+
+        return enter
+
+    def forward(self, data: bytearray, send: Send, longest: int, *, unwrapped: bool) -> None:
+        """Send on what is like `data` and no longer than `longest`."""
+
+        def act(packet: Packet, hop: int, _word: int, now: int) -> bool:
+            if hop < TWO_HOPS or len(packet.data) > longest:
+                return False
+            _put_hop(packet.data, 8, hop - (ONE_HOP if hop & 0xFFFF < 0xFEFF else ONE_HOP_CARRY))
+            send(packet, now)
+            return True
+
+        _learn(self.inside if unwrapped else self.outside, data, act)
+
+    def seal(self, data: bytearray, seal: Seal, send: Send, longest: int, *, unwrapped: bool) -> None:
+        """Seal what is like `data` and no longer than `longest`, and send it on."""
+        drop = self._drop
+
+        def act(packet: Packet, hop: int, _word: int, now: int) -> bool:
+            data = packet.data
+            if hop < TWO_HOPS or len(data) > longest:
+                return False
+            _put_hop(data, 8, hop - (ONE_HOP if hop & 0xFFFF < 0xFEFF else ONE_HOP_CARRY))
+            sealed = seal(data, now)
+            if isinstance(sealed, Drop):
+                drop(packet, sealed.reason, now)
+                return True
+            packet.data = sealed
+            send(packet, now)
+            return True
+
+        _learn(self.inside if unwrapped else self.outside, data, act)
+
+    def open(self, data: bytearray, sa: InboundSa) -> None:
+        """Open ESP like `data` with an SA."""
+        opened, take = self._opened, sa.open
+
+        def act(packet: Packet, _hop: int, low: int, now: int) -> bool:
+            opened(packet, take(packet.data, IPV4_HEADER_BYTES, low, None, now), now)
+            return True
+
+        _learn(self.outside, data, act)
+
+    def open_in_udp(self, data: bytearray, sas: Mapping[int, InboundSa], settle: Settle) -> None:
+        """Open ESP in UDP between the same ports as `data`; IKE and keepalives go the long way.
+
+        `settle` is called before an inner packet goes on: the SA may have noticed that its peer has moved.
+        """
+        opened = self._opened
+        peer = addresses(data)[0], _PORT.unpack_from(data, IPV4_HEADER_BYTES)[0]
+
+        def act(packet: Packet, _hop: int, word: int, now: int) -> bool:
+            data = packet.data
+            if len(data) < _IN_UDP + HEADER_BYTES or word >> 16 != len(data) - IPV4_HEADER_BYTES:
+                return False
+            spi, low = _esp_header(data, _IN_UDP)
+            sa = sas.get(spi)
+            if sa is None:
+                return False
+            inner = sa.open(data, _IN_UDP, low, peer, now)
+            settle(now)
+            opened(packet, inner, now)
+            return True
+
+        _learn(self.outside, data, act)
+
+    def _opened(self, packet: Packet, inner: bytearray | Drop, now: int) -> None:
+        if isinstance(inner, Drop):
+            self._drop(packet, inner.reason, now)
+            return
+        packet.data = inner
+        size = len(inner)
+        if size >= _LOOK_BYTES:
+            first, hop, key, word = _look(inner)
+            lane = self.inside.get(key)
+            if lane is not None:
+                shape, ends, act = lane
+                if (
+                    (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
+                    and not (first + hop + ends) % 0xFFFF
+                    and act(packet, hop, word, now)
+                ):
+                    return
+        self._unwrapped(packet, now)
+
+
+def _learn(flows: Flows, data: bytearray, act: Act) -> None:
+    if len(data) < _LOOK_BYTES or data[0] != _IPV4_SHAPE >> 56:
+        return
+    if len(flows) >= MAX_FLOWS:
+        flows.clear()
+    ends = int.from_bytes(data[12:IPV4_HEADER_BYTES], "big") % 0xFFFF
+    flows[_look(data)[2]] = (_IPV4_SHAPE | data[9] << 16, ends, act)
