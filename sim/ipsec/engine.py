@@ -147,12 +147,18 @@ class Engine:
 
     def protecting(self, ip: bytearray) -> int | None:
         """The inbound SPI of the pair that would protect an outbound packet, for questions about its size."""
-        try:
-            traffic, _ = classify(ip)
-        except WireError:
-            return None
-        policy = self.spd.outbound(traffic)
+        policy = self._policy(ip, back=False)
         return policy.spi_in if policy and policy.spi_in in self._pairs else None
+
+    def protects(self, ip: bytearray) -> bool:
+        """Whether policy lets a packet leave only protected."""
+        policy = self._policy(ip, back=False)
+        return policy is not None and policy.action is Action.PROTECT
+
+    def protects_answers(self, ip: bytearray) -> bool:
+        """Whether policy lets what goes back to the source of a packet leave only protected."""
+        policy = self._policy(ip, back=True)
+        return policy is not None and policy.action is Action.PROTECT
 
     def overhead(self, spi_in: int, inner_bytes: int) -> int:
         """How many octets longer a packet of `inner_bytes` octets, without IP options, becomes."""
@@ -161,6 +167,16 @@ class Engine:
     def max_inner(self, mtu: int, spi_in: int) -> int:
         """The longest packet without IP options whose protected form fits into `mtu`; 0 if none does."""
         return self._pairs[spi_in].outbound.max_inner(mtu)
+
+    def _policy(self, ip: bytearray, *, back: bool) -> Policy | None:
+        try:
+            traffic, _ = classify(ip)
+        except WireError:
+            return None
+        if back:
+            src, dst, protocol, src_port, dst_port = traffic
+            traffic = Traffic(dst, src, protocol, dst_port, src_port)
+        return self.spd.outbound(traffic)
 
     def _open(self, ip: bytearray, at: int, spi: int, low: int, peer: Sock | None, now: int) -> Outcome:
         opener = self.openers.get(spi)

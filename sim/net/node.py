@@ -73,6 +73,9 @@ class PacketHook(Protocol):
     def source_for(self, dst: bytes) -> bytes | None:
         """The own address that packets to `dst` should come from; None: let the routes decide."""
 
+    def may_report(self, about: bytearray, error: bytearray) -> bool:
+        """Whether an ICMP error of this node, which quotes a packet, may be sent."""
+
 
 class IpNode:
     """A node with ports, routes and a small stack. It takes any octets; what is no use is dropped."""
@@ -323,13 +326,15 @@ class IpNode:
     def send_error(self, packet: Packet, kind: IcmpError, now: int, mtu: int = 0) -> None:
         """Send an ICMP error about a sound packet to its source, if the RFCs and the rate limit allow it."""
         src, _ = ip.addresses(packet.data)
-        own = self.source_address(src)
+        own = self.bind_address(src)
         if own is None:
             return
         error = icmp.error(packet.data, own, kind, mtu)
         if error is None:
             return
-        if self.icmp_limit.take(now):
+        if self._hook is not None and not self._hook.may_report(packet.data, error):
+            self.drop(Packet(error, now), "ICMP error that would quote protected traffic in clear", now)
+        elif self.icmp_limit.take(now):
             self.send(Packet(error, now), now)
         else:
             self.icmp_suppressed += 1

@@ -117,7 +117,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
             return
         retry_at, text = self._failed.get(key, (now, ""))
         if now < retry_at or self._sas(key) >= MAX_SAS:
-            self.drop(packet, text or NARROWED, now)
+            self.drop(packet, text if now < retry_at else NARROWED, now)
             return
         selectors = (verdict.local, verdict.remote)
         queue = self._held.get(key)

@@ -103,6 +103,10 @@ class IpsecStack(IpsecDriver[Packet]):
         own = (address for port in self.node.ports.values() for address, _ in port.addresses)
         return self.protecting_address(dst, (*(() if routed is None else (routed,)), *own))
 
+    def may_report(self, about: bytearray, error: bytearray) -> bool:
+        """What answers protected traffic is protected, too (RFC 4301 6.2; only by an SA that fits it)."""
+        return not self.engine.protects_answers(about) or self.engine.protects(error)
+
     # IpsecDriver
 
     def transmit(self, datagram: Datagram, now: int) -> None:

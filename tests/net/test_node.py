@@ -433,6 +433,9 @@ class Wall:
     def source_for(self, _dst: bytes) -> bytes | None:
         return None
 
+    def may_report(self, _about: bytearray, _error: bytearray) -> bool:
+        return True
+
 
 class Journal:
     """A hook that writes down what passes, with the TTL that it saw."""
@@ -455,6 +458,9 @@ class Journal:
 
     def source_for(self, _dst: bytes) -> bytes | None:
         return None
+
+    def may_report(self, _about: bytearray, _error: bytearray) -> bool:
+        return True
 
 
 def test_a_hook_sees_packets_come_in_and_go_out_after_the_ttl() -> None:

@@ -7,7 +7,7 @@ import pytest
 from sim.net.packet import Packet
 from sim.tunnels.traps import NOT_BY_ITSELF, PEERS_ALONE
 from sim.units import NS_PER_S
-from sim.wire import udp
+from sim.wire import ip, udp
 from sim.wire.address import pack_address
 from tests.tunnels.lab import ALICE, BOB, CHILD, MOON, SITES, SUN, Lab
 
@@ -203,3 +203,51 @@ def test_what_no_child_covers_passes_in_clear_at_either_end() -> None:
     lab.send(SUN, MOON)
     lab.run()
     assert (lab.boxes["sun"].seqs, lab.boxes["moon"].seqs) == ([0], [1])
+
+
+def test_an_error_about_what_came_through_the_tunnel_goes_back_through_it() -> None:
+    """It quotes the packet. The gateway speaks from an address that the SA covers."""
+    lab = Lab().up()
+    heard: list[tuple[int, bytes]] = []
+    lab.world.nodes["alice"].on_icmp.append(
+        lambda message, header, now: heard.append((message.type, header.src))
+    )
+    ear = lab.listen("sun:wan", "moon:wan")
+    dies_at_sun(lab)
+    assert heard == [(11, pack_address("10.2.0.1"))]
+    assert ear.clear == []
+
+
+def test_an_error_that_would_quote_protected_traffic_in_clear_is_not_sent() -> None:
+    """RFC 4301 6.2: no address of sun is inside the selectors, so no SA fits its errors."""
+    lab = Lab(f"{CHILD}.remote_ts=[10.2.0.10/32]").up()
+    ear = lab.listen("sun:wan")
+    dies_at_sun(lab)
+    assert ear.clear == []
+    assert lab.drops("sun") == {
+        "TTL exceeded": 1,
+        "ICMP error that would quote protected traffic in clear": 1,
+    }
+
+
+def test_an_error_about_traffic_in_clear_goes_in_clear() -> None:
+    """moon tells alice, on its own network, as any router does."""
+    lab = Lab().up()
+    heard: list[int] = []
+    lab.world.nodes["alice"].on_icmp.append(lambda message, header, now: heard.append(message.type))
+    lab.send(ALICE, pack_address("10.2.0.10"), to="bob")
+    lab.world.nodes["alice"].send(short_lived(1, lab.now), lab.now)
+    lab.run()
+    assert heard == [11]
+
+
+def dies_at_sun(lab: Lab) -> None:
+    lab.world.nodes["alice"].send(short_lived(2, lab.now), lab.now)
+    lab.run()
+
+
+def short_lived(ttl: int, now: int) -> Packet:
+    data = udp.build((ALICE, 7), (BOB, 7), b"a secret")
+    while data[8] > ttl:
+        ip.decrement_ttl(data)
+    return Packet(data, now)
