@@ -12,7 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=.venv
-declare -A peers=([tshark]=tshark [ip]=iproute2 [nft]=nftables)
+declare -A peers=([tshark]=tshark [ip]=iproute2 [nft]=nftables [conntrack]=conntrack [ping]=iputils-ping
+    [charon-systemd]="charon-systemd libcharon-extra-plugins" [swanctl]=strongswan-swanctl)
 
 main() {
     case ${1:-} in
@@ -47,7 +48,9 @@ install_project() {
 install_peers() {
     local program missing=()
     for program in "${!peers[@]}"; do
-        have "$program" || missing+=("${peers[$program]}")
+        # A program may need several packages, so its words are split.
+        # shellcheck disable=SC2206
+        have "$program" || missing+=(${peers[$program]})
     done
     [ ${#missing[@]} != 0 ] || return 0
     install_debian "${missing[@]}" && return

@@ -1,0 +1,83 @@
+"""One IKE connection between two hosts, written as each side's swanctl.conf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+PSK = "a secret of the tests only"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer."""
+
+    local: str
+    remote: str
+    local_ts: str
+    remote_ts: str
+    local_id: str = "left.example"
+    remote_id: str = "right.example"
+    proposals: str = "aes128gcm16-prfsha256-x25519"
+    esp_proposals: str = "aes128gcm16"
+    psk: str = PSK
+    settings: Mapping[str, str] = field(default_factory=dict)
+    child_settings: Mapping[str, str] = field(default_factory=dict)
+
+    def mirrored(self, **changes: str) -> Connection:
+        """The other side's view, with some values changed."""
+        other = replace(
+            self,
+            local=self.remote,
+            remote=self.local,
+            local_ts=self.remote_ts,
+            remote_ts=self.local_ts,
+            local_id=self.remote_id,
+            remote_id=self.local_id,
+        )
+        return replace(other, **changes)  # type: ignore[arg-type]
+
+    def swanctl(self) -> str:
+        """A connection `home` with a child `net`."""
+        return _CONF.format(c=self, settings=_lines(self.settings), child=_lines(self.child_settings))
+
+
+_CONF = """\
+connections {{
+    home {{
+        version = 2
+        local_addrs = {c.local}
+        remote_addrs = {c.remote}
+        proposals = {c.proposals}
+        {settings}
+        local {{
+            auth = psk
+            id = {c.local_id}
+        }}
+        remote {{
+            auth = psk
+            id = {c.remote_id}
+        }}
+        children {{
+            net {{
+                local_ts = {c.local_ts}
+                remote_ts = {c.remote_ts}
+                esp_proposals = {c.esp_proposals}
+                mode = tunnel
+                {child}
+            }}
+        }}
+    }}
+}}
+secrets {{
+    ike-home {{
+        id-1 = {c.local_id}
+        id-2 = {c.remote_id}
+        secret = "{c.psk}"
+    }}
+}}
+"""
+
+
+def _lines(settings: Mapping[str, str]) -> str:
+    return "\n        ".join(f"{key} = {value}" for key, value in settings.items())

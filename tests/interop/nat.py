@@ -1,0 +1,34 @@
+"""A real NAT and a lossy router: Linux with nftables and conntrack."""
+
+from __future__ import annotations
+
+from tests.interop.netns import Namespace
+from tests.peers import require
+
+
+def masquerade(router: Namespace, outside: str, *, random_ports: bool = False) -> None:
+    """Forward, and translate what leaves by this interface.
+
+    With `random_ports` a flow gets another port whenever its mapping was forgotten; otherwise Linux keeps the
+    port of the source where it can.
+    """
+    require("nft")
+    router.forward()
+    how = "masquerade fully-random" if random_ports else "masquerade"
+    chain = f'type nat hook postrouting priority srcnat; policy accept; oifname "{outside}" {how};'
+    router.run("nft", "-f", "-", stdin=f"table ip home {{ chain out {{ {chain} }}; }}\n")
+
+
+def forget(router: Namespace) -> None:
+    """The NAT loses all its mappings, as after a power cut."""
+    require("conntrack")
+    router.run("conntrack", "-F")
+
+
+def lose(router: Namespace, percent: int) -> None:
+    """Drop that share of what is forwarded, each packet by its own throw."""
+    router.forward()
+    chain = (
+        f"type filter hook forward priority filter; policy accept; numgen random mod 100 < {percent} drop;"
+    )
+    router.run("nft", "-f", "-", stdin=f"table ip lossy {{ chain through {{ {chain} }}; }}\n")
