@@ -44,6 +44,7 @@ class Lab:
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix="lab"))  # a path of a Unix socket has at most 107 octets
         self._namespaces: list[Namespace] = []
+        self._closing: list[Callable[[], None]] = []
         atexit.register(self.close)
 
     def namespace(self, label: str) -> Namespace:
@@ -66,9 +67,15 @@ class Lab:
             namespace.ip("link", "set", end, "up")
         return ends
 
+    def on_close(self, call: Callable[[], None]) -> None:
+        """Have this called before the namespaces go."""
+        self._closing.append(call)
+
     def close(self) -> None:
         """End every process, delete every namespace and the folder; harmless when done twice."""
         atexit.unregister(self.close)
+        while self._closing:
+            self._closing.pop()()
         while self._namespaces:
             self._namespaces.pop().close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""Our endpoint and a real strongSwan, the initiator perhaps behind a NAT, and the tunnel between them.
+
+10.1.0.1 initiator .2 --- 192.168.1/24 --- .1 NAT .1 --- 203.0.113/24 --- .2 responder 10.2.0.1
+10.1.0.1 initiator .1 -------------------- 203.0.113/24 ------------------ .2 responder 10.2.0.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tests.interop.connection import Connection
+from tests.interop.nat import masquerade
+from tests.interop.netns import Lab, Namespace
+from tests.interop.ours import Ours
+from tests.interop.strongswan import StrongSwan
+
+Role = Literal["we initiate", "we respond"]
+Path = Literal["veth", "masquerade"]
+
+ROLES: tuple[Role, ...] = ("we initiate", "we respond")
+PATHS: tuple[Path, ...] = ("veth", "masquerade")
+SUITES = {
+    "aes128gcm16-prfsha256-x25519": "aes128gcm16",
+    "aes256-sha256-modp2048": "aes256-sha256",
+    "aes256-sha1-ecp256": "aes256-sha1",
+    "chacha20poly1305-prfsha512-x25519": "chacha20poly1305",
+}
+"""IKE proposal and the ESP proposal that goes with it."""
+
+INSIDE, OUTSIDE = "10.1.0.1", "10.2.0.1"
+_INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2"}
+RESPONDER = "203.0.113.2"
+
+
+@dataclass
+class Scene:
+    role: Role
+    ours: Ours
+    theirs: StrongSwan
+    initiator: Namespace
+    responder: Namespace
+    router: Namespace | None
+    our_inner: str
+    their_inner: str
+
+    def establish(self) -> None:
+        """The initiator sets up the tunnel; both sides have it when this returns."""
+        if self.role == "we initiate":
+            self.ours.initiate()
+        else:
+            said = self.theirs.initiate("net")
+            assert "initiate completed successfully" in said, said + self.theirs.log() + self.ours.story()
+        self.ours.sa()
+        self.theirs.sa()
+
+
+def set_up(
+    lab: Lab,
+    role: Role,
+    path: Path = "veth",
+    *,
+    suite: str = "aes128gcm16-prfsha256-x25519",
+    ours: Mapping[str, object] | None = None,
+    theirs: Mapping[str, object] | None = None,
+    limits: Mapping[str, int] | None = None,
+    daemon: str = "",
+    random_ports: bool = False,
+) -> Scene:
+    """Both endpoints, configured and running, without any SA.
+
+    `ours` and `theirs` are changed values of that side's Connection, `limits` of our EndpointConfig; `daemon`
+    are lines of strongswan.conf.
+    """
+    initiator, responder = lab.namespace("initiator"), lab.namespace("responder")
+    router = None
+    if path == "veth":
+        lab.link(initiator, "203.0.113.1/24", responder, "203.0.113.2/24")
+    else:
+        router = lab.namespace("router")
+        lab.link(initiator, "192.168.1.2/24", router, "192.168.1.1/24")
+        wan, _ = lab.link(router, "203.0.113.1/24", responder, "203.0.113.2/24")
+        initiator.ip("route", "add", "default", "via", "192.168.1.1")
+        masquerade(router, wan, random_ports=random_ports)
+    initiator.inner_address(f"{INSIDE}/32")
+    responder.inner_address(f"{OUTSIDE}/32")
+    one = Connection(
+        _INITIATOR[path],
+        RESPONDER,
+        "10.1.0.0/24",
+        "10.2.0.0/24",
+        proposals=suite,
+        esp_proposals=SUITES.get(suite, "aes128gcm16"),
+    )
+    other = replace(one.mirrored(), remote="%any")
+    we_initiate = role == "we initiate"
+    mine, yours = (one, other) if we_initiate else (other, one)
+    spaces = (initiator, responder) if we_initiate else (responder, initiator)
+    inner = (INSIDE, OUTSIDE) if we_initiate else (OUTSIDE, INSIDE)
+    peer = StrongSwan(spaces[1], settings=daemon)
+    peer.load(replace(yours, **(theirs or {})).swanctl())  # type: ignore[arg-type]
+    we = Ours(lab, spaces[0], replace(mine, **(ours or {})), **(limits or {}))  # type: ignore[arg-type]
+    return Scene(role, we, peer, initiator, responder, router, *inner)
