@@ -12,6 +12,7 @@ from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
 from sim.ike.constants import ExchangeType
 from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
+from sim.ike.exchanges import State
 from sim.ike.path import Path
 from sim.ike.reception import Reception
 from sim.ike.sa import initiate as begin
@@ -111,13 +112,13 @@ class IkeEndpoint:
         sa.moved(now)
 
     def delete(self, what: int | str, now: int) -> None:
-        """Delete an IKE SA by its `ike_id`, or all those of a connection; the peer is told."""
+        """Delete an IKE SA by its `ike_id`, or all those of a connection; a proven peer is told."""
         if isinstance(what, str):
             sas = list(self._ctx.by_connection.get(what, {}).values())
         else:
             sas = [sa for sa in (self._ctx.sas.get(what),) if sa is not None]
         for sa in sas:
-            if sa.channel.protected:
+            if sa.channel.protected and sa.state is not State.HALF_OPEN:
                 sa.end_politely(Reason.DELETED, "deleted by us", now)
             else:
                 sa.end(Reason.DELETED, "deleted by us before it was up", now)

@@ -181,6 +181,23 @@ def test_deleting_a_connection_that_is_coming_up_stops_it() -> None:
     assert not pair.up
 
 
+def test_an_sa_whose_peer_has_proved_nothing_is_dropped_without_a_word() -> None:
+    """Nobody could verify a DELETE yet, and it would be sent to an address that may be forged."""
+    pair = Pair()
+    pair.drop(100, after=1)
+    pair.initiate()
+    pair.drive(NS_PER_S)
+    (half_open,) = pair.b.endpoint.sas
+    sent = len(pair.b.all(MessageSent))
+    pair.command(pair.b, lambda end: end.delete(half_open.ike_id, pair.now))
+    pair.drive(NS_PER_S)
+
+    assert half_open.state == "half-open"
+    assert pair.b.last(IkeSaDown).reason is Reason.DELETED
+    assert len(pair.b.all(MessageSent)) == sent
+    assert pair.b.endpoint.next_timer() is None
+
+
 def test_a_connection_comes_up_again_after_a_delete() -> None:
     pair = Pair().establish()
     pair.command(pair.a, lambda end: end.delete("rw", pair.now))
