@@ -83,6 +83,7 @@ def run_peer(config: EndpointConfig, options: PeerOptions, reporter: Reporter) -
 async def _run(config: EndpointConfig, options: PeerOptions, reporter: Reporter) -> bool:
     peer = LivePeer(_effective(config, reporter), options, reporter)
     try:
+        peer.obey_signals()
         return await peer.run()
     finally:
         peer.close()
@@ -125,6 +126,18 @@ class LivePeer(IpsecDriver[bytearray]):
             mark=MARK if self._kernel else 0,
         )
         self._watch = AddressWatch()
+
+    def obey_signals(self) -> None:
+        """SIGINT and SIGTERM stop the peer, SIGUSR1 shows its status; for the main thread of a process."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGUSR1, lambda: self._reporter.status(self.status()))
+
+    def stop(self) -> None:
+        """Let `run` delete the SAs and return; asked twice, it does not wait for the peers' answers."""
+        if self._stop.is_set():
+            self._gone.set()
+        self._stop.set()
 
     async def run(self) -> bool:
         self._begin()
@@ -258,9 +271,6 @@ class LivePeer(IpsecDriver[bytearray]):
     # -- beginning and end -------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._stop_asked)
-        self._loop.add_signal_handler(signal.SIGUSR1, lambda: self._reporter.status(self.status()))
         if self._kernel is not None:
             self._loop.add_reader(self._kernel.tun.fileno(), self._tun_readable, self._kernel)
         now = monotonic_ns()
@@ -273,11 +283,6 @@ class LivePeer(IpsecDriver[bytearray]):
             connection, _, child = name.partition("/")
             self.endpoint.initiate(connection, child or None, now)
         self.pump(now)
-
-    def _stop_asked(self) -> None:
-        if self._stop.is_set():
-            self._gone.set()  # asked twice: at once
-        self._stop.set()
 
     async def _say_goodbye(self) -> None:
         now = monotonic_ns()
