@@ -1,7 +1,8 @@
 """The two clocks of an established IKE SA: NAT keepalives and liveness checks.
 
 RFC 3948 4 (a keepalive only when nothing else was sent), RFC 7296 2.4 (a check only when nothing was heard).
-What the data plane sent and heard counts; it is asked only when a clock runs out.
+What the data plane sent and heard counts; it is asked only when a clock runs out. Behind a NAT an initiator
+with MOBIKE asks once at the start: later answers are compared with that one (RFC 4555 3.8).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Watch:
     def __init__(self, sa: IkeSa) -> None:
         self._sa = sa
         self._kept_at = -1
+        self._mapping_asked = False
 
     def start(self, now: int) -> None:
         """Start the clocks that the SA's path and configuration ask for, and stop the others."""
@@ -30,7 +32,8 @@ class Watch:
         else:
             timers.cancel(self._key("keepalive"))
         if sa.connection.dpd_delay and sa.state is State.ESTABLISHED:
-            timers.arm(self._key("liveness"), now + sa.connection.dpd_delay, self._liveness_due)
+            first_at = now if self._mapping_unknown() else now + sa.connection.dpd_delay
+            timers.arm(self._key("liveness"), first_at, self._liveness_due)
 
     def stop(self) -> None:
         self._sa.ctx.timers.cancel(self._key("keepalive"))
@@ -40,6 +43,7 @@ class Watch:
         """Ask the peer now, unless a question is on its way already."""
         sa = self._sa
         if sa.state is State.ESTABLISHED and not sa.requests.busy:
+            self._mapping_asked = True
             sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [CheckLiveness()]), now)
 
     def _keepalive_due(self, now: int) -> None:
@@ -56,10 +60,15 @@ class Watch:
         sa = self._sa
         delay = sa.connection.dpd_delay
         at = max(sa.last_in_at, self._last_esp("last_in_at")) + delay
-        if at <= now:
+        if at <= now or self._mapping_unknown():
             self.check(now)
             at = now + delay
         sa.ctx.timers.arm(self._key("liveness"), at, self._liveness_due)
+
+    def _mapping_unknown(self) -> bool:
+        """Whether a check could not notice yet that the NAT changes our mapping, for want of one before."""
+        sa = self._sa
+        return sa.initiator and sa.mobike and sa.path.nat_local and not self._mapping_asked
 
     def _last_esp(self, name: str) -> int:
         sa = self._sa

@@ -295,6 +295,19 @@ def test_c77_liveness_checks_notice_a_new_mapping() -> None:
     assert {c.remote for c in pair.b.children.values()} == {(NAT, 40002)}
 
 
+def test_c77_the_first_mapping_is_asked_for_before_it_can_change() -> None:
+    """Packets keep coming until the NAT reboots, so no silence has caused a check before."""
+    pair = Pair(replace(CONNECTION_A, dpd_delay=10 * NS_PER_S), a_addr=HOME)
+    nat = NatBox(pair)
+    pair.establish()
+    pair.drive(NS_PER_S)
+    nat.rebind()
+    pair.drive(15 * NS_PER_S)
+
+    assert pair.a.ladder[-1].startswith(UPDATE)
+    assert {c.remote for c in pair.b.children.values()} == {(NAT, 40002)}
+
+
 def test_c78_an_ike_message_from_elsewhere_does_not_move_the_peer() -> None:
     """A path can be tried without moving anything."""
     pair = Pair(a_addr=HOME)
