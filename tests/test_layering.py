@@ -1,7 +1,7 @@
 """Who may import whom: the layers of design.md, read from the imports of every module.
 
 wire <- crypto <- {ike, ipsec} <- tunnels -> net -> wire
-{tunnels, traffic} <- scenario <- experiment <- {live, cli},  live <- cli
+{tunnels, traffic} <- scenario <- experiment <- live <- cli
 """
 
 from __future__ import annotations

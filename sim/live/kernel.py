@@ -39,7 +39,6 @@ class KernelHost:
         self._table = _FIRST_TABLE + socket.if_nametoindex(self.tun.name)
         self._rules = [f"{_RULE} {MARK:#x} table {self._table}"]
         self._routes: set[Route] = set()
-        self._added: set[bytes] = set()
         self._v6 = any(len(entry.address) == 16 for entry in host_addresses())
         self._batch(f"rule add {rule}" for rule in self._rules)
 
