@@ -85,15 +85,7 @@ def set_up(
         masquerade(router, wan, random_ports=random_ports)
     initiator.inner_address(f"{INSIDE}/32")
     responder.inner_address(f"{OUTSIDE}/32")
-    one = Connection(
-        _INITIATOR[path],
-        RESPONDER,
-        "10.1.0.0/24",
-        "10.2.0.0/24",
-        proposals=suite,
-        esp_proposals=SUITES.get(suite, "aes128gcm16"),
-    )
-    other = replace(one.mirrored(), remote="%any")
+    one, other = connections(path, suite)
     we_initiate = role == "we initiate"
     mine, yours = (one, other) if we_initiate else (other, one)
     spaces = (initiator, responder) if we_initiate else (responder, initiator)
@@ -102,3 +94,16 @@ def set_up(
     peer.load(replace(yours, **(theirs or {})).swanctl())  # type: ignore[arg-type]
     we = Ours(lab, spaces[0], replace(mine, **(ours or {})), **(limits or {}))  # type: ignore[arg-type]
     return Scene(role, we, peer, initiator, responder, router, *inner)
+
+
+def connections(path: Path, suite: str) -> tuple[Connection, Connection]:
+    """The initiator's and the responder's; the latter takes whoever knows the secret."""
+    one = Connection(
+        _INITIATOR[path],
+        RESPONDER,
+        "10.1.0.0/24",
+        "10.2.0.0/24",
+        proposals=suite,
+        esp_proposals=SUITES.get(suite, "aes128gcm16"),
+    )
+    return one, one.mirrored(remote="%any")

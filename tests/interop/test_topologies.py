@@ -104,10 +104,11 @@ class Frame:
         return max((int(severity) for severity in self.severities.split(",") if severity), default=0)
 
 
-def frames(folder: Path) -> Iterator[Frame]:
+def frames(folder: Path, *preferences: str) -> Iterator[Frame]:
+    """What tshark says of each frame of a run's capture; `preferences` overrule ours."""
     profile = folder / "wireshark"
     shutil.copytree(folder / "keys", profile)
-    options = [part for preference in _PREFERENCES for part in ("-o", preference)]
+    options = [part for preference in (*_PREFERENCES, *preferences) for part in ("-o", preference)]
     fields = [part for field in _FIELDS for part in ("-e", field)]
     command = [
         "tshark",
