@@ -76,7 +76,7 @@ class Engine:
         self._forget_flows()
 
     def install(self, spec: ChildSpec, now: int) -> None:
-        """Make both SAs and the policy for them, which goes before all others: the newest pair is used.
+        """Make both SAs and the policy for them: the newest pair is used, or one for just a part before it.
 
         ValueError for an inbound SPI that is zero or in use, and for settings that do not fit together.
         """
@@ -89,7 +89,7 @@ class Engine:
         inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self.openers[spec.spi_in] = inbound
-        self.spd.add(policy, first=True)
+        self.spd.add_sa(policy)
 
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""

@@ -41,6 +41,17 @@ class Policy:
     def covers_inbound(self, traffic: Traffic) -> bool:
         return covers_both(traffic, self.remote_ts, self.local_ts)
 
+    def is_inside(self, other: Policy) -> bool:
+        """Whether it covers a part, but not all, of what the other one covers."""
+        sides = [(self.local_ts, other.local_ts), (self.remote_ts, other.remote_ts)]
+        return all(_lie_in(own, wide) for own, wide in sides) and not all(
+            _lie_in(wide, own) for own, wide in sides
+        )
+
+
+def _lie_in(parts: tuple[Selector, ...], wide: tuple[Selector, ...]) -> bool:
+    return all(any(selector.contains(part) for selector in wide) for part in parts)
+
 
 def covers_both(traffic: Traffic, src_ts: tuple[Selector, ...], dst_ts: tuple[Selector, ...]) -> bool:
     """Whether a packet's source and destination each lie inside one of the selectors for that end."""

@@ -42,6 +42,15 @@ class Spd:
         self._policies.insert(0 if first else len(self._policies), policy)
         self._changed()
 
+    def add_sa(self, policy: Policy) -> None:
+        """Put the policy of a new pair of SAs before all others but those of SAs that lie inside it.
+
+        So of two SAs for the same traffic the newer is used, and one for a part of it keeps that part.
+        """
+        inner = [at for at, old in enumerate(self._policies) if old.spi_in and old.is_inside(policy)]
+        self._policies.insert(inner[-1] + 1 if inner else 0, policy)
+        self._changed()
+
     def remove(self, policy: Policy) -> None:
         """Forget a policy; ValueError when it is not in the list."""
         self._policies.remove(policy)

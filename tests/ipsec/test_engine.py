@@ -104,6 +104,20 @@ def test_newest_sa_of_a_policy_sends_and_the_older_one_still_receives() -> None:
     assert pair.seal(datagram())[20:24] == SPI_B.to_bytes(4, "big")
 
 
+def test_an_sa_for_a_part_keeps_that_part_when_one_for_all_comes_up_later() -> None:
+    """RFC 4301 4.4.1: the order of the SPD decides, not the order in which negotiations end."""
+    pair = make_pair()
+    all_of_it = (Selector.from_prefix("0.0.0.0/0"), Selector.from_prefix("::/0"))
+    wide = replace(pair.spec, spi_in=0xA2, spi_out=0xB2, remote_ts=all_of_it)
+    narrow = replace(pair.spec, spi_in=0xA3, spi_out=0xB3, remote_ts=(Selector.host(HOST_B4),))
+    pair.a.install(wide, 1)
+    assert pair.seal(datagram())[20:24] == SPI_B.to_bytes(4, "big")
+    pair.a.install(narrow, 2)
+    assert pair.seal(datagram())[20:24] == bytes.fromhex("000000b3")
+    pair.a.install(replace(wide, spi_in=0xA4, spi_out=0xB4), 3)
+    assert pair.seal(datagram())[20:24] == bytes.fromhex("000000b3")
+
+
 def test_changed_policies_apply_to_flows_that_are_remembered() -> None:
     pair = make_pair()
     pair.seal(datagram())
