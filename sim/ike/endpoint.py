@@ -79,7 +79,7 @@ class IkeEndpoint:
         wanted = _child(config, child)
         if self._ctx.connected(connection) is None and not config.remote_addrs:
             text = "only the peer can set this connection up: no remote address is configured"
-            self._ctx.emit(ChildFailed(0, connection, child, Reason.NO_ADDRESS, text))
+            self._ctx.emit(ChildFailed(0, connection, child, Reason.NO_ADDRESS, text, True))
             return
         self._want(config, (wanted,), selectors, now)
 

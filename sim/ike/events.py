@@ -132,13 +132,17 @@ class ChildSaDown:
 
 @value
 class ChildFailed:
-    """A Child SA could not be made; the IKE SA, if there is one (`ike_id` is not 0), is not affected."""
+    """A Child SA could not be made; the IKE SA, if there is one (`ike_id` is not 0), is not affected.
+
+    `initiator` is that this side had asked for it; else `child` is only the first that might have been meant.
+    """
 
     ike_id: int
     connection: str
     child: str
     reason: Reason
     text: str
+    initiator: bool
 
 
 @value

@@ -163,7 +163,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         elif isinstance(event, PathChanged):
             for spi in event.spis_in:
                 self.engine.move(spi, event.local, event.remote, event.encap)
-        elif isinstance(event, ChildFailed):
+        elif isinstance(event, ChildFailed) and event.initiator:
             self._give_up((event.connection, event.child), event.reason, now)
         self.ledger.enter(event, pair, now)
         if isinstance(event, IkeSaDown):

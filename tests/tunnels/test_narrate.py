@@ -41,7 +41,11 @@ def test_every_event_but_keys_has_a_sentence() -> None:
         (UP, "ike up", ["alice", "192.0.2.1[500]", "2001:db8::1[4500]", "moon", "suite"]),
         (IkeSaDown(1, "rw", Reason.TIMEOUT, "B is silent"), "ike down", ["TIMEOUT: B is silent"]),
         (ChildSaDown(1, "rw", "net", 1, 2, Reason.DELETED, "by us"), "child down", ["DELETED: by us"]),
-        (ChildFailed(1, "rw", "net", Reason.TS_UNACCEPTABLE, "no"), "child failed", ["TS_UNACCEPTABLE: no"]),
+        (
+            ChildFailed(1, "rw", "net", Reason.TS_UNACCEPTABLE, "no", True),
+            "child failed",
+            ["TS_UNACCEPTABLE: no"],
+        ),
         (PATH, "path changed", ["192.0.2.1[500]", "ESP in UDP"]),
         (SENT, "ike sent", ["IKE_AUTH request 1 { HDR, SK {IDi, AUTH} }"]),
         (RECEIVED, "ike received", ["IKE_AUTH response 1 { HDR, SK {IDr, AUTH} }"]),

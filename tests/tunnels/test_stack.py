@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sim.ike.events import ChildSaUp, Event, MessageSent
+from sim.ike.events import ChildFailed, ChildSaUp, Event, MessageSent, Reason
 from sim.net.packet import Packet
 from sim.scenario.expand import expand
 from sim.scenario.load import load_text
@@ -225,6 +225,18 @@ def test_a_packet_outside_the_narrowed_selectors_is_dropped_not_kept() -> None:
     lab.run()
     assert ear.clear == []
     assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": 1}
+
+
+def test_what_the_peer_asked_for_in_vain_concerns_no_packet_that_waits() -> None:
+    """moon refuses a request of sun's while its own is under way; the event names the child that it has."""
+    lab = Lab()
+    sent = lab.send()
+    lab.run(20 * NS_PER_MS)
+    moon = lab.stack("moon")
+    moon.apply(ChildFailed(1, "sites", "lans", Reason.TS_UNACCEPTABLE, "none in common", False), lab.now)
+    lab.run()
+    assert lab.drops("moon") == {}
+    assert lab.boxes["bob"].seqs == [sent]
 
 
 def two_children(first: str, second: str) -> str:

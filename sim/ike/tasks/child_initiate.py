@@ -172,7 +172,7 @@ class InitiateChild(Task):
 
     def _fail(self, sa: IkeSa, reason: Reason, text: str) -> None:
         sa.ctx.release_spi(self._spi_in)
-        sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, self.config.name, reason, text))
+        sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, self.config.name, reason, text, True))
 
 
 class CreateWanted(Task):

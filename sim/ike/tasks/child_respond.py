@@ -78,7 +78,7 @@ class RespondChild(Task):
         except PeerError as error:
             self._error = error
             name = next((config.name for config in self._configs), "")
-            sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text))
+            sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text, False))
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
