@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sim.ike.config import RETRANSMIT
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.swanctl.keys import suggest
 from sim.scenario.swanctl.syntax import View, parse
 from sim.scenario.swanctl.values import parse_bool, parse_time
 from sim.units import NS_PER_S, parse_duration
 
-RETRANSMIT = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5), "libreswan": (0.5, 2.0, 6)}
-"""retransmit_timeout, _base and _tries of each preset; libreswan's first wait is half of what this says."""
-EXACT = ("strongswan", "iked")
-"""The presets that strongSwan can time exactly."""
+TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
+"""retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
 OWN = ("keep_alive", "retransmit", "return_routability")
 _SECTIONS = ("charon", "charon-systemd")
+_PORTS = {"port": 500, "port_nat_t": 4500}
 _KEYS = {"retransmit_timeout": 0, "retransmit_base": 1, "retransmit_tries": 2}
 
 
@@ -50,15 +50,14 @@ def read_daemon(path: Path) -> DaemonSettings:
     if not path.exists():
         return found
     tree = parse(path)
-    timing = list(RETRANSMIT["strongswan"])
+    timing = list(TIMING["strongswan"])
     for name in _SECTIONS:
         view = tree.section(name)
         if view is not None:
             _daemon(view, found, timing)
-    presets = {times: preset for preset, times in RETRANSMIT.items() if preset in EXACT}
-    preset = presets.get((timing[0], timing[1], int(timing[2])))
+    preset = next((preset for preset, times in TIMING.items() if list(times) == timing), None)
     if preset is None:
-        known = "; ".join(f"{name} is {RETRANSMIT[name]}" for name in EXACT)
+        known = "; ".join(f"{name} is {times}" for name, times in TIMING.items())
         text = f"timeout, base and tries are no preset's: {known}"
         raise ScenarioError([Problem(str(path), "charon.retransmit_*", text)])
     found.preset = preset
@@ -78,6 +77,8 @@ def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
                 found.keep_alive_ns = parse_time(text)
             elif key in _KEYS:
                 timing[_KEYS[key]] = float(text)
+            elif key in _PORTS:
+                _check_port(key, text)
             else:
                 found.warnings.append(
                     setting.at.problem(f"{view.key}.{key}", "ignored: no such setting here")
@@ -86,6 +87,11 @@ def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
             raise ScenarioError([setting.at.problem(f"{view.key}.{key}", str(error))]) from None
     for name in view.sections:
         found.warnings.append(view.at.problem(f"{view.key}.{name}", "ignored: no such settings here"))
+
+
+def _check_port(key: str, text: str) -> None:
+    if text != str(_PORTS[key]):
+        raise ValueError(f"{text} is not supported in a file: ports are chosen when the endpoint is started")
 
 
 def _own(view: View) -> dict[str, str]:

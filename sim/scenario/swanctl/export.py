@@ -14,7 +14,7 @@ from sim.scenario.errors import Path, Problem, ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.schema import Connection, ConnectionChild, Scenario
 from sim.scenario.selectors import format_selectors
-from sim.scenario.swanctl.daemon import EXACT, RETRANSMIT
+from sim.scenario.swanctl.daemon import TIMING
 from sim.scenario.swanctl.identities import read_identity, their_text
 from sim.scenario.swanctl.proposals import their_proposal
 from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose
@@ -66,7 +66,7 @@ class _Writer:
         self.notes: list[Problem] = []
 
     def swanctl(self) -> Lines:
-        yield f"# {_comment(self._scenario.name)}: {self._node}"
+        yield f"# {_comment(self._scenario.name)}: {self._node}; load it by `swanctl --load-all --file FILE`"
         yield "connections {"
         for name, connection in self._connections.items():
             yield from _indented(self._connection(name, connection))
@@ -78,11 +78,11 @@ class _Writer:
     def strongswan(self) -> Lines:
         """The daemon has one value for all connections: the first's."""
         first = next(iter(self._connections.values()))
-        timeout, base, tries = RETRANSMIT[first.retransmit]
-        yield f"# {_comment(self._scenario.name)}: {self._node}"
+        yield f"# {_comment(self._scenario.name)}: {self._node}; include this file in strongswan.conf"
         yield "charon {"
         yield f"    keep_alive = {self._seconds(('keep_alive',), first.keep_alive)}"
-        if first.retransmit in EXACT:
+        if first.retransmit in TIMING:
+            timeout, base, tries = TIMING[first.retransmit]
             yield f"    retransmit_timeout = {timeout}"
             yield f"    retransmit_base = {base}"
             yield f"    retransmit_tries = {tries}"
@@ -104,7 +104,7 @@ class _Writer:
             self._note(
                 (name, "keep_alive"), "strongSwan has one interval for all connections, that of the first"
             )
-        if connection.retransmit != first.retransmit or connection.retransmit not in EXACT:
+        if connection.retransmit != first.retransmit or connection.retransmit not in TIMING:
             yield f"retransmit = {connection.retransmit}"
             self._note(
                 (name, "retransmit"), "strongSwan cannot repeat the requests of this connection like that"
@@ -226,7 +226,7 @@ def _secret(value: bytes) -> str:
 
 
 def _comment(text: str) -> str:
-    return " ".join(text.split())
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _identity(text: str | None) -> Identity | None:

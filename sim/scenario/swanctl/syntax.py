@@ -16,8 +16,8 @@ from sim.scenario.swanctl.tokens import Kind, Place, Token, tokens
 
 MAX_DEPTH = 50
 MAX_FILES = 1000
-MAX_SECTIONS = 200_000
-"""Looked at while following references; no real file comes near."""
+MAX_SECTIONS = 20_000
+"""Looked at while following the references of one section; no real file comes near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class Tree:
     def section(self, *path: str) -> View | None:
         """The section of that name, or None; ScenarioError when its references go round in a circle."""
         found: list[Section] = []
+        self._left = MAX_SECTIONS
         self._find(self.root, path, True, found, 0)
         if not found:
             return None

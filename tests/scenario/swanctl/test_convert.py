@@ -307,8 +307,21 @@ def test_strongswan_conf_beside_it_is_read(tmp_path: Path) -> None:
     assert [str(w) for w in config.warnings] == [
         f"{tmp_path}/strongswan.conf:4: charon.threads: ignored: no such setting here"
     ]
-    (tmp_path / "strongswan.conf").write_text("charon { retransmit_tries = 9 }\n")
-    assert any("timeout, base and tries" in problem for problem in _problems(tmp_path, BASE))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("charon { retransmit_tries = 9 }", "timeout, base and tries"),
+        ("charon { retransmit_base = much }", "strongswan.conf:1: charon.retransmit_base: "),
+        ("charon { port = 4501 }", "strongswan.conf:1: charon.port: 4501 is not supported in a file"),
+        ("ipsec-sim { rw { retransmit = iket } }", "did you mean `iked`?"),
+        ("ipsec-sim { rw { keepalive = 1 } }", "did you mean `keep_alive`?"),
+    ],
+)
+def test_mistakes_in_strongswan_conf_are_told(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "strongswan.conf").write_text(text)
+    assert any(words in problem for problem in _problems(tmp_path, BASE))
 
 
 def _read(folder: Path, *, connection: str = "", child: str = "") -> SwanctlConfig:
