@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -59,7 +59,8 @@ class Importer:
                 self._check(view, rules, sections=False)
         views = self._parts("connections")
         plain = {view.path[-1]: self._plain(view) for view in views}
-        found = {view.path[-1]: self._finish(view, plain) for view in views}
+        named = {identity for each in plain.values() if (identity := _identity(each["remote_id"]))}
+        found = {view.path[-1]: self._finish(view, plain[view.path[-1]], named) for view in views}
         if self.problems:
             raise ScenarioError(dict.fromkeys(self.problems))
         return {name: connection for name, connection in found.items() if connection is not None}
@@ -181,11 +182,8 @@ class Importer:
         }
         return self._model(ConnectionChild, view, plain)
 
-    def _finish(self, view: View, plain: dict[str, dict[str, Any]]) -> Connection | None:
-        name = view.path[-1]
-        settings = plain[name]
-        named = [_identity(other["remote_id"]) for key, other in plain.items() if key != name]
-        psk = self._psk(view, settings, [identity for identity in named if identity is not None])
+    def _finish(self, view: View, settings: dict[str, Any], named: Set[Identity]) -> Connection | None:
+        psk = self._psk(view, settings, named)
         if psk is None or None in settings["children"].values():
             return None
         for child, model in settings["children"].items():
@@ -196,7 +194,7 @@ class Importer:
                 )
         return self._model(Connection, view, settings | {"psk": format_secret(psk)})
 
-    def _psk(self, view: View, settings: dict[str, Any], named: Iterable[Identity]) -> bytes | None:
+    def _psk(self, view: View, settings: dict[str, Any], named: Set[Identity]) -> bytes | None:
         me, peer = _identity(settings["local_id"]), _identity(settings["remote_id"])
         if me is None and len(settings["local_addrs"]) == 1:
             me = Identity.parse(settings["local_addrs"][0])

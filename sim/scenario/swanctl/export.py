@@ -171,14 +171,13 @@ class _Writer:
 
     def _check(self, written: list[SharedSecret]) -> None:
         """What strongSwan would take must be what each connection has."""
-        peers = {name: _identity(c.remote_id) for name, c in self._connections.items()}
+        named = {peer for c in self._connections.values() if (peer := _identity(c.remote_id))}
         for name, connection in self._connections.items():
-            named = [peer for other, peer in peers.items() if peer is not None and other != name]
             me = _identity(connection.local_id)
             if me is None and len(connection.local_addrs) == 1:
                 me = Identity.parse(connection.local_addrs[0])
             try:
-                taken = choose(written, me, peers[name], named)
+                taken = choose(written, me, _identity(connection.remote_id), named)
             except AmbiguousError:
                 taken = None
             if taken is None or taken.value != connection.psk:

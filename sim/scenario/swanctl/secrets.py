@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from sim.ike.constants import IdType
@@ -59,18 +59,17 @@ def choose(
     secrets: Sequence[SharedSecret],
     me: Identity | None,
     peer: Identity | None,
-    named: Iterable[Identity] = (),
+    named: Set[Identity] = frozenset(),
 ) -> SharedSecret | None:
     """The secret of a connection between these two, None if there is none.
 
-    `me` None is an address that is not known yet, `peer` None anybody but those `named` by other connections.
+    `me` None is an address that is not known yet, `peer` None anybody whom no connection has `named`.
     AmbiguousError when different secrets would be taken, depending on who that turns out to be.
     """
     owners = [owner for secret in secrets for owner in secret.owners if owner is not None]
     addresses = [owner for owner in owners if owner.type in (IdType.IPV4_ADDR, IdType.IPV6_ADDR)]
     selves = [me] if me else [None, *addresses]
-    known = set(named)
-    peers = [peer] if peer else [None, *(owner for owner in owners if owner not in {me, *known})]
+    peers = [peer] if peer else [None, *(owner for owner in owners if owner != me and owner not in named)]
     found: dict[bytes, SharedSecret] = {}
     for own in selves:
         for other in peers:

@@ -46,6 +46,7 @@ class Token(NamedTuple):
     at: Place
 
 
+MAX_PATTERN = 4096
 _SPACE = re.compile(r"(?:[\t\r \n]|#[^\n]*)*")
 _NAME = re.compile(r'[^#{}:.,="\r\n\t ]+')
 _REFERENCE = re.compile(r'[^#{}:.,="\r\n\t ]+(?:\.[^#{}:.,="\r\n\t ]+)*')
@@ -128,7 +129,7 @@ class _Scanner:
     def _pattern(self) -> str:
         """A file name with wildcards; a backslash hides the meaning of `"`, `#`, `}` and a space."""
         pattern = ""
-        while True:
+        while len(pattern) <= MAX_PATTERN:
             char, following = self._peek(), self._text[self._at + 1 : self._at + 2]
             if char == '"':
                 return pattern + self._quoted()
@@ -144,6 +145,7 @@ class _Scanner:
                 return pattern
             else:
                 raise self._error("a file name must follow `include`")
+        raise self._error(f"the file name is longer than {MAX_PATTERN} characters")
 
     def _quoted(self) -> str:
         begin = self._place()

@@ -173,6 +173,7 @@ def test_files_that_include_too_many_others_end(tmp_path: Path) -> None:
         (b"\ninclude nowhere.conf\n", 2, "nowhere.conf: No such file"),
         (b"\ninclude .\n", 2, "is not a regular file"),
         (b"include # x\n", 1, "a file name must follow"),
+        (b"include " + b"\\x" * 5000, 1, "the file name is longer than 4096"),
         (b"\n\xff\xfe = 1", 2, "not UTF-8"),
         (b"\n\nab\0c", 3, "zero octet"),
         (b"\n\x01\x02 = 1", 2, "control character"),
