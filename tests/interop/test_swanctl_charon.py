@@ -1,0 +1,153 @@
+"""A real strongSwan loads what is exported, shows the same values, and plays the nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.ike.algorithms import ALIASES, TOKENS, is_supported
+from sim.ike.constants import TransformType
+from sim.scenario.expand import expand
+from sim.scenario.load import load
+from sim.scenario.schema import Connection, Scenario
+from sim.scenario.swanctl.export import export
+from sim.scenario.swanctl.folder import write_private
+from sim.scenario.swanctl.syntax import parse
+from sim.units import NS_PER_S
+from tests.interop import vici
+from tests.interop.netns import Lab, Namespace
+from tests.interop.strongswan import StrongSwan
+
+pytestmark = pytest.mark.peers
+
+TOPOLOGIES = sorted(Path("topologies").glob("*.yaml"))
+_DETAILS = "filelog {{ details {{ path = {folder}/details.log\n flush_line = yes\n cfg = 2\n }} }}"
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.stem)
+def test_strongswan_loads_every_node_and_shows_the_same_values(path: Path, lab: Lab) -> None:
+    scenario = load(path)
+    files = _exported(scenario, lab)
+    for node, connections in expand(scenario).connections.items():
+        daemon = _start(lab.namespace(node), files / node)
+        said = _load(daemon, files / node)
+        assert f"successfully loaded {len(connections)} connections, 0 unloaded" in said
+        for name in connections:
+            assert f"loaded ike secret 'ike-{name}'" in said
+        listed = _listed(daemon)
+        assert listed.keys() == connections.keys()
+        for name, connection in connections.items():
+            _compare(listed[name], connection)
+        details = (daemon.folder / "details.log").read_text()
+        for connection in connections.values():
+            for child in connection.children.values():
+                assert f"copy_df = {int(child.copy_df)}" in details
+                assert f"replay_window = {child.replay_window}" in details
+            assert f"mobike = {int(connection.mobike)}" in details
+            assert f"encap = {int(connection.encap)}" in details
+        daemon.stop()
+
+
+def test_strongswan_knows_every_word_of_our_proposals(lab: Lab) -> None:
+    """Aliases are written as strongSwan spells them."""
+    words = [word for word in (*TOKENS, *ALIASES) if is_supported(TOKENS[ALIASES.get(word, word)])]
+    kinds: dict[int, list[str]] = {}
+    for word in words:
+        kinds.setdefault(TOKENS[ALIASES.get(word, word)].type, []).append(word)
+    aeads = [word for word in kinds[TransformType.ENCR] if "gcm" in word or "poly" in word]
+    ciphers = [word for word in kinds[TransformType.ENCR] if word not in aeads]
+    groups = [word for word in kinds[TransformType.KE] if word != "modpnone"]
+    ike = ["-".join([*aeads, *kinds[TransformType.PRF], *groups]),
+           "-".join([*ciphers, *kinds[TransformType.INTEG], *kinds[TransformType.PRF], *groups])]  # fmt: skip
+    esp = ["-".join([*aeads, *kinds[TransformType.KE], *kinds[TransformType.ESN]])]
+    changes = {"tunnels.sites.proposals": ike, "tunnels.sites.children.lans.esp_proposals": esp}
+    files = _exported(load("topologies/site-to-site.yaml", changes), lab)
+
+    said = _load(_start(lab.namespace("sun"), files / "sun"), files / "sun")
+
+    assert "successfully loaded 1 connections, 0 unloaded" in said
+
+
+def test_two_strongswans_play_the_gateways_of_a_scenario(lab: Lab) -> None:
+    scenario = load("topologies/site-to-site.yaml")
+    files = _exported(scenario, lab)
+    moon, sun = _gateways(lab, "192.0.2.1/24", "198.51.100.1/24")
+    for namespace, peer in ((moon, "198.51.100.1"), (sun, "192.0.2.1")):
+        namespace.ip("route", "add", peer, "dev", "eth0")
+    one, other = _start(moon, files / "moon"), _start(sun, files / "sun")
+    _load(other, files / "sun")
+
+    _load(one, files / "moon")  # start_action = start
+
+    assert one.sa().child.spi_in == other.sa().child.spi_out
+    assert one.sa().suite == "AES_CBC/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/MODP_2048"
+    assert (one.sa().name, one.sa().child.name) == ("sites", "lans")
+
+
+def test_two_strongswans_with_different_secrets_refuse_each_other(lab: Lab) -> None:
+    files = _exported(load("topologies/wrong-psk.yaml"), lab)
+    moon, sun = _gateways(lab, "192.0.2.1/24", "192.0.2.2/24")
+    one, other = _start(moon, files / "moon"), _start(sun, files / "sun")
+    _load(other, files / "sun")
+
+    _load(one, files / "moon")
+
+    one.expect("received AUTHENTICATION_FAILED notify error")
+    other.expect("but MAC mismatched")
+
+
+def _exported(scenario: Scenario, lab: Lab) -> Path:
+    folder = lab.folder / "exported"
+    write_private(folder, export(scenario).files)
+    return folder
+
+
+def _gateways(lab: Lab, moon_cidr: str, sun_cidr: str) -> tuple[Namespace, Namespace]:
+    moon, sun = lab.namespace("moon"), lab.namespace("sun")
+    lab.link(moon, moon_cidr, sun, sun_cidr)
+    moon.inner_address("10.1.0.1/32")
+    sun.inner_address("10.2.0.1/32")
+    return moon, sun
+
+
+def _start(namespace: Namespace, folder: Path) -> StrongSwan:
+    """A daemon with what the exported strongswan.conf says, and a log of what it understands."""
+    view = parse(folder / "strongswan.conf").section("charon")
+    assert view is not None
+    settings = [f"{key} = {setting.value}" for key, setting in view.settings.items()]
+    return StrongSwan(namespace, settings="\n".join([*settings, _DETAILS.format(folder=namespace.folder)]))
+
+
+def _load(daemon: StrongSwan, folder: Path) -> str:
+    return daemon.swanctl("--load-all", "--noprompt", "--file", str(folder / "swanctl.conf"))
+
+
+def _listed(daemon: StrongSwan) -> vici.Section:
+    found: vici.Section = {}
+    for kind, body in vici.messages(daemon.swanctl("--list-conns", "--raw")):
+        if kind == "list-conn":
+            found |= body
+    return found
+
+
+def _compare(shown: vici.Value, connection: Connection) -> None:
+    assert isinstance(shown, dict)
+    assert shown["version"] == "IKEv2"
+    assert shown["local_addrs"] == list(connection.local_addrs or ["%any"])
+    assert shown["remote_addrs"] == list(connection.remote_addrs or ["%any"])
+    assert int(str(shown.get("dpd_delay", 0))) * NS_PER_S == connection.dpd_delay
+    for side, identity in (("local-1", connection.local_id), ("remote-1", connection.remote_id)):
+        proof = shown[side]
+        assert isinstance(proof, dict)
+        assert proof["class"] == "pre-shared key"
+        assert proof.get("id") == identity
+    children = shown["children"]
+    assert isinstance(children, dict)
+    assert children.keys() == connection.children.keys()
+    for name, child in connection.children.items():
+        part = children[name]
+        assert isinstance(part, dict)
+        assert str(part["mode"]).lower() == child.mode
+        assert part["local-ts"] == ([str(ts) for ts in child.local_ts] or ["dynamic"])
+        assert part["remote-ts"] == ([str(ts) for ts in child.remote_ts] or ["dynamic"])
