@@ -6,7 +6,7 @@ Exit status: 0 done and all checks hold, 1 a check failed, 2 bad input, 130 stop
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -62,6 +62,46 @@ def run(
         _print(result.render())
         if out is not None:
             typer.echo(f"Written to {out}; `ipsec-sim decode {out}` shows the packets, decrypted.")
+    if not result.ok:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def emulate(
+    topology: Topology,
+    attach: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NODE[:IFACE]=TUN[@NETNS]",
+            help="This node is a real host, its interface a TUN device. Repeatable; needs root.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="For loss, jitter and the ports of NATs.")] = 1,
+    until: Annotated[str | None, typer.Option(metavar="T", help="For how long, such as '10 min'.")] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write capture, keys, tables and summary there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Run one scenario in real time as the network between real hosts; Ctrl-C ends it with the report."""
+    import sim
+    from sim.live.emulate import emulate as run_emulation
+
+    def ready(attachments: Iterable[object]) -> None:
+        for attachment in attachments:
+            typer.echo(str(attachment), err=True)
+        typer.echo(f"running for {scenario.duration / 1e9:g} s, Ctrl-C ends it", err=True)
+
+    with _readable_errors():
+        scenario = sim.load(topology, overrides)
+        end = _parse_until(until)
+        scenario = scenario if end is None else scenario.lasting(end)
+        result = run_emulation(scenario, attach or (), seed, out=out, capture=as_json or None, ready=ready)
+    if as_json:
+        typer.echo(json.dumps(result.summary))
+    else:
+        _print(result.render())
     if not result.ok:
         raise typer.Exit(CHECK_FAILED)
 

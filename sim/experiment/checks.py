@@ -23,26 +23,39 @@ class Verdict:
 
 
 def check_rows(world: World, connections: list[Row], flows: list[Row]) -> list[Row]:
-    """One row for each check, in the order of the file; a check holds when all its conditions hold."""
-    return [_row(check, list(_verdicts(world, check, connections, flows))) for check in world.scenario.checks]
+    """One row for each check, in the order of the file; a check holds when all its conditions hold.
+
+    What only a real host knows is not asked.
+    """
+    asked = (check for check in world.scenario.checks if is_ours(world, check))
+    return [_row(check, list(_verdicts(world, check, connections, flows))) for check in asked]
+
+
+def is_ours(world: World, check: Check) -> bool:
+    """Whether the flow, or an end of the connection, is simulated."""
+    if isinstance(check, FlowCheck):
+        return check.flow in world.flows
+    nodes = {node for node, own in world.scenario.connections.items() if check.connection in own}
+    return bool((nodes if check.node is None else {check.node}) - world.attached)
+
+
+def check_name(check: Check) -> str:
+    """What a report calls it."""
+    if isinstance(check, FlowCheck):
+        return f"flow {check.flow}"
+    by = f" by {format_duration(check.by)}" if check.by is not None else ""
+    at = f" at {check.node}" if check.node else ""
+    return f"{check.connection}{at} is {check.is_}{by}"
 
 
 def _row(check: Check, verdicts: list[Verdict]) -> Row:
     failed = [verdict for verdict in verdicts if not verdict.ok]
     shown = failed or verdicts
     return {
-        "name": _name(check),
+        "name": check_name(check),
         "ok": bool(verdicts) and not failed,
         "detail": "; ".join(verdict.detail for verdict in shown) or "nothing to ask: no such connection",
     }
-
-
-def _name(check: Check) -> str:
-    if isinstance(check, FlowCheck):
-        return f"flow {check.flow}"
-    by = f" by {format_duration(check.by)}" if check.by is not None else ""
-    at = f" at {check.node}" if check.node else ""
-    return f"{check.connection}{at} is {check.is_}{by}"
 
 
 def _verdicts(world: World, check: Check, connections: list[Row], flows: list[Row]) -> Iterator[Verdict]:

@@ -31,6 +31,8 @@ def render(summary: Row, world: World) -> RenderableType:
         parts.append(_drops(summary["drops"]))
     if summary["checks"]:
         parts.append(_checks(summary["checks"]))
+    if "realtime" in summary:
+        parts += _realtime(summary["realtime"])
     return Group(*parts)
 
 
@@ -43,9 +45,8 @@ def render_html(summary: Row, world: World) -> str:
 def _title(summary: Row) -> Text:
     wall_s, packets = summary["wall_s"], summary["packets"]
     title = Text(summary["name"], style="bold")
-    title.append(
-        f", seed {summary['seed']}: {summary['duration_s']:g} s simulated in {wall_s:.2f} s", "not bold"
-    )
+    how = "in real time, of which the simulation took" if "realtime" in summary else "simulated in"
+    title.append(f", seed {summary['seed']}: {summary['duration_s']:g} s {how} {wall_s:.2f} s", "not bold")
     if wall_s:
         title.append(f"\n{packets} packets on links, {packets / wall_s:,.0f} per second", "not bold")
     return title
@@ -117,6 +118,31 @@ def _checks(rows: list[Row]) -> Table:
         mark = Text("ok", style="green") if row["ok"] else Text("FAILED", style="bold red")
         table.add_row(mark, row["name"], Text(row["detail"]))  # it may quote a peer
     return table
+
+
+def _realtime(row: Row) -> list[RenderableType]:
+    """How well real time was kept, and what was not ours to run."""
+    table = _table("Real time", "late", "number", "p50 ms", "p99 ms", "max ms", "> 1 ms", "> 10 ms")
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    table.add_row("events", *_late(row["events"]))
+    texts = []
+    for port in row["attached"]:
+        table.add_row(f"from {port['node']}:{port['interface']}", *_late(port["from_host"]))
+        table.add_row(f"to {port['node']}:{port['interface']}", *_late(port["to_host"]))
+        if port["not_read"] or port["refused_by_host"]:
+            texts.append(
+                f"{port['device']}: {port['not_read']} packets were not read in time and dropped by Linux, "
+                f"{port['refused_by_host']} were refused by it"
+            )
+    if row["left_out"]:
+        texts.append(f"not run here, because a real host is in its place: {', '.join(row['left_out'])}")
+    return [table, *(Text(text, style="yellow") for text in texts)]
+
+
+def _late(row: Row) -> list[str]:
+    times = [f"{1000 * row[key]:.2f}" for key in ("p50_s", "p99_s", "max_s")]
+    return [str(row["count"]), *times, str(row["over_1_ms"]), str(row["over_10_ms"])]
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,29 +1,17 @@
-"""One run from scenario to result, and the folder that it leaves."""
+"""One run from scenario to result."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from contextlib import ExitStack
-from fnmatch import fnmatchcase
-from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
 
-from sim.experiment.capture import CaptureRecorder, HashingStream
-from sim.experiment.flows import outage_entries
-from sim.experiment.output import OutputFolder
+from sim.experiment.recording import Recording
 from sim.experiment.result import Result
-from sim.experiment.summary import summarise
 from sim.net.engine import stopwatch
 from sim.scenario.build import build
 from sim.scenario.load import load
 from sim.scenario.schema import Scenario
 from sim.scenario.world import World
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Progress = Callable[[int, int], None]
 """Called with the virtual time reached and the duration, in ns."""
@@ -53,31 +41,9 @@ def run(
         scenario = scenario.lasting(until)
     world = build(scenario, seed)
     build_s = elapsed()
-    with ExitStack() as stack:
-        folder = stack.enter_context(OutputFolder(out)) if out is not None else None
-        recorder = _recorder(world, folder) if capture or (capture is None and folder) else None
+    with Recording(world, out, capture) as recording:
         _advance(world, progress)
-        world.log.extend(outage_entries(world))
-        world.log.sort(key=lambda entry: entry.at)
-        result = Result(summarise(world, build_s, recorder.hexdigest() if recorder else None), world)
-        if folder is not None:
-            _write(folder, result)
-    return result
-
-
-def _recorder(world: World, folder: OutputFolder | None) -> HashingStream | None:
-    """Taps what the scenario wants captured; None when that is nothing."""
-    patterns = world.scenario.capture
-    ports = {
-        label: port
-        for label, port in world.ports.items()
-        if any(fnmatchcase(label, pattern) for pattern in patterns)
-    }
-    if not ports:
-        return None
-    stream = HashingStream(folder.open("capture.pcapng") if folder else None)
-    CaptureRecorder(cast(BinaryIO, stream), ports)
-    return stream
+        return recording.finish(build_s)
 
 
 def _advance(world: World, progress: Progress | None) -> None:
@@ -86,33 +52,3 @@ def _advance(world: World, progress: Progress | None) -> None:
         world.sim.run(end * step // _STEPS)
         if progress is not None:
             progress(world.sim.now, end)
-
-
-def _write(folder: OutputFolder, result: Result) -> None:
-    world = result.world
-    folder.write("summary.json", _json(result.summary))
-    if result.summary["capture_sha256"] is None:
-        folder.discard("capture.pcapng")  # an older run's does not belong to these tables
-    _write_table(folder, "flows.parquet", result.flows)
-    _write_table(folder, "events.parquet", result.events)
-    folder.write("keys/esp_sa", world.keys.esp_sa())
-    folder.write("keys/ikev2_decryption_table", world.keys.ikev2_decryption_table())
-    manifest = {
-        "scenario": world.scenario.name,
-        "scenario_sha256": world.scenario.hash,
-        "seed": world.seed,
-        "version": version("ipsec-sim"),
-        "capture_sha256": result.summary["capture_sha256"],
-        "wall_s": result.summary["wall_s"],
-    }
-    folder.write("manifest.json", _json(manifest))
-
-
-def _write_table(folder: OutputFolder, name: str, table: pd.DataFrame) -> None:
-    octets = BytesIO()
-    table.to_parquet(octets, index=False)
-    folder.open(name).write(octets.getvalue())
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"

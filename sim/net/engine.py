@@ -42,6 +42,12 @@ class Simulation:
     def now(self) -> int:
         return int(self.env.now)
 
+    @property
+    def next_at(self) -> int | None:
+        """When there is something to do next, which may turn out to be nothing; None: never."""
+        queue = self.env._queue
+        return int(queue[0][0]) if queue else None
+
     def tick(self, fire: Callback) -> Tick:
         """For links: the cheapest event there is, with rules to obey."""
         return Tick(self.env, fire)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from sim.net.port import Port
@@ -29,6 +29,12 @@ class RouteTable:
         self._levels: dict[tuple[int, int], dict[int, list[Route]]] = {}  # (address size, length) -> prefix
         self._order: list[tuple[int, int]] = []  # longest first
         self._cache: dict[bytes, Port | None] = {}
+
+    def __iter__(self) -> Iterator[Route]:
+        """All of them, longest prefixes first; to one prefix the best first."""
+        for level in self._order:
+            for routes in self._levels[level].values():
+                yield from routes
 
     def add(self, prefix: bytes, length: int, port: Port, metric: int = 0) -> None:
         """Bits of `prefix` behind `length` are ignored; ValueError when the length does not fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from sim.net.engine import Simulation
@@ -12,6 +12,7 @@ from sim.net.jitter import Exponential, Jitter, Normal, Uniform
 from sim.net.link import LinkParams, QueueLimit, connect
 from sim.net.nat import NAT_PRESETS, NatBox
 from sim.net.node import IpNode
+from sim.net.real_host import RealHost
 from sim.net.router import Router
 from sim.scenario import actions
 from sim.scenario.callers import callers_of
@@ -30,13 +31,14 @@ from sim.wire.selector import Selector
 _DEFAULT_PREFIXES = {4: (bytes(4), 0), 16: (bytes(16), 0)}
 
 
-def build(scenario: Scenario, seed: int = 1) -> World:
+def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> World:
     """The world of a scenario at time 0, ready to run.
 
-    ScenarioError when traffic could never arrive, when a tunnel leaves out whose traffic it is for, or when a
-    capture to replay cannot be read.
+    The `attached` nodes are places for real hosts: their connections and flows are not ours to run, except
+    that a real host answers pings. ScenarioError when traffic could never arrive, when a tunnel leaves out
+    whose traffic it is for, or when a capture to replay cannot be read.
     """
-    world = World(expand(scenario), seed, Simulation(seed))
+    world = World(expand(scenario), seed, Simulation(seed), attached=frozenset(attached))
     _add_nodes(world)
     _add_links(world)
     _add_routes(world)
@@ -52,7 +54,8 @@ def build(scenario: Scenario, seed: int = 1) -> World:
 
 def _add_nodes(world: World) -> None:
     for name, model in world.scenario.nodes.items():
-        node = world.nodes[name] = _NODES[model.kind](world.sim, name, model)
+        kind = "real" if name in world.attached else model.kind
+        node = world.nodes[name] = _NODES[kind](world.sim, name, model)
         node.on_drop = world.dropped
         for interface, addresses in model.interfaces.items():
             port = world.ports[f"{name}:{interface}"] = node.add_port(interface)
@@ -77,6 +80,7 @@ _NODES: dict[str, Callable[[Simulation, str, Any], IpNode]] = {
     "router": lambda sim, name, _: Router(sim, name),
     "gateway": lambda sim, name, _: Router(sim, name),
     "nat": _nat,
+    "real": lambda sim, name, model: RealHost(sim, name, forwarding=model.kind != "host"),
 }
 
 
@@ -172,6 +176,8 @@ def _selector(prefix: Prefix) -> Selector:
 
 def _add_stacks(world: World) -> None:
     for name, connections in world.scenario.connections.items():
+        if name in world.attached:
+            continue
         callers = callers_of(world, name)
         stack = IpsecStack(world.nodes[name], endpoint_config(connections), world.observe, callers)
         world.stacks[name] = stack

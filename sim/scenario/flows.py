@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from sim.net.node import IpNode
 from sim.scenario.errors import ScenarioError
-from sim.scenario.schema import CbrFlow, Flow, PingFlow, ReplayFlow
+from sim.scenario.schema import CbrFlow, Flow, PingFlow, ReplayFlow, Scenario
 from sim.scenario.world import World
 from sim.traffic.cbr import ConstantRate
 from sim.traffic.ping import Ping
@@ -27,6 +27,8 @@ def add_flows(world: World) -> None:
     ScenarioError when a flow's ends have no IP version in common, or its capture cannot be replayed.
     """
     for index, model in enumerate(world.scenario.traffic):
+        if not runs_here(model, world.scenario, world.attached):
+            continue
         try:
             made = list(_MAKERS[type(model)](world, index, model))
         except (ValueError, OSError, WireError) as error:
@@ -35,6 +37,21 @@ def add_flows(world: World) -> None:
         for flow in made:
             world.flows[flow.name] = flow
             flow.start()
+
+
+def runs_here(model: Flow, scenario: Scenario, attached: Collection[str]) -> bool:
+    """Whether a flow is simulated: its source is, and its packets are known where they arrive.
+
+    A real host forgets whose packet it was. Only the answers to a ping tell it by themselves.
+    """
+    if model.from_ in attached:
+        return False
+    return isinstance(model, PingFlow) or not _meets_real_host(model, scenario, attached)
+
+
+def _meets_real_host(model: Flow, scenario: Scenario, attached: Collection[str]) -> bool:
+    """Whether a flow goes to a real host, or one that forwards may lie on its way."""
+    return model.to.partition(":")[0] in attached or any(scenario.nodes[n].kind != "host" for n in attached)
 
 
 def target_address(world: World, model: Flow) -> bytes:
@@ -79,6 +96,7 @@ def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
         start=model.start,
         stop=world.scenario.duration,
         identifier=_FIRST_IDENTIFIER + index,
+        anonymous=_meets_real_host(model, world.scenario, world.attached),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sim.ike.config import ConnectionConfig
 from sim.net.node import IpNode
 from sim.scenario.errors import Problem, ScenarioError
-from sim.scenario.flows import target_address
+from sim.scenario.flows import runs_here, target_address
 from sim.scenario.schema import CbrFlow, Flow, PingFlow
 from sim.scenario.world import World
 from sim.tunnels.traps import traps
@@ -50,6 +50,8 @@ def check_reachability(world: World) -> None:
 
 def _flow_problems(world: World) -> Iterator[Problem]:
     for index, flow in enumerate(world.scenario.traffic):
+        if not runs_here(flow, world.scenario, world.attached):
+            continue
         failure = way_of(world, flow).failure
         if failure:
             yield world.scenario.problem(("traffic", index, "to"), f"unroutable: {failure}")

@@ -25,6 +25,7 @@ class World:
     `scenario` is expanded: its tunnels have become connections. `ports` is keyed `node:iface`, `flows` by
     the names of the records; a replay has two, one for each direction. `warnings` is what a user should
     know before the run, but may have meant.
+    `attached` are the nodes that are real hosts: they have no stack and no flows here.
     """
 
     scenario: Scenario
@@ -38,6 +39,7 @@ class World:
     _log: list[LogEntry] = field(default_factory=list)
     _untold: list[LogEntry | tuple[str, Event, int]] = field(default_factory=list)
     keys: KeyLog = field(default_factory=KeyLog)
+    attached: frozenset[str] = frozenset()
 
     @property
     def log(self) -> list[LogEntry]:

@@ -9,7 +9,8 @@ from sim.traffic.record import FlowRecord
 from sim.traffic.source import TrafficFlow
 from sim.wire import icmp, ip
 from sim.wire.buffer import WireError
-from sim.wire.icmp import IcmpType, Icmpv6Type
+from sim.wire.icmp import IcmpMessage, IcmpType, Icmpv6Type
+from sim.wire.ip import IpHeader
 
 _REPLIES = {4: IcmpType.ECHO_REPLY, 6: Icmpv6Type.ECHO_REPLY}
 _HEADER_BYTES = {4: ip.IPV4_HEADER_BYTES, 16: ip.IPV6_HEADER_BYTES}
@@ -18,7 +19,8 @@ _HEADER_BYTES = {4: ip.IPV4_HEADER_BYTES, 16: ip.IPV6_HEADER_BYTES}
 class Ping(TrafficFlow):
     """Request n leaves at start + n * interval; a packet is received when its answer is back.
 
-    The record's latency is the round trip, and a lost packet may be the request or the answer.
+    The record's latency is the round trip, and a lost packet may be the request or the answer. When it passes
+    real hosts (`anonymous`), answers are packets of no flow, known by identifier and sequence number.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Ping(TrafficFlow):
         start: int,
         stop: int,
         identifier: int,
+        anonymous: bool = False,
     ) -> None:
         if count is not None:
             stop = min(stop, start + count * interval)
@@ -47,6 +50,8 @@ class Ping(TrafficFlow):
         if room < 0:
             raise ValueError(f"{size} octets do not hold an IP and an ICMP header")
         self._payload = (bytes(range(256)) * (room // 256 + 1))[:room]
+        if anonymous:
+            source.on_icmp.append(self._heard)
 
     def start(self) -> None:
         if self._start_at < self._stop_at:
@@ -72,12 +77,22 @@ class Ping(TrafficFlow):
             self.record.damaged += 1
         return True
 
+    def _heard(self, message: IcmpMessage, header: IpHeader, now: int) -> None:
+        """A message that came to the source from nobody's flow; the last packet of its number is meant."""
+        number = int.from_bytes(message.rest[2:], "big")
+        seq = self.record.sent - 1 - (self.record.sent - number) % 0x10000
+        if seq >= 0 and self._answers(message, seq):
+            self.record.receive(seq, now, header.total_length)
+
     def _is_answer(self, packet: Packet) -> bool:
         try:
             header = ip.parse(packet.data)
             message = icmp.parse(packet.data, header.upper_offset)
         except WireError:
             return False
-        number = (self._identifier << 16 | ((packet.seq + 1) & 0xFFFF)).to_bytes(4, "big")
-        expected = (_REPLIES[header.version], number, self._payload)
+        return self._answers(message, packet.seq)
+
+    def _answers(self, message: IcmpMessage, seq: int) -> bool:
+        number = (self._identifier << 16 | ((seq + 1) & 0xFFFF)).to_bytes(4, "big")
+        expected = (_REPLIES[message.version], number, self._payload)
         return (message.type, bytes(message.rest), bytes(message.body)) == expected
