@@ -41,7 +41,15 @@ def test_help_names_what_exists_and_nothing_else() -> None:
     done = cli("--help")
     assert done.returncode == 0
     listed = done.stdout[done.stdout.index("Commands:") :].splitlines()[1:]
-    assert [line.split()[0] for line in listed] == ["run", "emulate", "validate", "schema", "export", "decode", "peer"]
+    assert [line.split()[0] for line in listed] == [
+        "run",
+        "emulate",
+        "validate",
+        "schema",
+        "export",
+        "decode",
+        "peer",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 What is not ours to run is left out and said: the connections of the attached nodes (the real hosts have their
 own), their flows, and the checks of both. Pings to an attached node are sent, and the real host answers.
-Other flows to one, or with a real gateway or router in the network, are left out: what leaves the simulation and
-comes back is a packet like any other.
+Other flows to one, or with a real gateway or router in the network, are left out: what leaves the
+simulation and comes back is a packet like any other.
 """
 
 from __future__ import annotations

@@ -6,11 +6,13 @@
 TTL and MTU come before the rewriting, so that an ICMP error quotes the packet that its sender knows.
 Fragments are reassembled first. ICMP errors pass with the packet that they quote translated (RFC 5508).
 UDP, TCP and ICMP echo are translated; a protocol without ports cannot be. IPv6 is forwarded as it is.
-What comes from outside uninvited is dropped in silence, except for a ping of the box itself.
+What comes from outside uninvited is dropped in silence, except for a ping of the box itself, and for what a
+connection tracker takes for its own.
 """
 
 from __future__ import annotations
 
+from sim.net.conntrack import ConnectionTracker
 from sim.net.engine import Simulation
 from sim.net.nat_profile import NAT_PRESETS, DependsOn, NatProfile, PortAssignment
 from sim.net.nat_table import NatTable
@@ -47,7 +49,8 @@ class NatBox(IpNode):
     def __init__(self, sim: Simulation, name: str, *, outside: str, profile: NatProfile) -> None:
         super().__init__(sim, name)
         self.outside = outside
-        self.nat = NatTable(profile, _NO_ADDRESS, sim.rng(f"nat:{name}").randrange)
+        table = ConnectionTracker if profile.tracks_connections else NatTable
+        self.nat: NatTable | ConnectionTracker = table(profile, _NO_ADDRESS, sim.rng(f"nat:{name}").randrange)
 
     def port_changed(self) -> None:
         """Mappings do not survive a change of the external address, as with Linux's masquerade."""
@@ -117,6 +120,8 @@ class NatBox(IpNode):
             internal = self.nat.inbound(protocol, remote, external, now)
             if internal is not None:
                 self._to_inside(packet, internal, now)
+            elif self.nat.uninvited(protocol, remote, external, now):
+                self.deliver(packet, now)
             elif self.nat.internal_of(protocol, external, now) is not None:
                 self.drop(packet, "filtered", now)
             elif protocol == Protocol.UDP and external[1] in self.udp:
@@ -144,8 +149,8 @@ class NatBox(IpNode):
 
     def _error_from_outside(self, packet: Packet, now: int) -> None:
         """About a packet that went out, or about one that the box itself has sent."""
-        protocol, external, _ = quoted_endpoints(packet.data)
-        internal = self.nat.internal_of(protocol, external, now)
+        protocol, external, remote = quoted_endpoints(packet.data)
+        internal = self.nat.internal_of(protocol, external, now, remote)
         if internal is None:
             self.deliver(packet, now)
             return

@@ -97,7 +97,11 @@ class NatTable:
             mapping.expires_at = mapping.permits[view] = now + self.profile.timeout(protocol)
         return mapping.internal
 
-    def internal_of(self, protocol: int, external: Sock, now: int) -> Sock | None:
+    def uninvited(self, _protocol: int, _src: Sock, _dst: Sock, _now: int) -> bool:
+        """Whether the box itself takes a packet from outside that is for nobody inside; it does not."""
+        return False
+
+    def internal_of(self, protocol: int, external: Sock, now: int, remote: Sock | None = None) -> Sock | None:
         """Who an external endpoint stands for, whatever the filter says; refreshes nothing (RFC 5508 4)."""
         mapping = self._live(protocol, external, now)
         return None if mapping is None else mapping.internal

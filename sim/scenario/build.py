@@ -69,6 +69,8 @@ def _nat(sim: Simulation, name: str, model: NatNode) -> NatBox:
         "mapping": model.mapping,
         "filtering": model.filtering,
         "udp_timeout": model.udp_timeout,
+        "udp_stream_timeout": model.udp_stream_timeout,
+        "icmp_timeout": model.icmp_timeout,
         "port_assignment": model.port_assignment,
     }
     profile = NAT_PRESETS[model.preset].override({key: v for key, v in chosen.items() if v is not None})

@@ -43,6 +43,7 @@ def _nodes(scenario: Scenario) -> Found:
                 yield ("nodes", name, "routes", prefix), _unknown("interface", interface, model.interfaces)
         if isinstance(model, NatNode):
             yield from (((("nodes", name)), text) for text in _nat(model))
+            yield from ((("nodes", name, key), text) for key, text in _tracker(model))
 
 
 def _nat(model: NatNode) -> Iterator[str]:
@@ -52,6 +53,17 @@ def _nat(model: NatNode) -> Iterator[str]:
         yield f"the outside interface `{model.outside}` needs an IPv4 address"
     elif len(model.interfaces) == 1:
         yield "a NAT needs an interface besides its outside one"
+
+
+def _tracker(model: NatNode) -> Iterator[tuple[str, str]]:
+    """Keys that only a connection tracker has, or that it lacks."""
+    if model.preset != "linux":
+        if model.udp_stream_timeout is not None:
+            yield "udp_stream_timeout", "only the preset linux tells streams from other UDP"
+        return
+    for key in ("mapping", "filtering"):
+        if getattr(model, key) is not None:
+            yield key, "the preset linux tracks connections, from which this follows: choose another preset"
 
 
 def _tunnels(scenario: Scenario) -> Found:

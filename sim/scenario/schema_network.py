@@ -67,12 +67,15 @@ class NatNode(_Node):
     """A NAT box: a preset, and what differs from it."""
 
     kind: Literal["nat"]
-    preset: Literal["home", "cgn", "symmetric"] = "home"
+    preset: Literal["home", "cgn", "symmetric", "linux"] = "home"
     outside: Name = "wan"
     """The interface whose first address stands for everything behind the others."""
     mapping: DependsOn | None = None
     filtering: DependsOn | None = None
     udp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    udp_stream_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Of preset `linux`: for UDP that goes both ways for more than 2 s; `udp_timeout` is for all other."""
+    icmp_timeout: Annotated[Duration, Field(gt=0)] | None = None
     port_assignment: Literal["preserving", "random"] | None = None
 
 

@@ -466,7 +466,8 @@ def feed(home: Home, data: bytes, outside: bool) -> None:
     port = home.nat.ports["wan" if outside else "lan"]
     home.nat.receive(Packet(bytearray(data), home.sim.now), port, home.sim.now)
     home.settle(100 * NS_PER_S)
-    assert all(mapping.internal[0] in (ALICE, SERVER) for mapping in home.nat.nat.mappings(home.sim.now))
+    inside = [mapping.internal for mapping in home.nat.nat.mappings(home.sim.now)]
+    assert all(sock is not None and sock[0] in (ALICE, SERVER) for sock in inside)
 
 
 def transport(kind: str, sport: int, dport: int) -> Scapy:

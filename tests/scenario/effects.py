@@ -114,6 +114,16 @@ CASES: dict[str, Case] = {
     "NatNode.udp_timeout": _case(
         "tunnels.rw.keep_alive=0 s", STILL, "traffic.up.stop=600 ms", "nodes.home.udp_timeout=1 s"
     ),
+    "NatNode.udp_stream_timeout": _case(
+        UNCHECKED, STILL, "nodes.home.preset=linux", "tunnels.rw.keep_alive=0 s", "duration=8 s",
+        "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms, interval: 3 s, count: 2},"
+        " {name: q, kind: ping, from: bob, to: alice, start: 7 s}]",
+        "nodes.home.udp_stream_timeout=1 s",
+    ),
+    "NatNode.icmp_timeout": _case(
+        UNCHECKED, STILL, "traffic=[{name: p, kind: ping, from: alice, to: 'core:home'}]",
+        "nodes.home.icmp_timeout=1 ms",
+    ),
     "NatNode.port_assignment": _case("nodes.home.port_assignment=random"),
     "Link.ends": _case(UNEVEN, "links.4.ends=[bob:eth, moon:lan]"),
     "Link.rate": _case("links.4.rate=1 Mbit/s"),

@@ -1,0 +1,210 @@
+"""A NAT that tracks connections, as Linux does: one entry for each protocol, source and destination.
+
+    inside                        the entry                     outside
+    src -> dst    original:  src -> dst                         external -> dst
+                  reply:     dst -> external  (must be unique)
+
+An external port may stand for several sources at once, as long as no remote endpoint is the same. A source
+keeps its port, or the port that another of its entries has, wherever that leaves the reply unique. From
+outside nothing comes in that does not match a reply; UDP that was not asked for reaches the box itself, and
+the entry that it makes stands in the way of a mapping with that reply.
+
+The model is nf_conntrack and nf_nat of Linux 6; tests/interop compares the two. Left out: the states of TCP,
+protocols without ports, helpers, limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sim.net.nat_profile import NatProfile, PortAssignment
+from sim.units import NS_PER_S
+from sim.wire.address import Sock
+from sim.wire.ip import Protocol
+
+_STREAM_AFTER = 2 * NS_PER_S  # an exchange that lasts longer is no query
+_ROUNDS = (128, 64, 32, 16)  # ports tried one after the other, each round from another start
+_LOW, _MIDDLE = (1, 511), (600, 1023)  # ranges of their own for low ports
+_FIRST_SWEEP = 64
+_Key = tuple[int, Sock, Sock]
+
+
+class Entry:
+    """One tracked exchange; `internal` None is the box itself. It is dead from `expires_at` on."""
+
+    __slots__ = ("born_at", "expires_at", "external", "internal", "protocol", "remote", "replied")
+
+    def __init__(
+        self, protocol: int, internal: Sock | None, external: Sock, remote: Sock, born_at: int
+    ) -> None:
+        self.protocol = protocol
+        self.internal = internal
+        self.external = external
+        self.remote = remote
+        self.born_at = born_at
+        self.expires_at = born_at
+        self.replied = False
+
+
+class ConnectionTracker:
+    """Entries behind one external address. `choose(n)` draws a number below n."""
+
+    def __init__(self, profile: NatProfile, address: bytes, choose: Callable[[int], int]) -> None:
+        self.profile = profile
+        self.address = address
+        self._choose = choose
+        self._by_origin: dict[_Key, Entry] = {}  # protocol, internal, remote
+        self._by_reply: dict[_Key, Entry] = {}  # protocol, external, remote
+        self._by_source: dict[tuple[int, Sock], list[Entry]] = {}  # oldest first
+        self._sweep_at = _FIRST_SWEEP
+
+    def __len__(self) -> int:
+        """How many entries of the inside are held, of which some may have expired."""
+        return len(self._by_origin)
+
+    def outbound(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+        """The external endpoint for a packet from inside; None when no port was found."""
+        entry = self._by_origin.get((protocol, src, dst))
+        if entry is None or entry.expires_at <= now:
+            external = self._assign(protocol, src, dst, now)
+            if external is None:
+                return None
+            entry = self._add(Entry(protocol, src, external, dst, now), now)
+        self._refresh(entry, now)
+        return entry.external
+
+    def inbound(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+        """The internal endpoint for a packet from outside; None when it answers nothing."""
+        entry = self._live((protocol, dst, src), now)
+        if entry is None or entry.internal is None:
+            return None
+        self._refresh(entry, now)
+        entry.replied = True
+        return entry.internal
+
+    def uninvited(self, protocol: int, src: Sock, dst: Sock, now: int) -> bool:
+        """Take a packet for the box itself, as is all UDP to its address that answers nothing."""
+        if protocol != Protocol.UDP or dst[0] != self.address:
+            return False
+        entry = self._live((protocol, dst, src), now)
+        if entry is None:
+            entry = self._add(Entry(protocol, None, dst, src, now), now)
+        self._refresh(entry, now)
+        return True
+
+    def internal_of(self, protocol: int, external: Sock, now: int, remote: Sock | None = None) -> Sock | None:
+        """Who an external endpoint stands for towards a remote one; refreshes nothing."""
+        if remote is None:
+            same = (e for e in self.mappings(now) if (e.protocol, e.external) == (protocol, external))
+            return next((entry.internal for entry in same), None)
+        entry = self._live((protocol, external, remote), now)
+        return None if entry is None else entry.internal
+
+    def external_of(self, protocol: int, internal: Sock, remote: Sock, now: int) -> Sock | None:
+        """What stands for an internal endpoint towards a remote one; makes and refreshes nothing."""
+        entry = self._by_origin.get((protocol, internal, remote))
+        return None if entry is None or entry.expires_at <= now else entry.external
+
+    def mappings(self, now: int) -> Iterator[Entry]:
+        """Those of the inside that are alive, oldest first."""
+        return (entry for entry in self._by_origin.values() if entry.expires_at > now)
+
+    def rebind(self, now: int) -> None:
+        """Move every entry to another external port; one for which no other is found is lost."""
+        for entry in list(self._by_origin.values()):
+            external = None
+            if entry.expires_at > now and entry.internal is not None:
+                external = self._search(entry.protocol, entry.internal, entry.remote, now)
+            if external is None:
+                self._remove(entry)
+                continue
+            del self._by_reply[entry.protocol, entry.external, entry.remote]
+            entry.external = external
+            self._by_reply[entry.protocol, external, entry.remote] = entry
+
+    def clear(self) -> None:
+        """Forget all entries, as a box does that reboots."""
+        self._by_origin.clear()
+        self._by_reply.clear()
+        self._by_source.clear()
+
+    def move(self, address: bytes) -> None:
+        """Take another external address; entries of the old one are gone."""
+        self.address = address
+        self.clear()
+
+    def _refresh(self, entry: Entry, now: int) -> None:
+        """UDP that went both ways and on for a while is a stream, and may be silent for longer."""
+        profile = self.profile
+        timeout = profile.timeout(entry.protocol)
+        if entry.protocol == Protocol.UDP and entry.replied and now > entry.born_at + _STREAM_AFTER:
+            timeout = profile.udp_stream_timeout or timeout
+        entry.expires_at = now + timeout
+
+    def _assign(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+        if self.profile.port_assignment is PortAssignment.PRESERVING:
+            for entry in reversed(self._by_source.get((protocol, src), ())):
+                if entry.expires_at > now and self._free(protocol, entry.external, dst, now):
+                    return entry.external
+            same = (self.address, src[1])
+            if self._free(protocol, same, dst, now):
+                return same
+        return self._search(protocol, src, dst, now)
+
+    def _search(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+        low, high = self._range(protocol, src[1])
+        size = high - low + 1
+        for tries in _ROUNDS:
+            start = self._choose(size)
+            for step in range(min(tries, size)):
+                external = (self.address, low + (start + step) % size)
+                if self._free(protocol, external, dst, now):
+                    return external
+        return None
+
+    def _range(self, protocol: int, port: int) -> tuple[int, int]:
+        if protocol == Protocol.ICMP:
+            return 0, 65535
+        if port < 512:
+            return _LOW
+        return _MIDDLE if port < 1024 else self.profile.port_range
+
+    def _free(self, protocol: int, external: Sock, remote: Sock, now: int) -> bool:
+        return self._live((protocol, external, remote), now) is None
+
+    def _live(self, reply: _Key, now: int) -> Entry | None:
+        entry = self._by_reply.get(reply)
+        return None if entry is None or entry.expires_at <= now else entry
+
+    def _add(self, entry: Entry, now: int) -> Entry:
+        if len(self._by_reply) >= self._sweep_at:
+            for old in [old for old in self._by_reply.values() if old.expires_at <= now]:
+                self._remove(old)
+            self._sweep_at = max(_FIRST_SWEEP, 2 * len(self._by_reply))
+        if (expired := self._by_reply.get(_reply(entry))) is not None:
+            self._remove(expired)
+        if entry.internal is not None:
+            expired = self._by_origin.get((entry.protocol, entry.internal, entry.remote))
+            if expired is not None:
+                self._remove(expired)
+            self._by_origin[entry.protocol, entry.internal, entry.remote] = entry
+            self._by_source.setdefault((entry.protocol, entry.internal), []).append(entry)
+        self._by_reply[_reply(entry)] = entry
+        return entry
+
+    def _remove(self, entry: Entry) -> None:
+        if self._by_reply.get(_reply(entry)) is entry:
+            del self._by_reply[_reply(entry)]
+        if entry.internal is None:
+            return
+        self._by_origin.pop((entry.protocol, entry.internal, entry.remote), None)
+        source = (entry.protocol, entry.internal)
+        entries = self._by_source.get(source, [])
+        if entry in entries:
+            entries.remove(entry)
+        if not entries:
+            self._by_source.pop(source, None)
+
+
+def _reply(entry: Entry) -> _Key:
+    return entry.protocol, entry.external, entry.remote
