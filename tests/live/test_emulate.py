@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sim.live.netns import run_ip
 from tests.live import namespaces
+from tests.live.emulation import COMMAND, emulation
 from tests.peers import require
 from tests.scenario.base import changed
 
@@ -44,7 +39,7 @@ checks:
 
 
 def test_two_real_hosts_ping_each_other_with_the_delay_of_the_links(tmp_path: Path) -> None:
-    with emulation(tmp_path, PAIR, f"a=t@{NAMES[0]}", f"b=t@{NAMES[1]}") as run:
+    with emulation(written(tmp_path, PAIR), f"a=t@{NAMES[0]}", f"b=t@{NAMES[1]}") as run:
         assert "mtu 1300" in run_ip("link", "show", "t", netns=NAMES[0])
         text = ping(NAMES[0], "198.51.100.1", "-c", "20", "-i", "0.05")
     assert "20 received" in text
@@ -58,7 +53,7 @@ def test_two_real_hosts_ping_each_other_with_the_delay_of_the_links(tmp_path: Pa
 
 
 def test_a_real_host_answers_the_pings_of_a_simulated_one(tmp_path: Path) -> None:
-    with emulation(tmp_path, PAIR, f"a=t@{NAMES[0]}") as run:
+    with emulation(written(tmp_path, PAIR), f"a=t@{NAMES[0]}") as run:
         time.sleep(1.5)
     assert run.status == 0, "flow echo has its 5 answers, and stream is not asked for"
     assert [check["name"] for check in run.summary["checks"]] == ["flow echo"]
@@ -70,7 +65,7 @@ def test_a_real_host_answers_the_pings_of_a_simulated_one(tmp_path: Path) -> Non
 def test_addresses_and_routes_follow_a_move(tmp_path: Path) -> None:
     """The namespace was there before, so it stays."""
     with namespaces.namespace("move") as name, emulation(
-        tmp_path, changed(("duration: 3 s", "duration: 60 s")),
+        written(tmp_path, changed(("duration: 3 s", "duration: 60 s"))),
         f"alice:wlan=w@{name}", f"alice:lte=l@{name}",
     ) as run:  # fmt: skip
         assert "default dev w" in run_ip("route", netns=name)
@@ -89,7 +84,7 @@ def test_addresses_and_routes_follow_a_move(tmp_path: Path) -> None:
 
 def test_a_gateway_forwards_for_the_network_behind_it(tmp_path: Path) -> None:
     text = PAIR.replace("kind: router", "kind: gateway")
-    with emulation(tmp_path, text, f"r:a=x@{NAMES[0]}", f"r:b=y@{NAMES[0]}") as run:
+    with emulation(written(tmp_path, text), f"r:a=x@{NAMES[0]}", f"r:b=y@{NAMES[0]}") as run:
         time.sleep(1.5)
     (echo,) = run.summary["flows"]
     assert echo["received"] > 5
@@ -122,41 +117,12 @@ def test_an_unknown_node_is_one_sentence() -> None:
     )
 
 
-COMMAND = [sys.executable, "-m", "sim.cli", "emulate"]
-
-
-class Emulation:
-    """A run in another process; `summary` and `status` when it has ended."""
-
-    summary: dict[str, Any]
-    status: int
-
-
-@contextmanager
-def emulation(folder: Path, text: str, *attach: str) -> Iterator[Emulation]:
-    """Emulates while the block runs, then stops it as Ctrl-C does."""
-    namespaces.require()
-    path = folder / "lab.yaml"
-    path.write_text(text)
-    words = [word for one in attach for word in ("--attach", one)]
-    process = subprocess.Popen(
-        [*COMMAND, str(path), "--json", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    run = Emulation()
-    try:
-        assert process.stderr is not None
-        said = [process.stderr.readline() for _ in range(len(attach) + 1)]
-        assert said[-1].startswith("running for"), "".join(said)
-        yield run
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-        run.status, run.summary = process.returncode, json.loads(out)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=60)
-
-
 def ping(netns: str, *words: str) -> str:
     command = ["ip", "netns", "exec", netns, require("ping"), "-n", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "lab.yaml"
+    path.write_text(text)
+    return path
