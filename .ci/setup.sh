@@ -13,7 +13,8 @@ cd "$(dirname "$0")/.."
 
 venv=.venv
 declare -A peers=([tshark]=tshark [ip]=iproute2 [nft]=nftables [conntrack]=conntrack [ping]=iputils-ping
-    [charon-systemd]="charon-systemd libcharon-extra-plugins" [swanctl]=strongswan-swanctl)
+    [charon-systemd]="charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins"
+    [swanctl]=strongswan-swanctl)
 
 main() {
     case ${1:-} in
