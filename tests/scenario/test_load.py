@@ -25,7 +25,7 @@ from sim.scenario.schema import (
     json_schema,
     record_names,
 )
-from sim.units import format_duration, format_rate, format_ratio, format_size
+from sim.units import NS_PER_S, format_duration, format_rate, format_ratio, format_size
 from sim.wire.selector import Selector
 from tests.scenario.base import TEXT, changed, line_of
 
@@ -222,6 +222,7 @@ def test_every_duration_survives_yaml(value: int) -> None:
 @settings(max_examples=30)
 @given(st.integers(1, 10**13), st.integers(28, 65535), st.floats(0, 1))
 def test_every_rate_size_and_ratio_survives_yaml(rate: int, size: int, ratio: float) -> None:
+    rate = min(rate, size * 8 * NS_PER_S)  # one packet each nanosecond is the most there can be
     scenario = load_text(
         TEXT,
         overrides={
