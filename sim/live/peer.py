@@ -307,8 +307,10 @@ class LivePeer(IpsecDriver[bytearray]):
         self.time_is_up(monotonic_ns())
 
     def _readable(self, sock: LiveSocket) -> None:
+        """Take what has arrived; IKE messages take effect before the ESP behind them, which may need it."""
         now, local = monotonic_ns(), sock.local
         encapsulated = local[1] == self.config.natt_port
+        pending = False
         for _ in range(BATCH):
             received = sock.receive()
             if received is None:
@@ -317,9 +319,13 @@ class LivePeer(IpsecDriver[bytearray]):
             if sock.esp:
                 self._receive_esp(ip.build(src[0], local[0], Protocol.ESP, payload, tos=tos), now)
             elif encapsulated and classify(payload) is Kind.ESP:
+                if pending:
+                    self.pump(now)
+                    pending = False
                 self._receive_esp(udp.build(src, local, payload, checksum=False, tos=tos), now)
             else:
                 self.endpoint.receive_datagram(payload, src, local, now)
+                pending = True
         self.pump(now)
 
     def _tun_readable(self, kernel: KernelHost) -> None:
