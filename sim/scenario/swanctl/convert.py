@@ -208,6 +208,9 @@ class Importer:
                 view, f"no secret in `secrets` is for {settings['local_id'] or 'its address'} and its peer"
             )
             return None
+        if peer is None and me is not None and not {me, None} & set(secret.owners):
+            text = f"{view.path[-1]} lets in whoever knows this secret, whatever the peer calls itself"
+            self.warnings.append(secret.at.problem(f"secrets.{secret.name}", text))
         return secret.value
 
     # Helpers

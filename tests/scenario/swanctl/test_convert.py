@@ -266,7 +266,10 @@ def test_the_secret_that_knows_the_peer_best_is_taken(sections: str, psk: bytes,
 def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
     text = BASE.replace("id = moon", "").replace("SECRET", "id = bob")
     more = "secrets { ike-2 { secret = other\n id = carol\n } }\n"
-    assert _import(tmp_path, text).connections["rw"].psk == b"hidden"
+    config = _import(tmp_path, text)
+    assert config.connections["rw"].psk == b"hidden"
+    (warning,) = config.warnings
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:18: secrets.ike: rw lets in whoever knows")
     assert any("several secrets may fit" in problem for problem in _problems(tmp_path, text + more))
 
 
