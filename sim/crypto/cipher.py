@@ -79,9 +79,9 @@ class AeadCipher:
 
     __slots__ = (
         "_decrypt",
+        "_decrypt_into",
         "_encrypt_into",
         "block_bytes",
-        "decrypt_into",
         "encrypt",
         "icv_bytes",
         "iv_bytes",
@@ -95,7 +95,7 @@ class AeadCipher:
         self.encrypt = aead.encrypt
         self._encrypt_into = aead.encrypt_into
         self._decrypt = aead.decrypt
-        self.decrypt_into = aead.decrypt_into
+        self._decrypt_into = aead.decrypt_into
         self.name = encryption.name
         self.iv_bytes = encryption.iv_bytes
         self.icv_bytes = encryption.icv_bytes
@@ -121,7 +121,7 @@ class AeadCipher:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            self.decrypt_into(self.salt + iv, sealed, aad, out)
+            self._decrypt_into(self.salt + iv, sealed, aad, out)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 

@@ -15,9 +15,9 @@ from sim.crypto.errors import IntegrityError
 from sim.ipsec.esp import LAST_SEQ, TRAILERS, EspSealer
 from sim.ipsec.replay import ReplayWindow
 from sim.ipsec.spec import ChildSpec
-from sim.ipsec.traffic import FlowKey, flow_key
+from sim.ipsec.traffic import KEY_V4, FlowKey
 from sim.ipsec.tunnel import TunnelSealer
-from sim.wire.esp import HEADER_BYTES, TRAILER_BYTES
+from sim.wire.esp import HEADER_BYTES
 from sim.wire.ip import DF, IPV4_HEADER_BYTES, Protocol
 
 # IPv4 header (identification to protocol, and from the addresses on, never change), [UDP length and checksum,
@@ -36,7 +36,6 @@ _WORDS = Struct(">7H")
 _PORTS = Struct(">HH")
 _SPI = Struct(">I")
 _ADDRESSES_BYTES = 8
-_IPV4 = int(Protocol.IPV4)  # an IntEnum's member costs 0.07 us to look up
 
 
 def fits(spec: ChildSpec) -> bool:
@@ -86,30 +85,32 @@ def express_opener(
     """A function for the ESP at an offset of an IPv4 packet, which shows a sequence number.
 
     It gives the inner packet if that is plain: newer than all before, authentic, IPv4, exactly as long as it
-    says, without a congestion mark outside, of a flow whose selectors were checked. Else None, and nothing
-    has changed: the long way decides.
+    says, padded as `express_sealer` does, without a congestion mark outside, of a flow whose selectors were
+    checked. Else None, and nothing has changed: the long way decides.
     """
     body_at = HEADER_BYTES + _IV_BYTES
-    least = body_at + 4 + cipher.icv_bytes
     overhead = body_at + cipher.icv_bytes
-    take, open_into, accept = _HEADER_IV.unpack_from, cipher.open_into, window.accept
+    least = overhead + KEY_V4.size
+    take, key_of = _HEADER_IV.unpack_from, KEY_V4.unpack_from
+    open_into, accept = cipher.open_into, window.accept
 
     def open_plain(packet: bytearray, at: int, low: int) -> bytearray | None:
         size = len(packet) - at
-        if low <= window.top or size < least or (size - least) & 3 or packet[1] & _ECN:
+        if low <= window.top or size < least or size & 3 or packet[1] & _ECN:
             return None
         header, iv = take(packet, at)
         inner = bytearray(size - overhead)
         try:
-            open_into(header, iv, memoryview(packet)[at + body_at :], inner)
+            open_into(header, iv, packet[at + body_at :], inner)
         except IntegrityError:
             return None
-        padding = inner[-2]
-        if inner[-1] != _IPV4 or not inner.endswith(TRAILERS[padding], 0, -1):
+        total = inner[2] << 8 | inner[3]
+        end = _TRAILERS[total & 3]
+        if total + len(end) != size - overhead or not inner.endswith(end) or inner[0] != _PLAIN_IPV4:
             return None
-        del inner[-padding - TRAILER_BYTES :]
-        if flow_key(inner) not in flows or inner[2] << 8 | inner[3] != len(inner) or inner[0] != _PLAIN_IPV4:
+        if key_of(inner) not in flows:
             return None
+        del inner[total:]
         accept(low)
         return inner
 

@@ -27,10 +27,11 @@ _ICMP = frozenset({Protocol.ICMP, Protocol.ICMPV6})
 _PORTS = Struct(">HH")
 
 FlowKey = tuple[object, ...]
-_KEY_V4 = Struct(">6xHxB2xQI")  # flags and offset, protocol, both addresses, both ports
+KEY_V4 = Struct(">6xHxB2xQI")
+"""Flags and offset, protocol, both addresses, both ports of an IPv4 packet without options."""
 _KEY_V6 = Struct(">6xBx16s16sI")  # next header, source, destination, both ports
-_KEY_V4_BYTES, _KEY_V6_BYTES = _KEY_V4.size, _KEY_V6.size
-_key_v4, _key_v6 = _KEY_V4.unpack_from, _KEY_V6.unpack_from
+_KEY_V4_BYTES, _KEY_V6_BYTES = KEY_V4.size, _KEY_V6.size
+_key_v4, _key_v6 = KEY_V4.unpack_from, _KEY_V6.unpack_from
 
 
 class Traffic(NamedTuple):
