@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from sim.experiment.causes import explain
 from sim.scenario.world import World
-from sim.traffic.outages import Outage
 from sim.traffic.record import FlowRecord
 from sim.tunnels.narrate import LogEntry
 from sim.units import NS_PER_MS, NS_PER_S
-
-_ACTIONS = ("move", "rebind", "up", "down")
-_CAUSES = (*_ACTIONS, "ike down", "child down", "child failed")
-_NEAR_NS = NS_PER_S
-"""How far before an outage its cause may lie: a packet on its way still arrives."""
 
 
 def flow_rows(world: World) -> list[dict[str, Any]]:
@@ -30,23 +25,12 @@ def outage_entries(world: World) -> Iterator[LogEntry]:
     under_way = world.under_way()
     for name, flow in world.flows.items():
         for outage in flow.record.outages(world.sim.now, under_way[name]):
-            cause = explain(world.log, outage)
+            cause = explain(world, name, outage)
             detail = (
                 f"{flow.name}: nothing arrived from {outage.from_at / NS_PER_S:.3f} s to "
                 f"{outage.to_at / NS_PER_S:.3f} s, {outage.packets} packets lost; {cause}"
             )
             yield LogEntry(outage.to_at, flow.source.name, "outage", detail=detail)
-
-
-def explain(log: list[LogEntry], outage: Outage) -> str:
-    """The event of the scenario, or else of an SA, that is nearest to the beginning of an outage."""
-    near = [entry for entry in log if outage.from_at - _NEAR_NS <= entry.at <= outage.to_at]
-    for words in (_ACTIONS, _CAUSES):
-        causes = [entry for entry in near if entry.event in words]
-        if causes:
-            cause = min(causes, key=lambda entry: abs(entry.at - outage.from_at))
-            return f"at {cause.at / NS_PER_S:.3f} s {cause.detail}"
-    return "no event explains it: see the drops"
 
 
 def _row(record: FlowRecord, end: int, under_way: set[int]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from sim.net.jitter import Jitter
 from sim.net.packet import Packet
 from sim.net.port import MAX_MTU, MIN_MTU, Port
 
+LOST = "lost on link"
+"""Why a packet was dropped that met the loss of a link."""
 BIT_NS = 8_000_000_000  # nanoseconds of one octet at 1 bit/s
 
 
@@ -250,7 +252,7 @@ class HalfLink:
             self._departures.append((end, packet))
         if params.loss and rng.random() < params.loss:
             self.lost += 1
-            self.src.node.drop(packet, "lost on link", now)
+            self.src.node.drop(packet, LOST, now)
             return
         at = end + params.delay_ns
         if params.jitter is not None:

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 from sim.net.nat import NatBox
+from sim.net.port import Port
+from sim.scenario.passing import note_courses
 from sim.scenario.schema import DownEvent, Event, MoveEvent, RebindEvent, UpEvent
 from sim.scenario.world import World
 from sim.tunnels.narrate import LogEntry
@@ -17,7 +19,7 @@ def initially_down(events: tuple[Event, ...]) -> set[str]:
     """`node:iface` of every interface whose first event brings it up: it is down until then."""
     first: dict[str, bool] = {}
     for event in sorted(events, key=lambda event: event.at):
-        for interface, up in _switches(event):
+        for interface, up in switches(event):
             first.setdefault(f"{event.node}:{interface}", up)
     return {label for label, up in first.items() if up}
 
@@ -34,12 +36,17 @@ def _move(world: World, event: MoveEvent, now: int) -> None:
     if event.gap:
         pause = f", {event.to} is up after {format_duration(event.gap)}"
         old.set_up(False)
-        world.sim.at(now + event.gap, lambda _: new.set_up(True))
+        world.sim.at(now + event.gap, partial(_come_up, world, new))
     else:
         pause = ""
         new.set_up(True)
         old.set_up(False)
     _log(world, event, now, f"{event.node} moves from {event.from_} to {event.to}{pause}")
+
+
+def _come_up(world: World, port: Port, now: int) -> None:
+    port.set_up(True)
+    note_courses(world, now)
 
 
 def _rebind(world: World, event: RebindEvent, now: int) -> None:
@@ -67,7 +74,7 @@ _ACTIONS: dict[type, Callable[[World, Any, int], None]] = {
 }
 
 
-def _switches(event: Event) -> tuple[tuple[str, bool], ...]:
+def switches(event: Event) -> tuple[tuple[str, bool], ...]:
     """The interfaces that an event switches, and to which state."""
     if isinstance(event, MoveEvent):
         return (event.from_, False), (event.to, True)
@@ -77,4 +84,6 @@ def _switches(event: Event) -> tuple[tuple[str, bool], ...]:
 
 
 def _log(world: World, event: Event, now: int, detail: str) -> None:
+    """Told when it is done."""
+    note_courses(world, now)
     world.note(LogEntry(now, event.node, event.do, detail=detail))

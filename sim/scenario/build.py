@@ -20,6 +20,7 @@ from sim.scenario.clear import check_clear
 from sim.scenario.configs import endpoint_config
 from sim.scenario.expand import expand
 from sim.scenario.flows import add_flows
+from sim.scenario.passing import note_courses
 from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
 from sim.scenario.schema import Connection, Link, NatNode, Node, Scenario
@@ -48,6 +49,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     check_clear(world)
     for label in actions.initially_down(world.scenario.events):
         world.ports[label].set_up(False)
+    note_courses(world, world.sim.now)
     actions.schedule(world, world.scenario.events)
     return world
 

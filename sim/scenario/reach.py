@@ -1,44 +1,27 @@
 """Whether the traffic of a scenario could arrive, before a single packet is sent.
 
-A walk from node to node by the routing tables, with every interface up, that takes a tunnel wherever a
-connection's selectors could cover the packet. It finds what is missing in a file; what happens to a
-packet on its way is the simulation's affair.
+Every way is walked with all interfaces up, from any address that the source may use, and back where somebody
+answers: it finds what is missing in a file. What happens to a packet on its way is the simulation's affair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from sim.ike.config import ConnectionConfig
 from sim.net.node import IpNode
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.flows import runs_here, target_address
 from sim.scenario.schema import CbrFlow, Flow, PingFlow
+from sim.scenario.walk import Way, own_addresses, walk, walk_back
 from sim.scenario.world import World
-from sim.tunnels.traps import traps
-from sim.wire.address import format_address
 from sim.wire.ip import Protocol
 from sim.wire.selector import Selector
 
-_MAX_HOPS = 255
 _PROTOCOLS: dict[type, tuple[int, int]] = {
     CbrFlow: (Protocol.UDP, Protocol.UDP),
     PingFlow: (Protocol.ICMP, Protocol.ICMPV6),
 }
 """What a flow is made of, in IPv4 and IPv6; a replay may hold anything."""
-
-
-@dataclass(slots=True)
-class Way:
-    """Where packets pass. Between two stretches they are in a tunnel; `failure` is why they get stuck."""
-
-    stretches: list[list[str]] = field(default_factory=lambda: [[]])
-    failure: str = ""
-
-    def fails(self, why: str) -> Way:
-        self.failure = why
-        return self
 
 
 def check_reachability(world: World) -> None:
@@ -52,7 +35,8 @@ def _flow_problems(world: World) -> Iterator[Problem]:
     for index, flow in enumerate(world.scenario.traffic):
         if not runs_here(flow, world.scenario, world.attached):
             continue
-        failure = way_of(world, flow).failure
+        way = way_of(world, flow)
+        failure = way.failure or _failure_back(world, flow, way)
         if failure:
             yield world.scenario.problem(("traffic", index, "to"), f"unroutable: {failure}")
 
@@ -61,7 +45,7 @@ def _tunnel_problems(world: World) -> Iterator[Problem]:
     for node, stack in world.stacks.items():
         for connection in stack.config.connections:
             for remote in connection.remote_addrs:
-                failure = _walk(world, world.nodes[node], Selector.host(remote), tunnels=False).failure
+                failure = way_from(world, world.nodes[node], Selector.host(remote), tunnels=False).failure
                 if failure:
                     path = ("connections", node, connection.name, "remote_addrs")
                     yield world.scenario.problem(path, f"{node} cannot reach its peer: {failure}")
@@ -69,60 +53,46 @@ def _tunnel_problems(world: World) -> Iterator[Problem]:
 
 def way_of(world: World, flow: Flow) -> Way:
     """The way of a flow's packets from its source."""
+    return way_from(world, world.nodes[flow.from_], _target(world, flow))
+
+
+def ways_back(world: World, flow: Flow, there: Way) -> Iterator[Way]:
+    """The ways of what a flow's target sends, one for each source that the flow may have.
+
+    A flow takes the first that fits, which may be another once an event has switched an interface.
+    """
+    source, target = world.nodes[flow.from_], _target(world, flow)
+    switched = any(event.node == flow.from_ for event in world.scenario.events)
+    for src in there.origin if switched else there.origin[:1]:
+        way = walk(world, source, (src,), target)
+        if not isinstance(flow, PingFlow):
+            # Recorded answers go to the client's own address, not to where its packets seem to come from.
+            way = Way((src,), (src,), jumps=way.jumps)
+        yield walk_back(world, world.nodes[flow.to.partition(":")[0]], target, way, source)
+
+
+def answers(world: World, flow: Flow) -> bool:
+    """Whether the target of a flow sends anything back that is known here; real hosts route by themselves."""
+    if isinstance(flow, CbrFlow) or world.attached:
+        return False
+    return isinstance(flow, PingFlow) or world.flows[f"{flow.name}.down"].has_packets
+
+
+def _failure_back(world: World, flow: Flow, there: Way) -> str:
+    """Why no answer arrives; empty when there is none, or when some source of the flow would get it."""
+    failures = [way.failure for way in ways_back(world, flow, there)] if answers(world, flow) else []
+    return f"on the way back, {failures[0]}" if failures and all(failures) else ""
+
+
+def _target(world: World, flow: Flow) -> Selector:
     dst = target_address(world, flow)
-    protocol = _PROTOCOLS.get(type(flow), (0, 0))[len(dst) == 16]
-    return _walk(world, world.nodes[flow.from_], Selector.host(dst, protocol))
+    return Selector.host(dst, _PROTOCOLS.get(type(flow), (0, 0))[len(dst) == 16])
 
 
-def _walk(world: World, start: IpNode, target: Selector, *, tunnels: bool = True) -> Way:
-    """How a packet to `target` goes, with any of the addresses of `start`."""
-    node, dst, through, way = start, target.start, set[str](), Way()
-    own = [Selector.host(address, target.protocol) for address in _addresses(start)]
-    for _ in range(_MAX_HOPS):
-        way.stretches[-1].append(node.name)
-        if node.is_local(dst):
-            return way
-        tunnel = _tunnel(world, node, own, target) if tunnels and node.name not in through else None
-        if tunnel is not None:
-            through.add(node.name)
-            way.stretches.append([])
-            peer = _owner(world, tunnel.remote_addrs)
-            if peer is None:
-                return way
-            node = peer
-            continue
-        port = node.routes.lookup(dst)
-        if port is None or port.link is None:
-            hint = f"add it under nodes.{node.name}.routes, or cover it by a tunnel"
-            return way.fails(f"{node.name} has no route to {format_address(dst)} ({hint})")
-        node = port.link.dst.node
-        if not (node.forwarding or node.is_local(dst)):
-            return way.fails(f"{node.name} is a host, it does not forward to {format_address(dst)}")
-    text = f"{format_address(dst)} is not reached within {_MAX_HOPS} hops: the routes go round in a circle"
-    return way.fails(text)
-
-
-def _tunnel(world: World, node: IpNode, own: list[Selector], target: Selector) -> ConnectionConfig | None:
-    """The first connection of a node that could protect packets from one of `own` to `target`."""
-    stack = world.stacks.get(node.name)
-    if stack is None:
-        return None
-    connections = {connection.name: connection for connection in stack.config.connections}
-    for trap in traps(stack.config.connections, _addresses(node), stack.callers):
-        if _covers(trap.policy.remote_ts, [target]) and _covers(trap.policy.local_ts, own):
-            return connections[trap.policy.connection]
-    return None
-
-
-def _covers(selectors: tuple[Selector, ...], hosts: list[Selector]) -> bool:
-    """Whether some packet of one of these hosts is meant."""
-    return any(selector.intersect(host) is not None for selector in selectors for host in hosts)
-
-
-def _addresses(node: IpNode) -> list[bytes]:
-    return [address for port in node.ports.values() for address, _ in port.addresses]
-
-
-def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:
-    """Who has one of these addresses; None when the peer may be anybody."""
-    return next((node for node in world.nodes.values() if any(map(node.is_local, addresses))), None)
+def way_from(world: World, start: IpNode, target: Selector, *, tunnels: bool = True) -> Way:
+    """How a packet to `target` goes, with any of the addresses of `start`; that of the route comes first."""
+    dst = target.start
+    routed = start.source_address(dst)
+    own = own_addresses(start, len(dst))
+    sources = own if routed is None else tuple(dict.fromkeys((routed, *own)))
+    return walk(world, start, sources or (bytes(len(dst)),), target, tunnels=tunnels)

@@ -10,6 +10,7 @@ from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
+from sim.scenario.courses import Courses
 from sim.scenario.errors import Problem
 from sim.scenario.schema import Scenario
 from sim.traffic.source import TrafficFlow
@@ -36,6 +37,7 @@ class World:
     stacks: dict[str, IpsecStack] = field(default_factory=dict)
     flows: dict[str, TrafficFlow] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
+    courses: Courses = field(default_factory=Courses)
     _log: list[LogEntry] = field(default_factory=list)
     _untold: list[LogEntry | tuple[str, Event, int]] = field(default_factory=list)
     keys: KeyLog = field(default_factory=KeyLog)

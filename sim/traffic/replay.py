@@ -134,6 +134,10 @@ class Replay(TrafficFlow):
         self._packets = packets
         self._bodies: list[tuple[int, bytes]] = []
 
+    @property
+    def has_packets(self) -> bool:
+        return bool(self._packets)
+
     def start(self) -> None:
         self._arm_next()
 

@@ -28,6 +28,11 @@ class TrafficFlow(ABC):
     def name(self) -> str:
         return self.record.name
 
+    @property
+    def has_packets(self) -> bool:
+        """Whether there is anything to send."""
+        return True
+
     @abstractmethod
     def start(self) -> None:
         """Arm the first packet; once, before the run."""

@@ -6,42 +6,8 @@ import numpy as np
 import pytest
 
 import sim
-from sim.experiment.flows import explain
 from sim.scenario.load import load_text
-from sim.traffic.outages import Outage
-from sim.tunnels.narrate import LogEntry
-from sim.units import NS_PER_MS, NS_PER_S
 from tests.scenario.base import TEXT
-
-OUTAGE = Outage(10 * NS_PER_S, 12 * NS_PER_S, 20, 0, 19)
-NOTHING = "no event explains it: see the drops"
-
-
-def at(ms: int, event: str, detail: str = "") -> LogEntry:
-    return LogEntry(ms * NS_PER_MS, "n", event, detail=detail or f"{event} of {ms}")
-
-
-@pytest.mark.parametrize(
-    ("log", "cause"),
-    [
-        ([], NOTHING),
-        ([at(10_000, "move")], "at 10.000 s move of 10000"),
-        ([at(9_700, "down"), at(10_100, "move")], "at 10.100 s move of 10100"),
-        ([at(9_950, "down"), at(10_100, "move")], "at 9.950 s down of 9950"),
-        ([at(9_000, "rebind")], "at 9.000 s rebind of 9000"),
-        ([at(8_999, "rebind")], NOTHING),
-        ([at(12_000, "up")], "at 12.000 s up of 12000"),
-        ([at(12_001, "up")], NOTHING),
-        ([at(10_000, "ike sent"), at(10_000, "path changed")], NOTHING),
-        ([at(10_500, "ike down", "TIMEOUT: silent")], "at 10.500 s TIMEOUT: silent"),
-        ([at(10_000, "child failed")], "at 10.000 s child failed of 10000"),
-        ([at(10_000, "ike down"), at(11_000, "move")], "at 11.000 s move of 11000"),
-    ],
-    ids=str,
-)
-def test_the_nearest_event_explains_an_outage(log: list[LogEntry], cause: str) -> None:
-    """What the scenario does comes before what an SA suffers from it."""
-    assert explain(log, OUTAGE) == cause
 
 
 def test_an_outage_is_an_event_with_its_cause() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_a_way_out_is_named() -> None:
 def test_routes_that_go_round_are_seen() -> None:
     text = changed(
         ("core: {kind: router,", "core: {kind: router, routes: {198.51.100.0/24: home},"),
-        ("home: {kind: nat,", "home: {kind: nat, routes: {198.51.100.0/24: wan},"),
+        ("home: {kind: nat,", "home: {kind: router, routes: {198.51.100.0/24: wan},"),
     )
     (problem,) = refused(text, *BARE, "traffic.0.to=moon:wan")
     assert "the routes go round in a circle" in problem
@@ -115,6 +116,97 @@ def test_ends_without_a_common_ip_version_are_told() -> None:
         problem
         == f"lab.yaml:{line_of(text, 'name: up')}: traffic.0.to: alice and bob have no IP version in common"
     )
+
+
+ECHO = "traffic: [{name: echo, kind: ping, from: FROM, to: TO}]\n"
+"""Appended to a text without traffic."""
+
+DOUBLE_NAT = """\
+name: double
+duration: 3 s
+nodes:
+  alice: {kind: host, interfaces: {eth: 192.168.1.10/24}}
+  home: {kind: nat, interfaces: {lan: 192.168.1.1/24, wan: 100.64.0.10/24}}
+  cgn: {kind: nat, preset: cgn, interfaces: {lan: 100.64.0.1/24, wan: 203.0.113.10/24}}
+  net: {kind: router, interfaces: {cgn: 203.0.113.1/24, moon: 198.51.100.254/24}}
+  moon: {kind: gateway, interfaces: {wan: 198.51.100.1/24, lan: 10.1.0.1/16}}
+  bob: {kind: host, interfaces: {eth: 10.1.0.10/16}}
+links:
+  - {ends: [alice:eth, home:lan]}
+  - {ends: [home:wan, cgn:lan]}
+  - {ends: [cgn:wan, net:cgn]}
+  - {ends: [net:moon, moon:wan]}
+  - {ends: [moon:lan, bob:eth]}
+"""
+
+
+def ping(text: str, source: str, target: str) -> str:
+    return text + ECHO.replace("FROM", source).replace("TO", target)
+
+
+def answered(text: str) -> int:
+    """How many answers arrive; the scenario must be accepted."""
+    world = build(load_text(text))
+    world.sim.run(3 * NS_PER_S)
+    return world.flows["echo"].record.received
+
+
+def test_the_answer_to_a_ping_that_leaves_a_protected_network_is_unroutable() -> None:
+    """moon protects 10.1.0.0/16 and tells nobody of it, so only what comes through the tunnel gets there."""
+    text = SITES.replace("links:\n", "  eve: {kind: host, interfaces: {eth: 172.16.0.2/24}}\nlinks:\n", 1)
+    text = text.replace(
+        "  net: {kind: router, interfaces: {", "  net: {kind: router, interfaces: {eve: 172.16.0.1/24, "
+    )
+    text = text.replace("links:\n", "links:\n  - {ends: [eve:eth, net:eve]}\n", 1)
+    (problem,) = refused(ping(text, "alice", "eve"))
+    assert "traffic.0.to: unroutable: on the way back, net has no route to 10.1.0.10" in problem
+    build(load_text(ping(text, "alice", "bob")))
+    oneway = "traffic: [{name: out, kind: cbr, from: alice, to: eve, size: 100 B, rate: 8 kbit/s}]\n"
+    build(load_text(text + oneway))
+
+
+def test_the_answer_of_a_ping_takes_the_mappings_of_two_nats_back() -> None:
+    assert answered(ping(DOUBLE_NAT, "alice", "moon:wan")) == 3
+    assert answered(ping(DOUBLE_NAT, "alice", "bob")) == 3
+    assert answered(ping(DOUBLE_NAT, "alice", "cgn:lan")) == 3
+
+
+def test_nobody_pings_into_a_nat() -> None:
+    text = DOUBLE_NAT.replace("net: {kind: router,", "net: {kind: router, routes: {192.168.1.0/24: cgn},")
+    text = text.replace("cgn: {kind: nat,", "cgn: {kind: nat, routes: {192.168.1.0/24: lan},")
+    (problem,) = refused(ping(text, "bob", "alice"))
+    assert "cgn is a NAT and lets in only what answers a packet that it translated" in problem
+
+
+def test_an_answer_follows_a_mapping_only_while_it_finds_the_nat() -> None:
+    text = DOUBLE_NAT.replace("bob: {kind: host,", "bob: {kind: host, routes: {203.0.113.0/24: x},")
+    text = text.replace("{eth: 10.1.0.10/16}", "{eth: 10.1.0.10/16, x: 192.0.2.1/24}")
+    text = text.replace("links:\n", "  end: {kind: host, interfaces: {x: 192.0.2.2/24}}\nlinks:\n", 1)
+    text = text.replace("links:\n", "links:\n  - {ends: [bob:x, end:x]}\n", 1)
+    (problem,) = refused(ping(text, "alice", "bob:eth"))
+    assert "on the way back, end is a host, it does not forward to 203.0.113.10" in problem
+
+
+def test_a_nat_gets_no_answer_to_its_own_ping() -> None:
+    (problem,) = refused(ping(DOUBLE_NAT, "cgn", "bob"))
+    assert "on the way back, cgn is a NAT, which takes no answers for itself" in problem
+    assert answered(ping(DOUBLE_NAT, "bob", "cgn:wan")) == 3
+
+
+def test_an_answer_goes_back_through_the_tunnel_of_the_request() -> None:
+    for source, target in (("alice", "bob"), ("bob", "alice")):
+        build(load_text(TEXT, overrides=[f"traffic=[{{name: e, kind: ping, from: {source}, to: {target}}}]",
+                                         "checks=[]"]))  # fmt: skip
+
+
+def test_recorded_answers_need_a_way_to_the_client_itself() -> None:
+    """A replay's other end knows nothing of a NAT: it cannot answer to a mapping."""
+    capture = Path(__file__).parents[2] / "topologies" / "captures"
+    (file,) = capture.glob("*.pcap*")
+    flow = f"{{name: web, kind: replay, from: alice, to: 'moon:wan', file: {file}}}"
+    (problem,) = refused(TEXT, *BARE, f"traffic=[{flow}]")
+    assert "on the way back, core has no route to 192.168.1.10" in problem
+    build(load_text(TEXT, overrides=["checks=[]", f"traffic=[{flow.replace('moon:wan', 'bob')}]"]))
 
 
 def refused(text: str, *overrides: str) -> list[str]:

@@ -1,0 +1,216 @@
+"""The way of a packet from node to node by the routing tables, and the way of its answer.
+
+A walk takes a tunnel wherever a policy could cover the packet, and is translated wherever it leaves a NAT by
+its outside. Both are remembered, for an answer follows the mapping of a NAT, and may take a tunnel back.
+Interfaces are as they are at the moment. Whether a tunnel is up and a mapping still lives is the simulation's
+affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sim.ike.config import ConnectionConfig
+from sim.net.nat import NatBox
+from sim.net.node import IpNode
+from sim.net.port import Port
+from sim.scenario.world import World
+from sim.tunnels.traps import traps
+from sim.wire.address import format_address
+from sim.wire.selector import Selector
+
+_MAX_HOPS = 255
+
+Sources = tuple[bytes, ...]
+"""The addresses that a packet may come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Through a tunnel, from the node of one end to that of the other; `exit` is "" when nobody can tell."""
+
+    connection: str
+    entry: str
+    exit: str
+    sources: Sources
+
+
+@dataclass(slots=True)
+class Way:
+    """Where packets pass. Between two stretches they are in a tunnel; `failure` is why they get stuck.
+
+    `origin` are the sources that are left at the start, `sources` those that the last node sees. `ports` are
+    `node:iface`, both ends of each link, without those that only the outer packet of a tunnel meets. `nats`
+    translated it, each with the sources before.
+    """
+
+    origin: Sources
+    sources: Sources
+    stretches: list[list[str]] = field(default_factory=lambda: [[]])
+    ports: list[str] = field(default_factory=list)
+    nats: list[tuple[str, Sources]] = field(default_factory=list)
+    jumps: list[Jump] = field(default_factory=list)
+    failure: str = ""
+
+    def narrow(self, sources: Sources) -> None:
+        """A policy is for some of the sources alone."""
+        self.sources = sources
+        if not self.nats:
+            self.origin = sources
+
+
+def walk(world: World, start: IpNode, sources: Sources, target: Selector, *, tunnels: bool = True) -> Way:
+    """The way of a packet that `start` sends to `target`, a host and perhaps its protocol."""
+    way = Way(sources, sources)
+    _Walker(world, way, target.protocol, tunnels=tunnels).go(start, target.start)
+    return way
+
+
+def walk_back(world: World, start: IpNode, own: Selector, there: Way, asker: IpNode) -> Way:
+    """The way of the answer that `start` sends from `own` to where the packet seemed to come from.
+
+    `there` is the way of that packet, from one source; `asker` sent it.
+    """
+    way = Way((own.start,), (own.start,))
+    _Walker(world, way, own.protocol, there=there, asker=asker).go(start, there.sources[0])
+    return way
+
+
+def own_addresses(node: IpNode, size: int | None = None) -> Sources:
+    """The addresses of a node, of one family (4 or 16 octets) or of both."""
+    own = (address for port in node.ports.values() for address, _ in port.addresses)
+    return tuple(address for address in own if size in (None, len(address)))
+
+
+class _Walker:
+    def __init__(
+        self,
+        world: World,
+        way: Way,
+        protocol: int,
+        *,
+        tunnels: bool = True,
+        there: Way | None = None,
+        asker: IpNode | None = None,
+    ) -> None:
+        self._world = world
+        self._way = way
+        self._protocol = protocol
+        self._tunnels = tunnels
+        self._asker = asker
+        self._mapped = list(there.nats) if there else []
+        self._back = list(there.jumps) if there else []
+        self._entered: set[str] = set()
+        self._guessed = False
+
+    def go(self, node: IpNode, dst: bytes) -> None:
+        entry = ""
+        for _ in range(_MAX_HOPS):
+            self._way.stretches[-1].append(node.name)
+            if self._mapped and self._mapped[-1][0] == node.name and node.is_local(dst):
+                dst = self._mapped.pop()[1][0]
+            elif node.is_local(dst):
+                self._fail(self._misdirected(node, entry, dst))
+                return
+            elif isinstance(node, NatBox) and entry == node.outside and len(dst) == 4:
+                text = "lets in only what answers a packet that it translated"
+                self._fail(f"{node.name} is a NAT and {text}, not what is for {format_address(dst)}")
+                return
+            jump = self._jump(node, dst)
+            if jump is not None:
+                self._enter(jump)
+                if not jump.exit:
+                    return
+                node, entry = self._world.nodes[jump.exit], ""
+                continue
+            port = node.routes.lookup(dst)
+            if port is None or port.link is None:
+                hint = f"add it under nodes.{node.name}.routes, or cover it by a tunnel"
+                self._fail(f"{node.name} has no route to {format_address(dst)} ({hint})")
+                return
+            self._leave(node, entry, port)
+            node, entry = port.link.dst.node, port.link.dst.name
+            if not (node.forwarding or node.is_local(dst)):
+                self._fail(f"{node.name} is a host, it does not forward to {format_address(dst)}")
+                return
+        text = f"is not reached within {_MAX_HOPS} hops: the routes go round in a circle"
+        self._fail(f"{format_address(dst)} {text}")
+
+    def _fail(self, text: str) -> None:
+        """Behind a peer that was guessed nothing is certain."""
+        self._way.failure = "" if self._guessed else text
+
+    def _misdirected(self, node: IpNode, entry: str, dst: bytes) -> str:
+        """Why it is no use that an answer arrives here."""
+        if self._asker is None:
+            return ""
+        if node is not self._asker:
+            return f"{node.name} has {format_address(dst)} too, and gets it"
+        if isinstance(node, NatBox) and entry == node.outside and len(dst) == 4:
+            known = node.nat.profile.tracks_connections
+            return "" if known else f"{node.name} is a NAT, which takes no answers for itself"
+        return ""
+
+    def _enter(self, jump: Jump) -> None:
+        self._way.narrow(jump.sources)
+        self._way.jumps.append(jump)
+        self._way.stretches.append([])
+        self._entered.add(jump.entry)
+
+    def _leave(self, node: IpNode, entry: str, port: Port) -> None:
+        assert port.link is not None
+        self._way.ports += [repr(port), repr(port.link.dst)]
+        ipv4 = len(self._way.sources[0]) == 4
+        if isinstance(node, NatBox) and ipv4 and entry and port.name == node.outside != entry:
+            self._way.nats.append((node.name, self._way.sources))
+            self._way.sources = (node.nat.address,)
+
+    def _jump(self, node: IpNode, dst: bytes) -> Jump | None:
+        if not self._tunnels or node.name in self._entered:
+            return None
+        for jump in self._back:
+            if jump.exit == node.name and dst in jump.sources:
+                return Jump(jump.connection, jump.exit, jump.entry, self._way.sources)
+        found = self._protecting(node, dst)
+        if found is None:
+            return None
+        connection, sources = found
+        peer = _owner(self._world, connection.remote_addrs)
+        if peer is None or peer.name not in self._world.stacks:
+            self._guessed = True
+            peer = self._caller(node, dst)
+        return Jump(connection.name, node.name, peer.name if peer else "", sources)
+
+    def _protecting(self, node: IpNode, dst: bytes) -> tuple[ConnectionConfig, Sources] | None:
+        """The first connection of a node that could protect the packet, and from which of its sources."""
+        stack = self._world.stacks.get(node.name)
+        if stack is None:
+            return None
+        connections = {connection.name: connection for connection in stack.config.connections}
+        for trap in traps(stack.config.connections, own_addresses(node), stack.callers):
+            if self._covers(trap.policy.remote_ts, dst):
+                sources = tuple(a for a in self._way.sources if self._covers(trap.policy.local_ts, a))
+                if sources:
+                    return connections[trap.policy.connection], sources
+        return None
+
+    def _covers(self, selectors: Iterable[Selector], address: bytes) -> bool:
+        """Whether some packet of that address is meant."""
+        host = Selector.host(address, self._protocol)
+        return any(selector.intersect(host) is not None for selector in selectors)
+
+    def _caller(self, node: IpNode, dst: bytes) -> IpNode | None:
+        """Who may be at the other end of a connection that names no peer: best whoever has the address."""
+        callers = [
+            self._world.nodes[name]
+            for name, stack in self._world.stacks.items()
+            for connection in stack.config.connections
+            if name != node.name and any(map(node.is_local, connection.remote_addrs))
+        ]
+        return min(callers, key=lambda caller: not caller.is_local(dst), default=None)
+
+
+def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:
+    """Who has one of these addresses; None when the peer may be anybody."""
+    return next((node for node in world.nodes.values() if any(map(node.is_local, addresses))), None)
