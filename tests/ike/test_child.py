@@ -128,6 +128,14 @@ def test_c35_the_child_that_allows_the_first_selectors_is_chosen() -> None:
     (child,) = pair.a.children.values()
     assert child.remote_ts == prefixes("10.2.2.0/24")
     assert pair.b.last(ChildSaUp).child == "second"
+    assert "N(ADDITIONAL_TS_POSSIBLE)" in pair.b.ladder[-1]
+
+
+def test_c35_additional_selectors_are_announced_only_where_there_are_some() -> None:
+    """A second configured child that serves nothing more than the first is no reason."""
+    copy = replace(NET_B, name="copy", local_ts=prefixes("10.2.1.0/24"))
+    pair = Pair(b=replace(CONNECTION_B, children=(NET_B, copy))).establish()
+    assert "ADDITIONAL_TS_POSSIBLE" not in pair.b.ladder[-1]
 
 
 def test_a_packet_for_a_peer_without_an_address_is_told_why_nothing_happens() -> None:

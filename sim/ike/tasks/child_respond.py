@@ -50,12 +50,16 @@ _NONCE_BYTES = 32
 
 @dataclass(slots=True)
 class Terms:
-    """What was agreed on: the initiator's proposal cut down to our choice, and narrowed selectors."""
+    """What was agreed on: the initiator's proposal cut down to our choice, and narrowed selectors.
+
+    `more` is that another Child SA would serve other parts of what the initiator asked for.
+    """
 
     config: ChildConfig
     chosen: Proposal
     local_ts: tuple[Selector, ...]
     remote_ts: tuple[Selector, ...]
+    more: bool
 
 
 class RespondChild(Task):
@@ -88,6 +92,8 @@ class RespondChild(Task):
         elif child is not None:
             if child.mode is Mode.TRANSPORT:
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
+            if self._more:
+                out.add_last(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
             out.add(SaPayload((self._chosen._replace(spi=spi_octets(child.spi_in)),)))
             if self._nonce:
                 out.add(NoncePayload(self._nonce))
@@ -122,7 +128,7 @@ class RespondChild(Task):
         nonces, shared = (sa.nonce_i, sa.nonce_r), b""
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
-        self._chosen = terms.chosen
+        self._chosen, self._more = terms.chosen, terms.more
         self._child = finish(
             sa,
             terms.config,
@@ -184,7 +190,8 @@ def agree(sa: IkeSa, configs: tuple[ChildConfig, ...], exchange: ExchangeType, m
             proposals_for(exchange, offered.proposals), accepted, None if ke is None else ke.group
         )
         if chosen is not None and len(chosen.spi) == 4:
-            return Terms(config, chosen, local, remote)
+            more = any(not _lies_in(option[1:], (remote, local)) for option in possible)
+            return Terms(config, chosen, local, remote, more)
     raise _no_suite(sa, configs, offered) if possible else _no_selectors(sa, configs, theirs, ours)
 
 
@@ -195,6 +202,11 @@ def _narrowed(
     remote = narrow(theirs, remote_selectors(sa, config))
     remote = remote or narrow(theirs, natted_selectors(sa, config, theirs))
     return remote, narrow(ours, local_selectors(sa, config))
+
+
+def _lies_in(sides: tuple[tuple[Selector, ...], ...], others: tuple[tuple[Selector, ...], ...]) -> bool:
+    pairs = zip(sides, others, strict=True)
+    return all(any(wide.contains(part) for wide in other) for side, other in pairs for part in side)
 
 
 def _has_first(narrowed: tuple[Selector, ...], offered: tuple[WireSelector, ...]) -> bool:
