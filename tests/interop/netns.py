@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from pathlib import Path
@@ -74,11 +75,13 @@ class Lab:
     def close(self) -> None:
         """End every process, delete every namespace and the folder; harmless when done twice."""
         atexit.unregister(self.close)
-        while self._closing:
-            self._closing.pop()()
-        while self._namespaces:
-            self._namespaces.pop().close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with ExitStack() as stack:  # each step is done, also when one before it fails
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            for namespace in self._namespaces:
+                stack.callback(namespace.close)
+            for call in self._closing:
+                stack.callback(call)
+            self._namespaces, self._closing = [], []
 
 
 @dataclass

@@ -84,6 +84,21 @@ def test_the_lab_ends_its_programs_and_removes_its_namespaces() -> None:
     assert not lab.folder.exists()
 
 
+def test_the_lab_removes_its_namespaces_when_an_end_fails() -> None:
+    lab = Lab()
+    namespace = lab.namespace("gone")
+
+    def fail() -> None:
+        raise RuntimeError("it does not end")
+
+    lab.on_close(fail)
+    with pytest.raises(RuntimeError):
+        lab.close()
+
+    assert not Path("/run/netns", namespace.name).exists()
+    assert not lab.folder.exists()
+
+
 def test_a_killed_run_is_swept_away_by_the_next_one() -> None:
     """Its programs die with it, and its namespaces go when the next lab is made."""
     script = (
