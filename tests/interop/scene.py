@@ -2,6 +2,8 @@
 
 10.1.0.1 initiator .2 --- 192.168.1/24 --- .1 NAT .1 --- 203.0.113/24 --- .2 responder 10.2.0.1
 10.1.0.1 initiator .1 -------------------- 203.0.113/24 ------------------ .2 responder 10.2.0.1
+
+The NAT is Linux with nftables, or simulated by us and with the same addresses.
 """
 
 from __future__ import annotations
@@ -10,17 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sim.wire.address import format_address
 from tests.interop.connection import Connection
 from tests.interop.nat import masquerade
 from tests.interop.netns import Lab, Namespace
 from tests.interop.ours import Ours
+from tests.interop.simulated import simulated_nat
 from tests.interop.strongswan import StrongSwan
 
 Role = Literal["we initiate", "we respond"]
-Path = Literal["veth", "masquerade"]
+Path = Literal["veth", "masquerade", "simulated"]
 
 ROLES: tuple[Role, ...] = ("we initiate", "we respond")
-PATHS: tuple[Path, ...] = ("veth", "masquerade")
 SUITES = {
     "aes128gcm16-prfsha256-x25519": "aes128gcm16",
     "aes256-sha256-modp2048": "aes256-sha256",
@@ -30,7 +33,7 @@ SUITES = {
 """IKE proposal and the ESP proposal that goes with it."""
 
 INSIDE, OUTSIDE = "10.1.0.1", "10.2.0.1"
-_INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2"}
+_INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2", "simulated": "192.168.1.2"}
 RESPONDER = "203.0.113.2"
 
 
@@ -55,6 +58,12 @@ class Scene:
         self.ours.sa()
         self.theirs.sa()
 
+    def seen_by_responder(self) -> str:
+        """The initiator's address, after a NAT if there is one."""
+        if self.role == "we initiate":
+            return self.theirs.sa().remote[0]
+        return format_address(self.ours.sa().remote[0])
+
 
 def set_up(
     lab: Lab,
@@ -74,15 +83,7 @@ def set_up(
     are lines of strongswan.conf.
     """
     initiator, responder = lab.namespace("initiator"), lab.namespace("responder")
-    router = None
-    if path == "veth":
-        lab.link(initiator, "203.0.113.1/24", responder, "203.0.113.2/24")
-    else:
-        router = lab.namespace("router")
-        lab.link(initiator, "192.168.1.2/24", router, "192.168.1.1/24")
-        wan, _ = lab.link(router, "203.0.113.1/24", responder, "203.0.113.2/24")
-        initiator.ip("route", "add", "default", "via", "192.168.1.1")
-        masquerade(router, wan, random_ports=random_ports)
+    router = _join(lab, path, initiator, responder, random_ports=random_ports)
     initiator.inner_address(f"{INSIDE}/32")
     responder.inner_address(f"{OUTSIDE}/32")
     one, other = connections(path, suite)
@@ -94,6 +95,24 @@ def set_up(
     peer.load(replace(yours, **(theirs or {})).swanctl())  # type: ignore[arg-type]
     we = Ours(lab, spaces[0], replace(mine, **(ours or {})), **(limits or {}))  # type: ignore[arg-type]
     return Scene(role, we, peer, initiator, responder, router, *inner)
+
+
+def _join(
+    lab: Lab, path: Path, initiator: Namespace, responder: Namespace, *, random_ports: bool
+) -> Namespace | None:
+    """Lay the path between them; the router, if Linux plays one."""
+    if path == "veth":
+        lab.link(initiator, "203.0.113.1/24", responder, "203.0.113.2/24")
+        return None
+    if path == "simulated":
+        simulated_nat(lab, initiator, responder)
+        return None
+    router = lab.namespace("router")
+    lab.link(initiator, "192.168.1.2/24", router, "192.168.1.1/24")
+    wan, _ = lab.link(router, "203.0.113.1/24", responder, "203.0.113.2/24")
+    initiator.ip("route", "add", "default", "via", "192.168.1.1")
+    masquerade(router, wan, random_ports=random_ports)
+    return router
 
 
 def connections(path: Path, suite: str) -> tuple[Connection, Connection]:

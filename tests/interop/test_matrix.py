@@ -1,4 +1,4 @@
-"""Every suite, in both roles, with and without a real NAT, against strongSwan."""
+"""Every suite, in both roles, without a NAT, behind a real and behind a simulated one, against strongSwan."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import pytest
 from sim.ike.events import IkeSaDown, Reason, Rejected
 from tests.interop.netns import Lab, until
 from tests.interop.ping import ping
-from tests.interop.scene import PATHS, ROLES, SUITES, Path, Role, Scene, set_up
+from tests.interop.scene import ROLES, SUITES, Path, Role, Scene, set_up
 
 PACKETS = 2000
+PATHS = (
+    "veth",
+    "masquerade",
+    pytest.param("simulated", marks=pytest.mark.slow),  # real time: 2,000 pings through an emulation
+)
 
 pytestmark = pytest.mark.peers
 
@@ -38,6 +43,7 @@ def test_tunnel_carries_everything_both_ways(lab: Lab, suite: str, role: Role, p
     assert sa.spi_r.hex() == their_sa.spi_r
     assert (ours.child().spi_in, ours.child().spi_out) == (their_sa.child.spi_out, their_sa.child.spi_in)
     assert sa.nat_local == (role == "we initiate") or path == "veth"
+    assert scene.seen_by_responder() == "203.0.113.1"
     check_liveness_and_delete(scene)
 
 
