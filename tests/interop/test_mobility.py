@@ -6,6 +6,7 @@ strongSwan's user-space ESP cannot move an SA, so it makes a new Child SA after 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.interop.nat import forget
 from tests.interop.netns import Lab, until
 from tests.interop.ping import Pings, replies, start_pinging, stop_pinging
 from tests.interop.scene import OUTSIDE, Scene, set_up
+from tests.interop.sniffer import Sniffer
 
 INTERVAL = 0.05
 AT_MOST_LOST = round(1 / INTERVAL)
@@ -48,6 +50,7 @@ def test_we_move_and_strongswan_follows(lab: Lab) -> None:
 def test_we_follow_esp_from_a_new_port_of_the_nat(lab: Lab) -> None:
     """Nobody rekeys: SPIs stay and the sequence number goes on (RFC 4555 3.8)."""
     scene = set_up(lab, "we respond", "masquerade", random_ports=True)
+    wire = Sniffer(scene.responder, "eth0")
     scene.establish()
     before = scene.ours.pair()
     port = before.outbound.spec.remote[1]
@@ -60,6 +63,11 @@ def test_we_follow_esp_from_a_new_port_of_the_nat(lab: Lab) -> None:
     assert after.outbound.spec.remote[1] != port
     assert after.inbound is before.inbound
     assert_recovered(scene, pings)
+    numbers = wire.close()
+    assert numbers.keys() == {after.inbound.spi, after.outbound.spi}
+    assert numbers[after.outbound.spi] == list(range(1, after.outbound.seq + 1))
+    assert len(numbers[after.outbound.spi]) >= 30
+    assert all(one < next_one for one, next_one in pairwise(numbers[after.inbound.spi]))
 
 
 def test_we_find_the_way_back_through_a_nat_that_forgot_us(lab: Lab) -> None:
