@@ -14,8 +14,9 @@ from sim.scenario.flows import runs_here, target_address
 from sim.scenario.schema import CbrFlow, Flow, PingFlow
 from sim.scenario.walk import Way, own_addresses, walk, walk_back
 from sim.scenario.world import World
+from sim.traffic.cbr import DISCARD_PORT
 from sim.wire.ip import Protocol
-from sim.wire.selector import Selector
+from sim.wire.selector import ANY_PORTS, Selector
 
 _PROTOCOLS: dict[type, tuple[int, int]] = {
     CbrFlow: (Protocol.UDP, Protocol.UDP),
@@ -86,7 +87,8 @@ def _failure_back(world: World, flow: Flow, there: Way) -> str:
 
 def _target(world: World, flow: Flow) -> Selector:
     dst = target_address(world, flow)
-    return Selector.host(dst, _PROTOCOLS.get(type(flow), (0, 0))[len(dst) == 16])
+    ports = (DISCARD_PORT, DISCARD_PORT) if isinstance(flow, CbrFlow) else ANY_PORTS
+    return Selector.host(dst, _PROTOCOLS.get(type(flow), (0, 0))[len(dst) == 16], ports)
 
 
 def way_from(world: World, start: IpNode, target: Selector, *, tunnels: bool = True) -> Way:

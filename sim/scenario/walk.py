@@ -18,7 +18,7 @@ from sim.net.port import Port
 from sim.scenario.world import World
 from sim.tunnels.traps import traps
 from sim.wire.address import format_address
-from sim.wire.selector import Selector
+from sim.wire.selector import ANY_PORTS, Selector
 
 _MAX_HOPS = 255
 
@@ -61,9 +61,9 @@ class Way:
 
 
 def walk(world: World, start: IpNode, sources: Sources, target: Selector, *, tunnels: bool = True) -> Way:
-    """The way of a packet that `start` sends to `target`, a host and perhaps its protocol."""
+    """The way of a packet that `start` sends to `target`, a host and perhaps its protocol and port."""
     way = Way(sources, sources)
-    _Walker(world, way, target.protocol, tunnels=tunnels).go(start, target.start)
+    _Walker(world, way, target.protocol, target.ports, tunnels=tunnels).go(start, target.start)
     return way
 
 
@@ -89,6 +89,7 @@ class _Walker:
         world: World,
         way: Way,
         protocol: int,
+        ports: tuple[int, int] = ANY_PORTS,
         *,
         tunnels: bool = True,
         there: Way | None = None,
@@ -97,6 +98,7 @@ class _Walker:
         self._world = world
         self._way = way
         self._protocol = protocol
+        self._ports = ports
         self._tunnels = tunnels
         self._asker = asker
         self._mapped = list(there.nats) if there else []
@@ -189,15 +191,17 @@ class _Walker:
             return None
         connections = {connection.name: connection for connection in stack.config.connections}
         for trap in traps(stack.config.connections, own_addresses(node), stack.callers):
-            if self._covers(trap.policy.remote_ts, dst):
+            if self._covers(trap.policy.remote_ts, dst, self._ports):
                 sources = tuple(a for a in self._way.sources if self._covers(trap.policy.local_ts, a))
                 if sources:
                     return connections[trap.policy.connection], sources
         return None
 
-    def _covers(self, selectors: Iterable[Selector], address: bytes) -> bool:
-        """Whether some packet of that address is meant."""
-        host = Selector.host(address, self._protocol)
+    def _covers(
+        self, selectors: Iterable[Selector], address: bytes, ports: tuple[int, int] = ANY_PORTS
+    ) -> bool:
+        """Whether some packet of that address, and one of these ports, is meant."""
+        host = Selector.host(address, self._protocol, ports)
         return any(selector.intersect(host) is not None for selector in selectors)
 
     def _caller(self, node: IpNode, dst: bytes) -> IpNode | None:

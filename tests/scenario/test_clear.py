@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,16 +53,19 @@ def test_a_flow_beside_selectors_that_are_written_is_a_warning() -> None:
 
 def test_the_protocol_of_a_flow_counts() -> None:
     """Selectors of a child may be for one protocol alone (RFC 4301 4.4.1.1)."""
-    plain = expand(load_text(SITES + TRAFFIC)).plain()
-    plain["nodes"]["moon"]["routes"] = {"10.2.0.0/16": "wan"}
-    plain["nodes"]["net"]["routes"] = {"10.2.0.0/16": "sun"}
-    for node in ("moon", "sun"):
-        child = plain["connections"][node]["sites"]["children"]["lans"]
-        for key in ("local_ts", "remote_ts"):
-            child[key] = [f"{child[key][0]}[icmp]"]
-    assert [str(w).endswith(IN_CLEAR) for w in build(load_text(json.dumps(plain))).warnings] == [True]
-    plain["traffic"] = [{"name": "up", "kind": "ping", "from": "alice", "to": "bob"}]
-    assert build(load_text(json.dumps(plain))).warnings == []
+    cbr = limited("[icmp]")
+    assert [str(w).endswith(IN_CLEAR) for w in build(load_text(json.dumps(cbr))).warnings] == [True]
+    ping = {**cbr, "traffic": [{"name": "up", "kind": "ping", "from": "alice", "to": "bob"}]}
+    assert build(load_text(json.dumps(ping))).warnings == []
+
+
+@pytest.mark.parametrize(("port", "beside"), [(53, True), (9, False)])
+def test_the_port_of_a_flow_counts(port: int, beside: bool) -> None:
+    """A constant rate goes to the discard port, 9; the selectors may be for another one."""
+    plain = limited(f"[udp/{port}]")
+    assert [str(w).endswith(IN_CLEAR) for w in build(load_text(json.dumps(plain))).warnings] == [
+        True
+    ] * beside
 
 
 @pytest.mark.parametrize("path", sorted(Path("topologies").glob("*.yaml")), ids=lambda path: path.stem)
@@ -82,6 +86,17 @@ def test_validate_tells_warnings_and_is_content(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == f"warning: {file}:{line_of(MEANT, 'name: up')}: traffic.0: {IN_CLEAR}\n"
+
+
+def limited(suffix: str) -> dict[str, Any]:
+    """Two sites that could reach each other in clear; what is for sun's site must fit the suffix, too."""
+    plain = expand(load_text(SITES + TRAFFIC)).plain()
+    plain["nodes"]["moon"]["routes"] = {"10.2.0.0/16": "wan"}
+    plain["nodes"]["net"]["routes"] = {"10.2.0.0/16": "sun"}
+    for node, key in (("moon", "remote_ts"), ("sun", "local_ts")):
+        child = plain["connections"][node]["sites"]["children"]["lans"]
+        child[key] = [f"{child[key][0]}{suffix}"]
+    return plain
 
 
 def refused(text: str) -> list[str]:
