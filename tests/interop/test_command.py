@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.interop.netns import Lab, Namespace, Process
+from tests.interop.netns import Lab, Namespace, Process, until
 from tests.interop.ping import ping
 from tests.interop.scene import INSIDE, OUTSIDE, ROLES, SUITES, Role, connections
 from tests.interop.strongswan import StrongSwan
@@ -15,6 +17,8 @@ from tests.interop.test_topologies import IKE_SA_INIT, WARNING, frames
 from tests.peers import require
 
 PINGS = 50
+IKE_MESSAGES = 6
+"""IKE_SA_INIT, IKE_AUTH and the DELETE, each with its answer."""
 OFFLOADED = ("udp.check_checksum:FALSE", "ip.check_checksum:FALSE")
 """A veth leaves checksums of UDP to a network card that does not exist."""
 
@@ -48,6 +52,8 @@ def test_tshark_reads_what_we_send_to_strongswan(lab: Lab, role: Role, suite: st
     assert ping(initiator, OUTSIDE, size=1400, count=PINGS).received == PINGS
     assert peer.stop(signal.SIGINT) == 0, peer.output()
     daemon.idle()  # it was told
+    # dumpcap forgets at its end what the kernel has not handed over yet.
+    until(lambda: captured(capture) >= 2 * PINGS + IKE_MESSAGES, wire.output)
     wire.stop(signal.SIGINT)
 
     packets = exchanges = 0
@@ -64,6 +70,13 @@ def test_tshark_reads_what_we_send_to_strongswan(lab: Lab, role: Role, suite: st
             assert not frame.bad_ike_icv, frame
     assert packets == 2 * PINGS
     assert exchanges >= 4  # IKE_AUTH and the DELETE, each with its answer
+
+
+def captured(path: Path) -> int:
+    """How many packets a capture holds that is still being written."""
+    command = (require("capinfos"), "-c", "-M", "-T", "-r", str(path))
+    done = subprocess.run(command, capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) if done.stdout.strip() else 0
 
 
 def start_peer(lab: Lab, namespace: Namespace, initiate: bool) -> Process:
