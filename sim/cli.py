@@ -6,6 +6,7 @@ Exit status: 0 done and all checks hold, 1 a check failed, 2 bad input, 130 stop
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,6 +217,7 @@ def peer(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show IKE messages, too.")] = False,
 ) -> None:
     """Be a live IKEv2 endpoint; SIGUSR1 shows its state, Ctrl-C deletes its SAs and ends it."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # there is no state to show until it runs
     with _readable_errors():
         from sim.live.command import PeerArguments, run_from_command_line
 

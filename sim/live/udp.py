@@ -99,7 +99,8 @@ class LiveSocket:
         if mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         if v6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if not self.esp:  # a raw socket is of one IP version anyway, and refuses the option
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)

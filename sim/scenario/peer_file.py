@@ -42,6 +42,8 @@ def read_peer(
         if node is not None:
             raise ScenarioError([Problem(f"--node {node}", "", f"{file} is of one host")])
         imported = swanctl.read(FilePath(path))
+        if not imported.connections:
+            raise ScenarioError([Problem(f"{file}:1", "connections", "has none: there is nobody to talk to")])
         return imported.connections, imported.warnings
     return _of_yaml(octets, file, node), []
 

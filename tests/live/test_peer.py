@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from sim.live.peer import GOODBYE_S
+from sim.scenario.errors import ScenarioError
+from sim.scenario.peer_file import read_peer
 from tests.live.process import SECRET, Site, site
 
 
@@ -185,6 +187,13 @@ def test_mistakes_in_the_file_come_with_their_lines(tmp_path: Path) -> None:
     assert f"{file}:4: connections.ab.childen: unknown key; did you mean `children`?" in refusal(
         str(file), sentences=2
     )
+
+
+def test_a_file_without_connections_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.conf"
+    path.write_text("# nothing\n")
+    with pytest.raises(ScenarioError, match=r"empty\.conf:1: connections: has none"):
+        read_peer(path)
 
 
 def test_a_busy_port_is_one_sentence(lab: Site) -> None:

@@ -160,10 +160,8 @@ class _Reader:
             section.references = dict.fromkeys((token.text or "").split(","), token.at)
             token = self._next()
         if token.kind is not Kind.OPEN:
-            raise _error(
-                name,
-                f"after `{name.text}` comes {token.kind.value}: write `= value` or `{{`",
-            )
+            # The name is not repeated: it may be the rest of a secret that slipped out of its value.
+            raise _error(name, f"after this name comes {token.kind.value}: write `= value` or `{{`")
         self._enter_section(section)
 
     def _enter_section(self, section: Section) -> None:

@@ -97,9 +97,7 @@ class _Scanner:
             what = "quoted text" if char == '"' else f"`{char}`"
             raise self._error(f"{what} has no place here: write `key = value` or `name {{`")
         if not name.isprintable():
-            raise self._error(
-                f"the name {name[:40]!r} holds a control character: is this a configuration file?"
-            )
+            raise self._error("a name holds a control character: is this a configuration file?")
         return Token(Kind.NAME, name, place)
 
     def _value(self) -> str | None:

@@ -164,10 +164,10 @@ def test_files_that_include_too_many_others_end(tmp_path: Path) -> None:
         (b'a = "b\\', 1, "has no closing"),
         (b'\n"a" = b', 2, "quoted text has no place here"),
         (b"a.b = c", 1, "`.` has no place here"),
-        (b"a b = c", 1, "after `a` comes a name"),
-        (b"a\n\n", 1, "after `a` comes the end of the file"),
+        (b"a b = c", 1, "after this name comes a name"),
+        (b"a\n\n", 1, "after this name comes the end of the file"),
         (b"a : { }", 1, "the name of a section must follow"),
-        (b"a : b = c", 1, "after `a` comes `=`"),
+        (b"a : b = c", 1, "after this name comes `=`"),
         (b"{ }", 1, "needs a name before it"),
         (b"= 1", 1, "needs a name before it"),
         (b"\ninclude nowhere.conf\n", 2, "nowhere.conf: No such file"),
@@ -189,6 +189,18 @@ def test_what_cannot_be_read_is_told_with_its_line(
         parse(path)
     assert str(caught.value).startswith(f"{path}:{line}: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["secret =\n hunter2", "secret = ab}hunter2", "secret = ab}}hunter2", "hunter2"]
+)
+def test_a_secret_out_of_place_is_not_repeated(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "swanctl.conf"
+    path.write_text(f"secrets {{\n ike-1 {{\n {line}\n }}\n}}\n")
+    with pytest.raises(ScenarioError) as caught:
+        parse(path)
+    assert f"{path}:" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
