@@ -39,7 +39,7 @@ RETRY_AFTER = 10 * NS_PER_S
 MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
 
-NARROWED = "no SA covers it: the peer has narrowed the selectors"
+NARROWED = "no SA covers it: the selectors agreed on leave it out"
 
 Rand = Callable[[int], bytes]
 P = TypeVar("P")

@@ -224,7 +224,7 @@ def test_a_packet_outside_the_narrowed_selectors_is_dropped_not_kept() -> None:
     lab.send(ALICE, OTHER, to="bob")
     lab.run()
     assert ear.clear == []
-    assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": 1}
+    assert lab.drops("moon") == {"no SA covers it: the selectors agreed on leave it out": 1}
 
 
 def test_what_the_peer_asked_for_in_vain_concerns_no_packet_that_waits() -> None:
@@ -270,7 +270,7 @@ def test_selectors_that_the_peer_does_not_want_are_asked_for_once_in_a_while() -
         lab.run(50 * NS_PER_MS)
     asked = [e for e in lab.world.log if e.node == "moon" and "CREATE_CHILD_SA request" in e.detail]
     assert len([e for e in asked if e.event == "ike sent"]) == 1
-    assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": 50}
+    assert lab.drops("moon") == {"no SA covers it: the selectors agreed on leave it out": 50}
     assert len(lab.stack("moon").engine.sad) == len(lab.stack("sun").engine.sad) == 1
     lab.run(RETRY_AFTER)
     lab.send(ALICE, OTHER, to="bob")
@@ -290,7 +290,9 @@ def test_the_sas_that_packets_ask_for_are_bounded() -> None:
         lab.send(ALICE, pack_address(host), to="bob")
         lab.run(100 * NS_PER_MS)
     assert len(lab.stack("moon").engine.sad) == MAX_SAS
-    assert lab.drops("moon") == {"no SA covers it: the peer has narrowed the selectors": len(hosts) - MAX_SAS}
+    assert lab.drops("moon") == {
+        "no SA covers it: the selectors agreed on leave it out": len(hosts) - MAX_SAS
+    }
 
 
 def test_the_rest_of_what_waited_goes_on_when_one_packet_is_not_covered() -> None:
