@@ -1,5 +1,6 @@
 # make demo    a road warrior behind a NAT moves to another network; MOBIKE keeps its tunnel
 # make test    style, types and all tests          REQUIRE_PEERS=1: a missing judge (tshark ...) is a failure
+# make soak    ten minutes of a tunnel with strongSwan under load, loss and rekeying (root; SOAK_S=60 is shorter)
 # make bench   speed, as ratios to ns-3, ns.py and bare cryptography
 # make steps   speed of single steps of a packet's way, in ns
 # make clean   removes what the others made, except your runs in results/runs
@@ -10,9 +11,10 @@
 PY = .venv/bin/python
 PYTESTFLAGS ?= -n auto
 LOCK ?=
+SOAK_S ?= 600
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench steps clean lock peers
+.PHONY: demo test lint soak bench steps clean lock peers
 
 demo: .venv/project.stamp
 	.venv/bin/ipsec-sim run topologies/road-warrior-mobike.yaml --out results/runs/demo
@@ -24,6 +26,9 @@ lint: .venv/project.stamp
 	$(PY) -m ruff check --quiet --output-format concise .
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
+
+soak: peers .venv/project.stamp
+	SOAK_S=$(SOAK_S) $(PY) -m pytest -q -s tests/interop/test_soak.py
 
 bench: .venv/project.stamp
 	-@.ci/setup.sh ns3

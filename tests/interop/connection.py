@@ -9,8 +9,24 @@ PSK = "a secret of the tests only"
 
 
 @dataclass(frozen=True)
+class FurtherChild:
+    """A Child SA beside `net`, for swanctl.conf."""
+
+    name: str
+    local_ts: str
+    remote_ts: str
+    esp_proposals: str
+
+    def mirrored(self) -> FurtherChild:
+        return replace(self, local_ts=self.remote_ts, remote_ts=self.local_ts)
+
+
+@dataclass(frozen=True)
 class Connection:
-    """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer."""
+    """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer.
+
+    `child_settings` are those of all its Child SAs.
+    """
 
     local: str
     remote: str
@@ -23,6 +39,7 @@ class Connection:
     psk: str = PSK
     settings: Mapping[str, str] = field(default_factory=dict)
     child_settings: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[FurtherChild, ...] = ()
 
     def mirrored(self, **changes: str) -> Connection:
         """The other side's view, with some values changed."""
@@ -34,12 +51,16 @@ class Connection:
             remote_ts=self.local_ts,
             local_id=self.remote_id,
             remote_id=self.local_id,
+            further=tuple(child.mirrored() for child in self.further),
         )
         return replace(other, **changes)  # type: ignore[arg-type]
 
     def swanctl(self) -> str:
-        """A connection `home` with a child `net`."""
-        return _CONF.format(c=self, settings=_lines(self.settings), child=_lines(self.child_settings))
+        """A connection `home` with a child `net`, and further ones."""
+        net = FurtherChild("net", self.local_ts, self.remote_ts, self.esp_proposals)
+        more = _lines(self.child_settings)
+        children = "".join(_CHILD.format(c=child, more=more) for child in (net, *self.further))
+        return _CONF.format(c=self, settings=_lines(self.settings), children=children)
 
 
 _CONF = """\
@@ -59,14 +80,7 @@ connections {{
             id = {c.remote_id}
         }}
         children {{
-            net {{
-                local_ts = {c.local_ts}
-                remote_ts = {c.remote_ts}
-                esp_proposals = {c.esp_proposals}
-                mode = tunnel
-                {child}
-            }}
-        }}
+{children}        }}
     }}
 }}
 secrets {{
@@ -76,6 +90,16 @@ secrets {{
         secret = "{c.psk}"
     }}
 }}
+"""
+
+_CHILD = """\
+            {c.name} {{
+                local_ts = {c.local_ts}
+                remote_ts = {c.remote_ts}
+                esp_proposals = {c.esp_proposals}
+                mode = tunnel
+                {more}
+            }}
 """
 
 
