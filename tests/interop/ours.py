@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from time import monotonic_ns
 from typing import Any, TypeVar
 
+from sim.ike.config import EndpointConfig, RetransmitPolicy
 from sim.ike.events import Event, IkeKeysDerived, MessageReceived, MessageSent
 from sim.ike.view import ChildView, SaView
 from sim.ipsec.sad import Pair
@@ -29,14 +31,27 @@ T = TypeVar("T")
 
 
 class Ours:
-    """A running peer; `limits` are those of `EndpointConfig`.
+    """A running peer; `limits` are those of `EndpointConfig`, `retransmit` is for all its connections.
 
-    What is asked or told from outside is done in its own thread, between two packets.
+    `keys` is a folder for what decrypts its messages. What is asked or told from outside is done in
+    its own thread, between two packets.
     """
 
-    def __init__(self, lab: Lab, namespace: Namespace, connection: Connection, **limits: int) -> None:
-        config = endpoint_config({"home": schema_of(connection)})
-        self._config = replace(config, **limits)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        lab: Lab,
+        namespace: Namespace,
+        connection: Connection,
+        *,
+        keys: Path | None = None,
+        retransmit: RetransmitPolicy | None = None,
+        **limits: int,
+    ) -> None:
+        (one,) = endpoint_config({"home": schema_of(connection)}).connections
+        if retransmit is not None:
+            one = replace(one, retransmit=retransmit)
+        self._config = EndpointConfig((one,), **limits)
+        self._options = PeerOptions(tun="ours", keys=keys)
         self.namespace = namespace
         self.history: list[Event] = []
         self.said: list[str] = []
@@ -153,7 +168,7 @@ class Ours:
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._peer = LivePeer(self._config, PeerOptions(tun="ours"), _Diary(self))
+        self._peer = LivePeer(self._config, self._options, _Diary(self))
         try:
             await self._peer.run()
         finally:

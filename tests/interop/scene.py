@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sim.ike.config import RetransmitPolicy
 from sim.wire.address import format_address
 from tests.interop.connection import Connection
 from tests.interop.nat import masquerade
 from tests.interop.netns import Lab, Namespace
 from tests.interop.ours import Ours
+from tests.interop.ping import ping
 from tests.interop.simulated import simulated_nat
 from tests.interop.strongswan import StrongSwan
 
@@ -24,6 +26,7 @@ Role = Literal["we initiate", "we respond"]
 Path = Literal["veth", "masquerade", "simulated"]
 
 ROLES: tuple[Role, ...] = ("we initiate", "we respond")
+PATHS: tuple[Path, ...] = ("veth", "masquerade", "simulated")
 SUITES = {
     "aes128gcm16-prfsha256-x25519": "aes128gcm16",
     "aes256-sha256-modp2048": "aes256-sha256",
@@ -33,13 +36,14 @@ SUITES = {
 """IKE proposal and the ESP proposal that goes with it."""
 
 INSIDE, OUTSIDE = "10.1.0.1", "10.2.0.1"
-_INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2", "simulated": "192.168.1.2"}
+INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2", "simulated": "192.168.1.2"}
 RESPONDER = "203.0.113.2"
 
 
 @dataclass
 class Scene:
     role: Role
+    path: Path
     ours: Ours
     theirs: StrongSwan
     initiator: Namespace
@@ -57,6 +61,29 @@ class Scene:
             assert "initiate completed successfully" in said, said + self.theirs.log() + self.ours.story()
         self.ours.sa()
         self.theirs.sa()
+
+    def attempt(self) -> None:
+        """Let the initiator try, whatever comes of it."""
+        if self.role == "we initiate":
+            self.ours.initiate()
+        else:
+            self.theirs.initiate("net", patience=5)
+
+    def assert_works(self) -> None:
+        """Each side reaches the other through the tunnel, and the NAT is seen where it is.
+
+        At strongSwan's side there always seems to be one: that is how it asks for ESP in UDP.
+        """
+        sa = self.ours.sa()
+        assert (sa.nat_local, sa.nat_remote) == (self.path != "veth" and self.role == "we initiate", True)
+        assert self.seen_by_responder() == "203.0.113.1"
+        assert ping(self.ours.namespace, self.their_inner).received == 1
+        assert ping(self.theirs.namespace, self.our_inner).received == 1
+
+    def idle(self) -> None:
+        """Wait until neither side has an SA."""
+        self.theirs.idle()
+        self.ours.idle()
 
     def seen_by_responder(self) -> str:
         """The initiator's address, after a NAT if there is one."""
@@ -76,16 +103,15 @@ def set_up(
     limits: Mapping[str, int] | None = None,
     daemon: str = "",
     random_ports: bool = False,
+    keys: bool = False,
+    retransmit: RetransmitPolicy | None = None,
 ) -> Scene:
     """Both endpoints, configured and running, without any SA.
 
     `ours` and `theirs` are changed values of that side's Connection, `limits` of our EndpointConfig; `daemon`
-    are lines of strongswan.conf.
+    are lines of strongswan.conf. With `keys` ours go to the lab's folder, as tshark wants them.
     """
-    initiator, responder = lab.namespace("initiator"), lab.namespace("responder")
-    router = _join(lab, path, initiator, responder, random_ports=random_ports)
-    initiator.inner_address(f"{INSIDE}/32")
-    responder.inner_address(f"{OUTSIDE}/32")
+    initiator, responder, router = ground(lab, path, random_ports=random_ports)
     one, other = connections(path, suite)
     we_initiate = role == "we initiate"
     mine, yours = (one, other) if we_initiate else (other, one)
@@ -93,8 +119,21 @@ def set_up(
     inner = (INSIDE, OUTSIDE) if we_initiate else (OUTSIDE, INSIDE)
     peer = StrongSwan(spaces[1], settings=daemon)
     peer.load(replace(yours, **(theirs or {})).swanctl())  # type: ignore[arg-type]
-    we = Ours(lab, spaces[0], replace(mine, **(ours or {})), **(limits or {}))  # type: ignore[arg-type]
-    return Scene(role, we, peer, initiator, responder, router, *inner)
+    folder = lab.folder / "keys" if keys else None
+    view = replace(mine, **(ours or {}))  # type: ignore[arg-type]
+    we = Ours(lab, spaces[0], view, keys=folder, retransmit=retransmit, **(limits or {}))
+    return Scene(role, path, we, peer, initiator, responder, router, *inner)
+
+
+def ground(
+    lab: Lab, path: Path, *, random_ports: bool = False
+) -> tuple[Namespace, Namespace, Namespace | None]:
+    """The initiator's and the responder's host with their networks, and the router if Linux plays one."""
+    initiator, responder = lab.namespace("initiator"), lab.namespace("responder")
+    router = _join(lab, path, initiator, responder, random_ports=random_ports)
+    initiator.inner_address(f"{INSIDE}/32")
+    responder.inner_address(f"{OUTSIDE}/32")
+    return initiator, responder, router
 
 
 def _join(
@@ -118,7 +157,7 @@ def _join(
 def connections(path: Path, suite: str) -> tuple[Connection, Connection]:
     """The initiator's and the responder's; the latter takes whoever knows the secret."""
     one = Connection(
-        _INITIATOR[path],
+        INITIATOR[path],
         RESPONDER,
         "10.1.0.0/24",
         "10.2.0.0/24",

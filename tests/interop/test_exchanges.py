@@ -1,8 +1,13 @@
-"""Single exchanges with strongSwan, each in both directions: who is asked, who refuses, and what is said."""
+"""Single exchanges with strongSwan, each in both directions: who is asked, who refuses, and what is said.
+
+All of them without a NAT, and with the initiator behind a real and behind a simulated one.
+"""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -16,17 +21,24 @@ from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from tests.interop.netns import Lab, until
 from tests.interop.ping import ping
-from tests.interop.scene import RESPONDER, ROLES, Role, Scene, set_up
+from tests.interop.scene import INITIATOR, RESPONDER, Path, Role, Scene, set_up
 
 pytestmark = pytest.mark.peers
+
+Stage = Callable[..., Scene]
 
 X25519, MODP = "aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-modp2048"
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_strongswan_finds_us_alive(lab: Lab, role: Role) -> None:
+@pytest.fixture
+def stage(lab: Lab, path: Path) -> Stage:
+    """Sets a scene up over the path whose turn it is."""
+    return partial(set_up, lab, path=path)
+
+
+def test_strongswan_finds_us_alive(stage: Stage, role: Role) -> None:
     """Its DPD asks every second, and we answer."""
-    scene = set_up(lab, role, theirs={"settings": {"dpd_delay": "1s"}})
+    scene = stage(role, theirs={"settings": {"dpd_delay": "1s"}})
     scene.establish()
 
     scene.theirs.expect(r"sending DPD request", times=2)
@@ -34,9 +46,8 @@ def test_strongswan_finds_us_alive(lab: Lab, role: Role) -> None:
     assert len(scene.theirs.sas()) == 1
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_we_find_strongswan_alive_on_our_clock(lab: Lab, role: Role) -> None:
-    scene = set_up(lab, role, ours={"settings": {"dpd_delay": "200 ms"}})
+def test_we_find_strongswan_alive_on_our_clock(stage: Stage, role: Role) -> None:
+    scene = stage(role, ours={"settings": {"dpd_delay": "200 ms"}})
     scene.establish()
     answers = scene.ours.sa().received
 
@@ -44,10 +55,9 @@ def test_we_find_strongswan_alive_on_our_clock(lab: Lab, role: Role) -> None:
     assert not scene.ours.sa().retransmits
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_either_side_deletes_a_child_alone(lab: Lab, role: Role) -> None:
+def test_either_side_deletes_a_child_alone(stage: Stage, role: Role) -> None:
     """The IKE SA stays, and a new Child SA is made in it."""
-    scene = set_up(lab, role)
+    scene = stage(role)
     scene.establish()
     ours, theirs = scene.ours, scene.theirs
     ike_id, first = ours.sa().ike_id, ours.child().spi_in
@@ -64,11 +74,11 @@ def test_either_side_deletes_a_child_alone(lab: Lab, role: Role) -> None:
     assert ours.child().spi_in not in (first, second)
     assert ours.sa().ike_id == ike_id
     assert theirs.sa().child.spi_out == ours.child().spi_in
-    assert ping(ours.namespace, scene.their_inner).received == 1
+    scene.assert_works()
 
 
-def test_we_return_the_cookie_that_strongswan_demands(lab: Lab) -> None:
-    scene = set_up(lab, "we initiate", daemon="cookie_threshold = 1")
+def test_we_return_the_cookie_that_strongswan_demands(stage: Stage) -> None:
+    scene = stage("we initiate", daemon="cookie_threshold = 1")
     open_half(scene)
     scene.theirs.expect("parsed IKE_SA_INIT request")
 
@@ -76,47 +86,46 @@ def test_we_return_the_cookie_that_strongswan_demands(lab: Lab) -> None:
 
     assert scene.ours.received("N(COOKIE)")
     assert scene.ours.sent("N(COOKIE)")
-    assert ping(scene.ours.namespace, scene.their_inner).received == 1
+    scene.assert_works()
 
 
-def test_strongswan_returns_the_cookie_that_we_demand(lab: Lab) -> None:
-    scene = set_up(lab, "we respond", limits={"cookie_threshold": 1})
+def test_strongswan_returns_the_cookie_that_we_demand(stage: Stage) -> None:
+    scene = stage("we respond", limits={"cookie_threshold": 1})
     open_half(scene)
     scene.ours.event(MessageReceived)
 
     scene.establish()
 
     assert scene.ours.received("HDR, N(COOKIE)")  # the demand itself leaves no trace: it is stateless
-    assert ping(scene.ours.namespace, scene.their_inner).received == 1
+    scene.assert_works()
 
 
-def test_we_take_the_group_that_strongswan_wants(lab: Lab) -> None:
+def test_we_take_the_group_that_strongswan_wants(stage: Stage) -> None:
     """Our key exchange is for the first group that we offer; strongSwan accepts only the second."""
-    scene = set_up(lab, "we initiate", ours={"proposals": f"{X25519},{MODP}"}, theirs={"proposals": MODP})
+    scene = stage("we initiate", ours={"proposals": f"{X25519},{MODP}"}, theirs={"proposals": MODP})
 
     scene.establish()
 
     assert scene.ours.received("N(INVALID_KE_PAYLOAD)")
     assert scene.ours.sa().proposal.endswith("modp2048")
     assert scene.theirs.sa().suite.endswith("MODP_2048")
-    assert ping(scene.ours.namespace, scene.their_inner).received == 1
+    scene.assert_works()
 
 
-def test_strongswan_takes_the_group_that_we_want(lab: Lab) -> None:
-    scene = set_up(lab, "we respond", ours={"proposals": X25519}, theirs={"proposals": f"{MODP},{X25519}"})
+def test_strongswan_takes_the_group_that_we_want(stage: Stage) -> None:
+    scene = stage("we respond", ours={"proposals": X25519}, theirs={"proposals": f"{MODP},{X25519}"})
 
     scene.establish()
 
     assert refusals(scene) == ["INVALID_KE_PAYLOAD"]
     assert scene.theirs.sa().suite.endswith("CURVE_25519")
-    assert ping(scene.ours.namespace, scene.their_inner).received == 1
+    scene.assert_works()
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_wrong_secret_ends_with_authentication_failed(lab: Lab, role: Role) -> None:
-    scene = set_up(lab, role, theirs={"psk": "not that one"})
+def test_wrong_secret_ends_with_authentication_failed(stage: Stage, role: Role) -> None:
+    scene = stage(role, theirs={"psk": "not that one"})
 
-    attempt(scene)
+    scene.attempt()
 
     down = scene.ours.event(IkeSaDown)
     assert down.reason is Reason.AUTHENTICATION_FAILED
@@ -128,17 +137,15 @@ def test_wrong_secret_ends_with_authentication_failed(lab: Lab, role: Role) -> N
     else:
         assert scene.ours.sent("N(AUTHENTICATION_FAILED)")
         scene.theirs.expect(r"received AUTHENTICATION_FAILED notify error")
-    scene.theirs.idle()
-    scene.ours.idle()
+    scene.idle()
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_no_common_ike_proposal_ends_with_no_proposal_chosen(lab: Lab, role: Role) -> None:
+def test_no_common_ike_proposal_ends_with_no_proposal_chosen(stage: Stage, role: Role) -> None:
     """Whoever initiates goes on for a while, as nobody has signed the refusal (RFC 7296 2.21.1)."""
     limits = {"error_patience": NS_PER_S}
-    scene = set_up(lab, role, theirs={"proposals": "aes256-sha256-modp2048"}, limits=limits)
+    scene = stage(role, theirs={"proposals": "aes256-sha256-modp2048"}, limits=limits)
 
-    attempt(scene)
+    scene.attempt()
 
     if role == "we initiate":
         down = scene.ours.event(IkeSaDown)
@@ -149,16 +156,14 @@ def test_no_common_ike_proposal_ends_with_no_proposal_chosen(lab: Lab, role: Rol
         scene.theirs.expect(r"received NO_PROPOSAL_CHOSEN notify error")
         assert refusals(scene) == ["NO_PROPOSAL_CHOSEN"]
         assert "offered aes256-sha256-modp2048" in scene.ours.event(Rejected).text
-    scene.theirs.idle()
-    scene.ours.idle()
+    scene.idle()
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_no_common_esp_proposal_fails_the_child_alone(lab: Lab, role: Role) -> None:
+def test_no_common_esp_proposal_fails_the_child_alone(stage: Stage, role: Role) -> None:
     """The IKE SA stays up without a Child SA (RFC 7296 1.2)."""
-    scene = set_up(lab, role, theirs={"esp_proposals": "aes256-sha256"})
+    scene = stage(role, theirs={"esp_proposals": "aes256-sha256"})
 
-    attempt(scene)
+    scene.attempt()
 
     if role == "we initiate":
         failed = scene.ours.event(ChildFailed)
@@ -170,11 +175,10 @@ def test_no_common_esp_proposal_fails_the_child_alone(lab: Lab, role: Role) -> N
         assert scene.ours.sent("N(NO_PROPOSAL_CHOSEN)")
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_no_common_selector_fails_the_child_alone(lab: Lab, role: Role) -> None:
-    scene = set_up(lab, role, theirs={"local_ts": "10.77.0.0/24"})
+def test_no_common_selector_fails_the_child_alone(stage: Stage, role: Role) -> None:
+    scene = stage(role, theirs={"local_ts": "10.77.0.0/24"})
 
-    attempt(scene)
+    scene.attempt()
 
     if role == "we initiate":
         failed = scene.ours.event(ChildFailed)
@@ -187,11 +191,10 @@ def test_no_common_selector_fails_the_child_alone(lab: Lab, role: Role) -> None:
 
 
 @pytest.mark.parametrize("esp", ["aes128gcm16", "aes128gcm16-x25519"], ids=["without KE", "with KE"])
-@pytest.mark.parametrize("role", ROLES)
-def test_strongswan_rekeys_a_child(lab: Lab, role: Role, esp: str) -> None:
+def test_strongswan_rekeys_a_child(stage: Stage, role: Role, esp: str) -> None:
     """Pings go on over the change of keys, and the old SA is gone on both sides."""
     both = {"esp_proposals": esp}
-    scene = set_up(lab, role, ours=both, theirs=both, daemon="delete_rekeyed_delay = 1")
+    scene = stage(role, ours=both, theirs=both, daemon="delete_rekeyed_delay = 1")
     scene.establish()
     old = scene.ours.child()
 
@@ -212,14 +215,6 @@ def installed(scene: Scene) -> set[int]:
     return {child.spi_in for child in sa.children if child.state == "INSTALLED"}
 
 
-def attempt(scene: Scene) -> None:
-    """Let the initiator try, whatever comes of it."""
-    if scene.role == "we initiate":
-        scene.ours.initiate()
-    else:
-        scene.theirs.initiate("net", patience=5)
-
-
 def refusals(scene: Scene) -> list[str]:
     """What we refused before there was an SA, by reason."""
     return [event.reason for event in scene.ours.events(Rejected)]
@@ -234,7 +229,7 @@ def open_half(scene: Scene) -> None:
         remote_addrs=(pack_address(RESPONDER),),
     )
     stranger = IkeEndpoint(EndpointConfig((connection,)), rand=lambda size: bytes([7]) * size)
-    stranger.addresses_changed([pack_address("203.0.113.1")], 0)
+    stranger.addresses_changed([pack_address(INITIATOR[scene.path])], 0)
     stranger.initiate("stranger", None, 0)
     (datagram,) = stranger.datagrams_to_send()
     with inside(scene.initiator.name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
