@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType, NotifyType, name_of
-from sim.ike.errors import PeerError, RefusedError, Scope, reason_of
+from sim.ike.errors import PeerError, RefusedError, Scope, UnprovenError, reason_of
 from sim.ike.exchanges import REFUSALS, SERVED_IN, State, check_request, check_response, first_error
 from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import notation
@@ -61,6 +61,8 @@ class Conversation:
                 self._receive_request(message, src, dst, now)
         except IntegrityError as error:
             self._reject("integrity check failed", src, str(error))
+        except UnprovenError as error:
+            self._reject("unauthenticated error", src, str(error))
         except (WireError, CryptoError) as error:
             self._reject("malformed message", src, str(error))
 

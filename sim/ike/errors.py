@@ -52,6 +52,10 @@ class RefusedError(Exception):
         self.text = text
 
 
+class UnprovenError(Exception):
+    """The peer refused, and nobody vouches for who said so: remembered, not believed (RFC 7296 2.21.1)."""
+
+
 def reason_of(notify: int) -> Reason:
     """The reason with the name of an error notify; PEER_ERROR for one that has none."""
     try:

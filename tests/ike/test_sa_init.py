@@ -96,6 +96,13 @@ def test_c17_no_common_suite_is_told_and_explained_at_both_ends() -> None:
     pair.settle()
 
     assert not pair.a.all(IkeSaDown)  # an unauthenticated error alone ends nothing (RFC 7296 2.21.1)
+    assert [(event.reason, event.text) for event in pair.a.all(Rejected)] == [
+        (
+            "unauthenticated error",
+            "NO_PROPOSAL_CHOSEN in answer to IKE_SA_INIT, which anyone can send: we go on trying",
+        )
+    ]
+    assert not pair.a.endpoint.counters["malformed message"]
     pair.drive(60 * NS_PER_S)
     down = pair.a.last(IkeSaDown)
     assert down.reason is Reason.NO_PROPOSAL_CHOSEN

@@ -17,7 +17,7 @@ from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
 from sim.ike.constants import NotifyType, TransformType, name_of
-from sim.ike.errors import PeerError, reason_of
+from sim.ike.errors import PeerError, UnprovenError, reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import first_error
 from sim.ike.keymat import ike_keys, skeyseed
@@ -112,7 +112,7 @@ class InitiateSaInit(Task):
             reason_of(error.type),
             f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {offered}",
         )
-        raise WireError(f"unauthenticated {name}")
+        raise UnprovenError(f"{name} in answer to IKE_SA_INIT, which anyone can send: we go on trying")
 
     def _agree(self, sa: IkeSa, received: Inbound, now: int) -> None:
         message = received.message
