@@ -89,6 +89,7 @@ class IkeSaDown:
 
     ike_id: int
     connection: str
+    initiator: bool
     reason: Reason
     text: str
 

@@ -275,7 +275,7 @@ class IkeSa:
         self.ctx.unindex(self)
         for child in list(self.children.values()):
             self.remove_child(child, reason, text)
-        self.ctx.emit(IkeSaDown(self.ike_id, self.connection.name, reason, text))
+        self.ctx.emit(IkeSaDown(self.ike_id, self.connection.name, self.initiator, reason, text))
 
     def _close(self, now: int) -> None:
         """Leave every index but that of the SPI: repeated requests are answered for a while longer."""

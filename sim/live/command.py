@@ -50,7 +50,10 @@ def run_from_command_line(arguments: PeerArguments) -> bool:
     if arguments.keys is not None:
         reporter.warn(f"keys are written to {arguments.keys}: whoever reads them can read the traffic")
     options = PeerOptions(arguments.tun, arguments.initiate, pings, arguments.count, arguments.keys)
-    return run_peer(config, options, reporter)
+    try:
+        return run_peer(config, options, reporter)
+    finally:
+        reporter.close()
 
 
 def _address(text: str) -> bytes:

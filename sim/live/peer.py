@@ -51,6 +51,8 @@ KEPT_RECORDS = 100
 """Ended SAs that the status can still tell of."""
 GOODBYE_S = 3.0
 """How long the answers to our last DELETEs are waited for."""
+SUMMARY_S = 1.0
+"""How often the number of events that were left out is told."""
 SETTLE_S = 0.05
 """Address changes come in several steps; they count when there was no other for this long."""
 PING_EVERY_S = 1.0
@@ -112,6 +114,7 @@ class LivePeer(IpsecDriver[bytearray]):
         self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | None = None
+        self._summing: asyncio.TimerHandle | None = None
         self._pongs: Counter[bytes] = Counter()
         self._keys = KeyFiles(options.keys) if options.keys is not None else None
         self._kernel = KernelHost(options.tun) if options.tun is not None else None
@@ -154,9 +157,12 @@ class LivePeer(IpsecDriver[bytearray]):
 
     def close(self) -> None:
         """Give back sockets, device and routes; what the peer still knows of us times out."""
-        for handle in (self._timer, self._settling):
+        self._reporter.summarise()
+        for handle in (self._timer, self._settling, self._summing):
             if handle is not None:
                 handle.cancel()
+        if self._reporter.pipe is not None:
+            self._loop.remove_reader(self._reporter.pipe)
         self._loop.remove_reader(self._watch.fileno())
         self._watch.close()
         self._sockets.close()
@@ -252,6 +258,8 @@ class LivePeer(IpsecDriver[bytearray]):
         if self._keys is not None:
             self._keys.note(event)
         self._reporter.ike(event, now)
+        if self._reporter.has_untold and self._summing is None:
+            self._summing = self._loop.call_later(SUMMARY_S, self._summarise)
         self._policies_changed |= isinstance(event, ChildSaUp | ChildSaDown)
 
     def resend(self, packet: bytearray, now: int) -> None:
@@ -271,6 +279,8 @@ class LivePeer(IpsecDriver[bytearray]):
     # -- beginning and end -------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        if self._reporter.pipe is not None:
+            self._loop.add_reader(self._reporter.pipe, self._nobody_reads, self._reporter.pipe)
         if self._kernel is not None:
             self._loop.add_reader(self._kernel.tun.fileno(), self._tun_readable, self._kernel)
         now = monotonic_ns()
@@ -305,6 +315,14 @@ class LivePeer(IpsecDriver[bytearray]):
     def _wake(self) -> None:
         self._timer = None
         self.time_is_up(monotonic_ns())
+
+    def _nobody_reads(self, pipe: int) -> None:
+        self._loop.remove_reader(pipe)
+        self.stop()
+
+    def _summarise(self) -> None:
+        self._summing = None
+        self._reporter.summarise()
 
     def _readable(self, sock: LiveSocket) -> None:
         """Take what has arrived; IKE messages take effect before the ESP behind them, which may need it."""

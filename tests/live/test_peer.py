@@ -201,6 +201,16 @@ def test_a_busy_port_is_one_sentence(lab: Site) -> None:
     assert "is in use by another program" in refusal(str(lab.file_b), *lab.words)
 
 
+@pytest.mark.parametrize("stream", ["--json", "2>&1"])
+def test_a_reader_that_goes_away_ends_the_peer_quietly_and_its_sas_politely(lab: Site, stream: str) -> None:
+    b = lab.start(lab.file_b)
+    words = " ".join([sys.executable, "-m", "sim.cli", "peer", str(lab.file_a), *lab.words])
+    script = f"{words} --initiate ab {stream} | head -n 2; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.splitlines()[2:], done.stderr) == (["0"], "")
+    b.wait_for("ike down", reason="DELETED_BY_PEER")
+
+
 def test_a_peer_waits_for_an_address_that_it_does_not_have(lab: Site, tmp_path: Path) -> None:
     file = tmp_path / "later.yaml"
     file.write_text(lab.file_a.read_text().replace(lab.a, "192.0.2.77"))

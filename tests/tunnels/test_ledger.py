@@ -53,7 +53,7 @@ def test_a_deleted_sa_keeps_its_last_counters_and_its_reason() -> None:
 
 def test_an_sa_that_never_came_up_has_failed_not_closed() -> None:
     ledger = Ledger()
-    ledger.enter(IkeSaDown(7, "sites", Reason.TIMEOUT, "nobody there"), None, NS_PER_S)
+    ledger.enter(IkeSaDown(7, "sites", True, Reason.TIMEOUT, "nobody there"), None, NS_PER_S)
     entry = ledger.records[7]
     assert (entry.state, entry.connection, entry.text) == ("failed", "sites", "nobody there")
     assert (entry.established_at, entry.ended_at) == (-1, NS_PER_S)
@@ -95,9 +95,9 @@ def test_a_move_is_recorded() -> None:
 def test_a_bounded_ledger_forgets_the_oldest_sas_that_ended_and_never_takes_them_up_again() -> None:
     ledger = Ledger(keep=2)
     for ike_id in range(1, 6):
-        ledger.enter(IkeSaDown(ike_id, "sites", Reason.TIMEOUT, ""), None, 0)
+        ledger.enter(IkeSaDown(ike_id, "sites", True, Reason.TIMEOUT, ""), None, 0)
     ledger.enter(MessageSent(6, "IKE_SA_INIT", 0, False, "HDR", 1, (MOON, 500), (SUN, 500), 0), None, 0)
-    ledger.enter(IkeSaDown(1, "sites", Reason.TIMEOUT, "a late event of what is forgotten"), None, 0)
+    ledger.enter(IkeSaDown(1, "sites", True, Reason.TIMEOUT, "a late event of what is forgotten"), None, 0)
     assert list(ledger.records) == [4, 5, 6]
 
 

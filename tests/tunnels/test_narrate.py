@@ -39,7 +39,7 @@ def test_every_event_but_keys_has_a_sentence() -> None:
     ("event", "word", "parts"),
     [
         (UP, "ike up", ["alice", "192.0.2.1[500]", "2001:db8::1[4500]", "moon", "suite"]),
-        (IkeSaDown(1, "rw", Reason.TIMEOUT, "B is silent"), "ike down", ["TIMEOUT: B is silent"]),
+        (IkeSaDown(1, "rw", True, Reason.TIMEOUT, "B is silent"), "ike down", ["TIMEOUT: B is silent"]),
         (ChildSaDown(1, "rw", "net", 1, 2, Reason.DELETED, "by us"), "child down", ["DELETED: by us"]),
         (
             ChildFailed(1, "rw", "net", Reason.TS_UNACCEPTABLE, "no", True),
