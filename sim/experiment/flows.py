@@ -30,7 +30,8 @@ def outage_entries(world: World) -> Iterator[LogEntry]:
                 f"{flow.name}: nothing arrived from {outage.from_at / NS_PER_S:.3f} s to "
                 f"{outage.to_at / NS_PER_S:.3f} s, {outage.packets} packets lost; {cause}"
             )
-            yield LogEntry(outage.to_at, flow.source.name, "outage", detail=detail)
+            lasted = outage.to_at - outage.from_at
+            yield LogEntry(outage.to_at, flow.source.name, "outage", detail=detail, lasted=lasted)
 
 
 def _row(record: FlowRecord, end: int, under_way: set[int]) -> dict[str, Any]:

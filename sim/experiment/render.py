@@ -11,12 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.scenario.world import World
+from sim.units import NS_PER_S
 
 Row = dict[str, Any]
 
 _HTML = '<pre style="font-family: monospace; line-height: 1.3; overflow-x: auto">{code}</pre>'
 _STATE_STYLES = {"established": "green", "failed": "bold red", "closed": "yellow"}
 _WIDTH = 132
+_MAX_OUTAGES = 10
+_LONGEST_OUTAGES = 5
+"""So many are told where there are more than `_MAX_OUTAGES`."""
 
 
 def render(summary: Row, world: World) -> RenderableType:
@@ -99,9 +103,18 @@ def _ms(value: float | None) -> str:
 
 
 def _outages(world: World) -> list[Text]:
-    return [
-        Text(f"outage of {entry.detail}", style="yellow") for entry in world.log if entry.event == "outage"
-    ]
+    """Each one with its cause, in the order of time; of many only the longest, and what the others were."""
+    entries = [entry for entry in world.log if entry.event == "outage"]
+    ranked = sorted(entries, key=lambda entry: (-entry.lasted, entry.at))
+    count = len(entries) if len(entries) <= _MAX_OUTAGES else _LONGEST_OUTAGES
+    told, others = sorted(ranked[:count], key=lambda entry: entry.at), ranked[count:]
+    lines = [f"outage of {entry.detail}" for entry in told]
+    if others:
+        first = min(entry.at - entry.lasted for entry in others) / NS_PER_S
+        last = max(entry.at for entry in others) / NS_PER_S
+        longest = f"the longest of {others[0].lasted / NS_PER_S:.3f} s"
+        lines.append(f"... and {len(others)} more, from {first:.3f} s to {last:.3f} s, {longest}")
+    return [Text(line, style="yellow") for line in lines]
 
 
 def _drops(rows: list[Row]) -> Table:

@@ -5,7 +5,8 @@ Where packets overtake each other the neighbours say little. There a row was due
 sending plus the shortest delay to its last plus the longest, and its outage is the silence in there in which
 most packets were due, one median delay after their sending. It is none, but loss alone, when that silence is
 one that overtaking makes by itself: fewer than `OUTAGE_PACKETS` were due in it, or less than twice as many as
-in a silence without a row.
+in a silence without a row, of the `LOOK_BACK` before it. What comes later has no say, except at the start of
+a flow: there the first `AT_LEAST` silences tell what is usual.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ import numpy.typing as npt
 
 OUTAGE_PACKETS = 3
 """So many packets lost in a row are an outage; fewer are loss."""
+
+LOOK_BACK = 1000
+"""So many silences before a row are compared with the one in it."""
+
+AT_LEAST = 100
+"""So many are compared in any case: the first of the flow, where fewer have gone before."""
 
 NEVER = -1
 """The arrival of a packet that has not arrived."""
@@ -75,7 +82,7 @@ class _Finder:
         self._shortest, self._longest = (int(delays.min()), int(delays.max())) if len(delays) else (0, 0)
         due_at = sent + (int(np.median(delays)) if len(delays) else 0)
         self._due = np.diff(np.searchsorted(due_at, self._edges))  # in each silence
-        self._usual = self._usually_due()
+        self._quiet = self._without_rows()
 
     def outage(self, row: _Row) -> tuple[int, int] | None:
         if not self._is_overtaking(row):
@@ -85,7 +92,7 @@ class _Finder:
             return None
         lengths = np.diff(self._edges)
         index = max(range(first, after), key=lambda i: (self._due[i], lengths[i], -i))
-        if self._due[index] < max(OUTAGE_PACKETS, 2 * self._usual):
+        if self._due[index] < max(OUTAGE_PACKETS, 2 * self._usually_due(first)):
             return None
         return int(self._edges[index]), int(self._edges[index + 1])
 
@@ -112,14 +119,20 @@ class _Finder:
         after = int(np.searchsorted(self._edges, high, "left"))
         return max(first, 0), min(after, len(self._edges) - 1)
 
-    def _usually_due(self) -> int:
-        """The most packets that were due in a silence that no row can explain."""
+    def _without_rows(self) -> Times:
+        """The silences that no row can explain."""
         quiet = np.ones(len(self._due), np.bool_)
         for row in self.rows:
             first, after = self._reach(row)
             quiet[first:after] = False
         quiet[-1:] = False  # what was due at the end is under way
-        return int(self._due[quiet].max(initial=0))
+        return np.flatnonzero(quiet)
+
+    def _usually_due(self, before: int) -> int:
+        """The most packets that were due in one of the silences without a row that came before this one."""
+        count = int(np.searchsorted(self._quiet, before))
+        compared = self._quiet[max(0, count - LOOK_BACK) : max(count, AT_LEAST)]
+        return int(self._due[compared].max(initial=0))
 
 
 def _rows(lost: npt.NDArray[np.bool_]) -> Iterator[_Row]:

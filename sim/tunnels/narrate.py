@@ -26,7 +26,8 @@ class LogEntry:
     """One row of the events table.
 
     `at` is in ns. `event` is one of the words that this module and the scenario's actions use. `src`, `dst`
-    and `size` (octets of the UDP payload) are set for IKE messages and rejected datagrams.
+    and `size` (octets of the UDP payload) are set for IKE messages and rejected datagrams. `lasted` (ns) is
+    set for what ends here and took its time: an outage.
     """
 
     at: int
@@ -38,6 +39,7 @@ class LogEntry:
     src: str = ""
     dst: str = ""
     size: int = 0
+    lasted: int = 0
 
 
 def narrate(node: str, event: Event, at: int) -> LogEntry | None:

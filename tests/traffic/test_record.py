@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from itertools import groupby, pairwise
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -102,6 +103,27 @@ def test_no_outage_while_overtaking_packets_keep_arriving() -> None:
     assert record.outages(S) == []
 
 
+def test_what_is_usual_is_learnt_from_the_time_before() -> None:
+    """A pause of all packets, none of them lost, says nothing of an outage long before it."""
+    calm, stalled = _overtaking(stall=False), _overtaking(stall=True)
+    (outage,) = calm.outages(6 * S)
+    assert (outage.first, outage.packets) == (200, 20)
+    assert stalled.lost() == 20
+    assert stalled.outages(6 * S) == [outage]
+
+
+def _overtaking(*, stall: bool) -> FlowRecord:
+    """500 packets that overtake each other; 20 are lost in a row, 50 may wait for one another."""
+    record = FlowRecord("x")
+    for seq in range(500):
+        record.send(seq * 10 * MS, 100)
+    arrivals = [((seq * 10 + seq * 37 % 61 + 100) * MS, seq) for seq in range(500) if not 200 <= seq < 220]
+    held = range(350, 400) if stall else ()
+    for at, seq in sorted((max(at, 4100 * MS) if seq in held else at, seq) for at, seq in arrivals):
+        record.receive(seq, at, 100)
+    return record
+
+
 def test_two_rows_of_one_silence_are_one_outage() -> None:
     """The one packet between them was quick enough: 2, 3 and 4 were due after it, too."""
     record = FlowRecord("x")
@@ -123,6 +145,9 @@ def test_the_drops_of_an_outage_are_those_of_its_packets() -> None:
     ]
 
 
+LOOK_BACK, AT_LEAST = 6, 3
+"""Fewer than outside of this test, so that its short flows have a time before and a time after."""
+
 FATES = st.lists(
     st.tuples(st.integers(0, 30), st.one_of(st.integers(0, 90), st.sampled_from(["lost", "under way"]))),
     min_size=1,
@@ -134,7 +159,8 @@ FATES = st.lists(
 @given(FATES)
 def test_the_outages_are_those_of_the_definition(fates: list[tuple[int, int | str]]) -> None:
     record, under_way, end = _played(fates)
-    outages = record.outages(end, under_way)
+    with patch.multiple("sim.traffic.outages", LOOK_BACK=LOOK_BACK, AT_LEAST=AT_LEAST):
+        outages = record.outages(end, under_way)
     assert outages == _by_definition(record, under_way, end)
     assert record.sent == record.received + record.lost(under_way) + record.in_flight(under_way)
     arrivals = [at for at in record.received_at if at >= 0]
@@ -182,7 +208,13 @@ def _by_definition(record: FlowRecord, under_way: set[int], end: int) -> list[Ou
         return [(a, b) for a, b in due if b > low and a < high]
 
     covered = {cell for row in rows for cell in reach(row)}
-    usual = max((due[cell] for cell in list(due)[:-1] if cell not in covered), default=0)
+    quiet = [cell for cell in list(due)[:-1] if cell not in covered]
+
+    def usual(row: list[int]) -> int:
+        before = [cell for cell in quiet if cell < reach(row)[0]]
+        compared = before[-LOOK_BACK:] if len(before) >= AT_LEAST else quiet[:AT_LEAST]
+        return max((due[cell] for cell in compared), default=0)
+
     merged: dict[tuple[int, int], list[int]] = {}
     for row in rows:
         spread = max(delays) - min(delays)
@@ -190,7 +222,7 @@ def _by_definition(record: FlowRecord, under_way: set[int], end: int) -> list[Ou
         if any(received[s] > received[later] for s in near for later in arrived if later > s):
             cells = reach(row)
             best = max(cells, key=lambda c: (due[c], c[1] - c[0], -c[0]), default=None)
-            if best is None or due[best] < max(3, 2 * usual):
+            if best is None or due[best] < max(3, 2 * usual(row)):
                 continue
         else:
             before = [received[s] for s in arrived if s < row[0]][-1:] or [sent[0]]
