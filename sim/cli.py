@@ -1,6 +1,6 @@
 """The command line. Thin: every command is one call into the library, and what it raises made readable.
 
-Exit status: 0 done and all checks hold, 1 a check failed, 2 bad input, 130 stopped by Ctrl-C.
+Exit status: 0 done and all checks hold, 1 a check failed, 2 bad input, 130 stopped by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,15 +10,24 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from sim.experiment.result import Result
 
 Topology = Annotated[Path, typer.Argument(metavar="TOPOLOGY", help="A scenario, as in topologies/.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Replace one value: links.0.delay='5 ms'. Repeatable."),
 ]
+Seed = Annotated[int, typer.Option(min=0, help="For loss, jitter, NAT ports and, when simulated, keys.")]
+Until = Annotated[str | None, typer.Option(metavar="T", help="Run for so long instead, such as '5 s'.")]
+Out = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Write capture, keys, tables and summary there.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
 
 CHECK_FAILED = 1
 BAD_INPUT = 2
@@ -40,15 +49,13 @@ def _about() -> None:
 @app.command()
 def run(
     topology: Topology,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal runs, byte for byte.")] = 1,
-    until: Annotated[str | None, typer.Option(metavar="T", help="Stop early, such as at '5 s'.")] = None,
+    seed: Seed = 1,
+    until: Until = None,
     overrides: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write capture, keys, tables and summary there.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Run one scenario and report its connections, flows and checks."""
+    """Run one scenario and report its connections, flows and checks; equal seeds give equal runs."""
     import sim
 
     with _readable_errors(), _progress_bar() as progress:
@@ -57,14 +64,7 @@ def run(
         # The summary that programs read tells the hash of the capture, so there must be one.
         capture = as_json or None
         result = sim.run(scenario, seed, end, out=out, capture=capture, progress=progress)
-    if as_json:
-        typer.echo(json.dumps(result.summary))
-    else:
-        _print(result.render())
-        if out is not None:
-            typer.echo(f"Written to {out}; `ipsec-sim decode {out}` shows the packets, decrypted.")
-    if not result.ok:
-        raise typer.Exit(CHECK_FAILED)
+    _report(result, out, as_json)
 
 
 @app.command()
@@ -77,13 +77,11 @@ def emulate(
             help="This node is a real host, its interface a TUN device. Repeatable; needs root.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For loss, jitter and the ports of NATs.")] = 1,
-    until: Annotated[str | None, typer.Option(metavar="T", help="For how long, such as '10 min'.")] = None,
+    seed: Seed = 1,
+    until: Until = None,
     overrides: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write capture, keys, tables and summary there.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run one scenario in real time as the network between real hosts; Ctrl-C ends it with the report."""
     import sim
@@ -99,12 +97,7 @@ def emulate(
         end = _parse_until(until)
         scenario = scenario if end is None else scenario.lasting(end)
         result = run_emulation(scenario, attach or (), seed, out=out, capture=as_json or None, ready=ready)
-    if as_json:
-        typer.echo(json.dumps(result.summary))
-    else:
-        _print(result.render())
-    if not result.ok:
-        raise typer.Exit(CHECK_FAILED)
+    _report(result, out, as_json)
 
 
 @app.command()
@@ -232,6 +225,8 @@ def peer(
 
 def main() -> None:
     """The entry point; leaves by SystemExit."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 
@@ -255,7 +250,7 @@ def _parse_until(until: str | None) -> int | None:
 
 @contextmanager
 def _readable_errors() -> Iterator[None]:
-    """Bad input becomes its explanation on the standard error and exit status 2, Ctrl-C becomes 130."""
+    """Bad input becomes its explanation on the standard error and exit status 2, Ctrl-C and SIGTERM 130."""
     from sim.experiment.decode import DecodeError
     from sim.live.errors import LiveError
     from sim.scenario.errors import ScenarioError
@@ -274,6 +269,18 @@ def _readable_errors() -> Iterator[None]:
 def _fail(text: str) -> NoReturn:
     typer.echo(text, err=True)
     raise typer.Exit(BAD_INPUT)
+
+
+def _report(result: Result, out: str | None, as_json: bool) -> None:
+    """Show a run, and leave with status 1 when a check failed."""
+    if as_json:
+        typer.echo(json.dumps(result.summary))
+    else:
+        _print(result.render())
+        if out is not None:
+            typer.echo(f"Written to {out}; `ipsec-sim decode {out}` shows the packets, decrypted.")
+    if not result.ok:
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _print(renderable: object) -> None:

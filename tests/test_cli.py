@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,7 @@ def test_set_replaces_a_value(lab: Path) -> None:
         (["--set", "nonsense"], "write PATH=VALUE"),
         (["--seed", "-1"], "--seed"),
         (["--sede", "1"], "--sede"),
+        (["--out", ""], "out: an empty name is no folder"),
     ],
 )
 def test_a_bad_option_ends_with_2_and_says_why(lab: Path, arguments: list[str | bytes], words: str) -> None:
@@ -200,6 +202,23 @@ def test_decode_of_what_is_no_capture_says_so(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["esp_sa", "ikev2_decryption_table"])
+@pytest.mark.parametrize(
+    "damage", [lambda row: row[:-9], lambda row: row.replace(b",", b"", 1), bytes.swapcase]
+)
+def test_decode_with_damaged_keys_ends_with_2_and_the_line(
+    lab: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    """tshark itself would show the packets undecrypted and be content."""
+    out = tmp_path / "out"
+    assert cli("run", lab, "--until", "600 ms", "--out", out).returncode == 0
+    rows = (out / "keys" / name).read_bytes().splitlines(keepends=True)
+    (out / "keys" / name).write_bytes(b"".join([*rows[:-1], damage(rows[-1])]))
+    done = cli("decode", out, PATH="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{out}/keys/{name}:{len(rows)}: damaged: ")
+
+
 def test_decode_of_no_run_says_so(tmp_path: Path) -> None:
     done = cli("decode", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -213,7 +232,10 @@ def test_a_folder_that_cannot_be_made_is_named(lab: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_leaves_no_file_and_ends_with_130(lab: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nothing_and_ends_with_130(
+    lab: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     out = tmp_path / "out"
     arguments = [
         "run",
@@ -229,10 +251,10 @@ def test_ctrl_c_leaves_no_file_and_ends_with_130(lab: Path, tmp_path: Path) -> N
         deadline = time.monotonic() + 60
         while not list(out.glob("capture*")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "stopped\n")
-    assert [path for path in out.rglob("*") if path.is_file()] == []
+    assert not out.exists()
 
 
 def test_of_two_runs_into_one_folder_at_once_one_is_refused(lab: Path, tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sim.tunnels.keylog import KEY_FILES, damaged_line
 from sim.wire.buffer import WireError
 from sim.wire.pcapng import read_capture
-
-KEY_FILES = ("esp_sa", "ikev2_decryption_table")
 
 _PREFERENCES = (
     "esp.enable_encryption_decode:TRUE",
@@ -34,6 +33,7 @@ def decode(folder: str | Path, options: Sequence[str] = ()) -> int:
     if not capture.is_file():
         raise DecodeError(f"{capture}: not there; `ipsec-sim run TOPOLOGY --out {folder}` makes it")
     _check(capture)
+    _check_keys(Path(folder))
     tshark = shutil.which("tshark")
     if tshark is None:
         raise DecodeError("tshark is not installed: on Debian, `apt install tshark`")
@@ -50,6 +50,15 @@ def _check(capture: Path) -> None:
         next(iter(read_capture(capture)), None)
     except WireError as error:
         raise DecodeError(f"{capture}: {error}") from None
+
+
+def _check_keys(folder: Path) -> None:
+    """tshark says little of keys that it cannot read, and shows the packets as if all were well."""
+    for name in KEY_FILES:
+        file = folder / "keys" / name
+        line = damaged_line(name, file.read_text(errors="replace")) if file.is_file() else None
+        if line is not None:
+            raise DecodeError(f"{file}:{line}: damaged: this is no row that a run writes; make the run again")
 
 
 def preferences() -> list[str]:

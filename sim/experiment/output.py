@@ -3,7 +3,8 @@
 Everything is written beside its final name and renamed when the run has ended well. Until then an older run
 in the same folder stays as it was. One run at a time writes into a folder: it holds a lock on the folder
 itself, which ends with its process. The manifest goes first and comes back last, so a folder that has one
-holds the files of one run even when the machine stopped in between.
+holds the files of one run even when the machine stopped in between. What a killed process has left beside the
+final names is replaced by the next run; a folder that was made for a run that does not end well is removed.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 MANIFEST = "manifest.json"
 _PART = ".part"
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class OutputFolder:
@@ -30,14 +32,21 @@ class OutputFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
+        if path == "":
+            raise FileNotFoundError(errno.ENOENT, "an empty name is no folder; the current one is `.`", "out")
         self.path = Path(path)
         self._names: list[str] = []
-        self._discarded: list[str] = []
+        self._discarded: list[Path] = []
+        self._made: list[Path] = []  # folders, the innermost last
         self._streams = ExitStack()
         self._lock = ExitStack()
 
     def __enter__(self) -> OutputFolder:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._make(self.path)
+        except BaseException:
+            self._unmake()
+            raise
         self._lock.enter_context(_locked(self.path))
         return self
 
@@ -52,12 +61,13 @@ class OutputFolder:
             finally:
                 for name in self._names:
                     self._part(name).unlink(missing_ok=True)
+                self._unmake()
 
     def open(self, name: str) -> BinaryIO:
         """A new file; `name` may lie in a subfolder. It is closed with the folder."""
         self._names.append(name)
         part = self._part(name)
-        part.parent.mkdir(parents=True, exist_ok=True)
+        self._make(part.parent)
         return self._streams.enter_context(part.open("wb"))
 
     def write(self, name: str, text: str) -> None:
@@ -65,14 +75,26 @@ class OutputFolder:
 
     def discard(self, name: str) -> None:
         """Remove what an older run has left under this name."""
-        self._discarded.append(name)
+        self._discarded += [self.path / name, self._part(name)]
 
     def _keep(self) -> None:
         with _uninterrupted():
-            for name in (MANIFEST, *self._discarded):
-                (self.path / name).unlink(missing_ok=True)
+            for path in (self.path / MANIFEST, *self._discarded):
+                path.unlink(missing_ok=True)
             for name in sorted(self._names, key=lambda name: name == MANIFEST):
                 self._part(name).replace(self.path / name)
+
+    def _make(self, folder: Path) -> None:
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            self._made.append(missing)
+            missing.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)  # says what else is there under this name
+
+    def _unmake(self) -> None:
+        """Remove the folders that were made here, if nothing is in them."""
+        for folder in reversed(self._made):
+            with suppress(OSError):
+                folder.rmdir()
 
     def _part(self, name: str) -> Path:
         return self.path / (name + _PART)
@@ -105,7 +127,7 @@ def _lock(handle: int) -> bool:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the files of a run have all taken the places of an older one's.
+    """Ctrl-C and SIGTERM wait until the files of a run have all taken the places of an older one's.
 
     Only the main thread is ever interrupted.
     """
@@ -113,10 +135,13 @@ def _uninterrupted() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number)) for number in _STOPPING
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if came:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(came[0])

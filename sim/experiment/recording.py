@@ -38,10 +38,12 @@ class Recording:
         self._open = ExitStack()
 
     def __enter__(self) -> Recording:
-        if self._folder is not None:
-            self._open.enter_context(self._folder)
-        if self._wants_capture:
-            self._capture = _tap(self._world, self._folder)
+        with ExitStack() as begun:
+            if self._folder is not None:
+                begun.enter_context(self._folder)
+            if self._wants_capture:
+                self._capture = _tap(self._world, self._folder)
+            self._open = begun.pop_all()
         return self
 
     def __exit__(

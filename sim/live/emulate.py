@@ -96,15 +96,29 @@ async def _run(world: World, pacer: Pacer, ports: list[RealPort], ready: Callabl
         _connect(world, ports, lambda port: loop.run_in_executor(configurator, port.follow))
         for port in ports:
             loop.add_reader(port.tun.fileno(), paced.call, port.read)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, paced.stop)
-        pacer.start()
-        ready()
-        try:
-            await paced.run()
-        finally:
-            for port in ports:
-                loop.remove_reader(port.tun.fileno())
+        with _stopped_by_signals(loop, paced.stop):
+            pacer.start()
+            ready()
+            try:
+                await paced.run()
+            finally:
+                for port in ports:
+                    loop.remove_reader(port.tun.fileno())
+
+
+@contextmanager
+def _stopped_by_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM end the run; what they did before, they do again while its files are written."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            if handler is not None:  # not one of Python's own
+                signal.signal(number, handler)
 
 
 def _connect(world: World, ports: list[RealPort], follow: Callable[[RealPort], object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -82,6 +83,8 @@ def _read_captures(scenario: Scenario) -> list[Problem]:
             continue
         file = scenario.capture_file(flow)
         try:
+            if not stat.S_ISREG(file.stat().st_mode):  # a pipe without a writer would be waited for
+                raise ValueError("not a regular file")
             packets = sum(1 for _ in read_capture(file))
             digests[flow.file] = hashlib.sha256(file.read_bytes()).hexdigest()
         except (OSError, WireError, ValueError) as error:  # ValueError: no file has such a name

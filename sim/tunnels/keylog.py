@@ -7,6 +7,9 @@ the keys are there, and the rest of the file still loads.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from sim.crypto.ids import EncryptionId, IntegrityId
 from sim.crypto.suites import Encryption, Integrity
 from sim.ike.events import ChildSaUp, IkeKeysDerived, PathChanged
@@ -29,6 +32,26 @@ _IKE_INTEGRITY = {
     IntegrityId.AUTH_HMAC_SHA1_96: "HMAC_SHA1_96 [RFC2404]",
     IntegrityId.AUTH_HMAC_SHA2_256_128: "HMAC_SHA2_256_128 [RFC4868]",
 }
+
+
+def _any(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, names))
+
+
+_HEX = "(?:[0-9a-f]{2})"
+_KEY = f"(?:0x{_HEX}+)?"
+_ROWS = {
+    "esp_sa": re.compile(
+        rf'"IPv[46]","\*","\*","0x{_HEX}{{4}}","(?:{_any(_ESP_ENCRYPTION.values())})","{_KEY}",'
+        rf'"(?:NULL|{_any(_ESP_INTEGRITY.values())})","{_KEY}"'
+    ),
+    "ikev2_decryption_table": re.compile(
+        rf'{_HEX}{{8}},{_HEX}{{8}},{_HEX}+,{_HEX}+,"(?:{_any(_IKE_ENCRYPTION.values())})",'
+        rf'{_HEX}*,{_HEX}*,"(?:NONE \[RFC4306\]|{_any(_IKE_INTEGRITY.values())})"'
+    ),
+}
+KEY_FILES = tuple(_ROWS)
+
 _FAMILY = {4: "IPv4", 16: "IPv6"}
 
 
@@ -65,6 +88,14 @@ class KeyLog:
 
     def esp_sa(self) -> str:
         return "".join(dict.fromkeys(row for event, size in self._esp for row in _esp_rows(event, size)))
+
+
+def damaged_line(file: str, text: str) -> int | None:
+    """The number of the first line that is none of this kind of file (one of KEY_FILES), as written here."""
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        if not line.startswith("#") and not _ROWS[file].fullmatch(line):
+            return number
+    return None
 
 
 def _esp_rows(event: ChildSaUp, address_bytes: int) -> list[str]:

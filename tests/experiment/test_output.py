@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,13 @@ FILES = {
     *("manifest.json", "summary.json", "flows.parquet", "events.parquet", "capture.pcapng"),
     *("keys/esp_sa", "keys/ikev2_decryption_table"),
 }
+
+
+@pytest.fixture
+def sigterm_interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_a_run_leaves_the_files_that_are_promised_and_no_other(tmp_path: Path) -> None:
@@ -65,6 +73,47 @@ def test_a_run_that_is_stopped_leaves_no_file(
     with pytest.raises(error):
         stopped(tmp_path, error, moment)
     assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("moment", [0.1, 1.0])
+def test_a_run_that_is_stopped_leaves_no_folder_that_it_made(tmp_path: Path, moment: float) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stopped(tmp_path / "new" / "run", KeyboardInterrupt, moment)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_stopped_leaves_the_folders_that_were_there(tmp_path: Path) -> None:
+    (tmp_path / "run" / "keys").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        stopped(tmp_path / "run", KeyboardInterrupt, 1.0)
+    assert list((tmp_path / "run").iterdir()) == [tmp_path / "run" / "keys"]
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder_and_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "run" / "capture.pcapng.part").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        sim.run(load_text(TEXT), out=tmp_path / "run")
+    (tmp_path / "run" / "capture.pcapng.part").rmdir()
+    sim.run(load_text(TEXT), out=tmp_path / "run")
+    with pytest.raises(NotADirectoryError):
+        sim.run(load_text(TEXT), out=tmp_path / "run" / "manifest.json" / "inside")
+
+
+@pytest.mark.parametrize("capture", [None, False])
+def test_what_a_killed_run_has_left_is_replaced(tmp_path: Path, capture: bool | None) -> None:
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.part").write_text("half")
+    sim.run(load_text(TEXT), out=tmp_path, capture=capture)
+    assert files(tmp_path) == (FILES if capture is None else FILES - {"capture.pcapng"})
+
+
+def test_an_empty_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Least of all the current one."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="an empty name is no folder"):
+        sim.run(load_text(TEXT), out="")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_is_stopped_leaves_an_older_run_as_it_was(tmp_path: Path) -> None:
@@ -140,12 +189,15 @@ def test_a_run_that_is_stopped_leaves_no_lock(tmp_path: Path, error: type[BaseEx
     assert files(tmp_path) == FILES
 
 
-def test_ctrl_c_among_the_renames_waits_for_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_among_the_renames_waits_for_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, sigterm_interrupts: None
+) -> None:
     """Half of them would be a mix of two runs."""
     replace = Path.replace
 
     def interrupted(path: Path, target: Path) -> Path:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         return replace(path, target)
 
     sim.run(load_text(TEXT), seed=1, out=tmp_path)

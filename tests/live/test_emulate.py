@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from sim.live.emulate import _stopped_by_signals
 from sim.live.netns import run_ip
 from tests.live import namespaces
 from tests.live.emulation import COMMAND, emulation
@@ -50,6 +53,26 @@ def test_two_real_hosts_ping_each_other_with_the_delay_of_the_links(tmp_path: Pa
     assert [row["from_host"]["count"] for row in realtime["attached"]] == [20, 20]
     assert realtime["left_out"] == ["flow echo", "flow stream", "check: flow echo", "check: flow stream"]
     assert not any((Path("/run/netns") / name).exists() for name in NAMES)
+
+
+def test_signals_end_the_run_and_afterwards_do_what_they_did_before() -> None:
+    """While the files are written, SIGTERM must not kill on the spot."""
+    came: list[str] = []
+
+    async def main() -> None:
+        stopped = asyncio.Event()
+        with _stopped_by_signals(asyncio.get_running_loop(), stopped.set):
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(stopped.wait(), 60)
+        assert came == []
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append("before"))
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == ["before"]
 
 
 def test_a_real_host_answers_the_pings_of_a_simulated_one(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -231,6 +233,22 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.yaml"):
         with pytest.raises(ScenarioError, match=str(path)):
             load(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_a_capture_that_is_no_regular_file_is_refused_with_its_line(kind: str, tmp_path: Path) -> None:
+    """Nobody waits for a pipe into which nobody writes."""
+    file = tmp_path / kind
+    make: dict[str, Callable[[], None]] = {
+        "pipe": lambda: os.mkfifo(file),
+        "folder": file.mkdir,
+        "device": lambda: file.symlink_to("/dev/zero"),
+    }
+    make[kind]()
+    flow = f"traffic:\n  - {{name: web, kind: replay, from: alice, to: bob, file: {file}}}\n"
+    text = changed(("traffic:\n", flow))
+    (problem,) = problems(text)
+    assert problem == f"lab.yaml:{line_of(text, 'kind: replay')}: traffic.0.file: {file}: not a regular file"
 
 
 def test_a_capture_that_is_cut_off_is_refused(tmp_path: Path) -> None:

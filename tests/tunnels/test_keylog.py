@@ -10,7 +10,7 @@ import pytest
 
 from sim.crypto.ids import EncryptionId
 from sim.ike.events import ChildSaUp, Event, IkeKeysDerived, PathChanged
-from sim.tunnels.keylog import KeyLog
+from sim.tunnels.keylog import KeyLog, damaged_line
 from sim.wire.address import pack_address
 from tests.tunnels.lab import CHILD, Lab
 
@@ -44,6 +44,18 @@ def test_an_esp_row_has_the_fields_of_wireshark_s_esp_sa(suite: str) -> None:
         assert (name, mac_name) == (cipher, mac)
         assert re.fullmatch(f"0x[0-9a-f]{{{2 * key_bytes}}}", key)
         assert mac_key == "" if not mac_bytes else re.fullmatch(f"0x[0-9a-f]{{{2 * mac_bytes}}}", mac_key)
+
+
+@pytest.mark.parametrize("suite", [*ESP, "chacha20poly1305"])
+def test_what_is_written_is_read_again_and_nothing_that_is_cut_off(suite: str) -> None:
+    keys = Lab(f"{CHILD}.esp_proposals=[{suite}]").up().world.keys
+    for file, text in (("esp_sa", keys.esp_sa()), ("ikev2_decryption_table", keys.ikev2_decryption_table())):
+        assert damaged_line(file, text) is None
+        start = text.rindex("\n", 0, -1) + 1 if text.count("\n") > 1 else 0
+        for size in range(start + 1, len(text) - 1):
+            cut = None if text.startswith("#", start) else text.count("\n")
+            assert damaged_line(file, text[:size]) == cut
+    assert damaged_line("esp_sa", "") is None
 
 
 @pytest.mark.parametrize("suite", IKE)
