@@ -49,13 +49,15 @@ def run_ip_batch(lines: list[str], family: str) -> None:
 
 
 def _run(command: list[str], text: str) -> str:
-    env = {**os.environ, "PATH": _PATH}
+    env = {**os.environ, "PATH": _PATH, "LC_ALL": "C"}
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, env=env)
     except FileNotFoundError:
         raise LiveError("the program `ip` is missing: install iproute2") from None
     if done.returncode:
         complaint = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        if any(os.strerror(code) in complaint for code in (errno.EPERM, errno.EACCES)):
+            raise LiveError(f"`{' '.join(command)}` needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN)")
         raise LiveError(f"`{' '.join(command)}` failed: {complaint}")
     return done.stdout
 
@@ -69,7 +71,8 @@ def _set_namespace(netns: str) -> None:
     try:
         if _libc.setns(descriptor, _CLONE_NEWNET):
             code = ctypes.get_errno()
-            why = "that needs root" if code == errno.EPERM else os.strerror(code)
-            raise LiveError(f"cannot enter the network namespace {netns}: {why}")
+            if code == errno.EPERM:
+                raise LiveError(f"to enter the network namespace {netns} needs root (CAP_SYS_ADMIN)")
+            raise LiveError(f"cannot enter the network namespace {netns}: {os.strerror(code)}")
     finally:
         os.close(descriptor)

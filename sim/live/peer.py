@@ -56,6 +56,7 @@ SUMMARY_S = 1.0
 SETTLE_S = 0.05
 """Address changes come in several steps; they count when there was no other for this long."""
 PING_EVERY_S = 1.0
+IN_UDP = "ESP without UDP needs root: every connection runs with `encap: true`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,19 @@ def run_peer(config: EndpointConfig, options: PeerOptions, reporter: Reporter) -
 
 
 async def _run(config: EndpointConfig, options: PeerOptions, reporter: Reporter) -> bool:
-    peer = LivePeer(_effective(config, reporter), options, reporter)
+    possible = _possible(config)
+    peer = LivePeer(possible, options, reporter)
     try:
         peer.obey_signals()
-        return await peer.run()
+        return await peer.run(*([] if possible is config else [IN_UDP]))
     finally:
         peer.close()
 
 
-def _effective(config: EndpointConfig, reporter: Reporter) -> EndpointConfig:
+def _possible(config: EndpointConfig) -> EndpointConfig:
     """Without raw sockets ESP can only travel in UDP, so we ask for that (`encap: true`)."""
     if may_send_plain_esp() or all(connection.encap for connection in config.connections):
         return config
-    reporter.say("note", "ESP without UDP needs root: every connection runs with `encap: true`")
     return replace(config, connections=tuple(replace(c, encap=True) for c in config.connections))
 
 
@@ -142,8 +143,9 @@ class LivePeer(IpsecDriver[bytearray]):
             self._gone.set()
         self._stop.set()
 
-    async def run(self) -> bool:
-        self._begin()
+    async def run(self, *notes: str) -> bool:
+        """Until the end; whether all pings were answered. `notes` are said once nothing is missing."""
+        self._begin(notes)
         if self._options.pings:
             pinging = asyncio.create_task(self._ping_all())
             stopping = asyncio.create_task(self._stop.wait())
@@ -278,13 +280,15 @@ class LivePeer(IpsecDriver[bytearray]):
 
     # -- beginning and end -------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, notes: Iterable[str]) -> None:
         if self._reporter.pipe is not None:
             self._loop.add_reader(self._reporter.pipe, self._nobody_reads, self._reporter.pipe)
         if self._kernel is not None:
             self._loop.add_reader(self._kernel.tun.fileno(), self._tun_readable, self._kernel)
         now = monotonic_ns()
         self._take_addresses(now)
+        for note in notes:
+            self._reporter.say("note", note)
         self._loop.add_reader(self._watch.fileno(), self._addresses_may_have_changed)
         self.start(now)
         self._follow_policies()
