@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import sim
 from sim.ipsec.replay import ReplayWindow
+from sim.net.host import Host
 from sim.net.packet import Packet
 from sim.net.port import Port
 from sim.scenario.world import World
@@ -306,7 +307,8 @@ def rebuilt(data: bytes, payload: bytes) -> bytearray:
 
 
 def _silence(world: Live) -> None:
-    """No more traffic of the scenario's own."""
+    """No more traffic of the scenario's own: it is sent from a node that leads nowhere."""
+    nowhere = Host(world.world.sim, "nowhere")
     for flow in world.world.flows.values():
-        flow._alarm.cancel()
+        flow.source = nowhere
     world.world.sim.run(world.world.sim.now + NS_PER_S)

@@ -49,7 +49,7 @@ class Simulation:
         return int(queue[0][0]) if queue else None
 
     def tick(self, fire: Callback) -> Tick:
-        """For links: the cheapest event there is, with rules to obey."""
+        """For links and steady sources: the cheapest event there is, with rules to obey."""
         return Tick(self.env, fire)
 
     def alarm(self, callback: Callback) -> Alarm:
@@ -94,7 +94,8 @@ def _run(env: Environment, until: int) -> None:
             break
         if isinstance(event, Tick):
             env._now = at
-            event.fire(at)  # type: ignore[arg-type]  # simpy allows float time; we schedule int only
+            fire = event.fire  # Python 3.11 calls a local variable faster than an attribute
+            fire(at)  # type: ignore[arg-type]  # simpy allows float time; we schedule int only
         else:
             env.step()
     env._now = until
@@ -103,9 +104,10 @@ def _run(env: Environment, until: int) -> None:
 class Tick(Event):
     """A simpy event that is scheduled again and again, for one callback.
 
-    The callback runs while the event is still the first entry of the queue, and must begin by taking it away
-    with `done` or moving it with `again`: one operation on the queue instead of two. Whoever schedules a
-    tick must bear it coming at an instant that is no longer wanted; `Alarm` does that for everybody else.
+    The callback runs while the event is still the first entry of the queue, and before it schedules anything
+    it must take it away with `done` or move it with `again`: one operation on the queue instead of two.
+    Whoever schedules a tick must bear it coming at an instant that is no longer wanted; `Alarm` does that for
+    everybody else.
     """
 
     def __init__(self, env: Environment, fire: Callback) -> None:

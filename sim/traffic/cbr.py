@@ -15,8 +15,9 @@ from sim.wire.ip import Protocol
 DISCARD_PORT = 9  # RFC 863
 NS_BITS_PER_OCTET_SECOND = 8 * 10**9
 
-_SEQUENCE = Struct(">Q")
+_SEQUENCE_BYTES = 8
 _CHECKSUM = Struct(">H")
+_put_checksum_and_number = Struct(">HQ").pack_into
 # Addresses, UDP header and number in eights: what the checksum covers besides what never changes.
 _FIELDS = {
     (4, True): Struct(">12xQQQ"),
@@ -24,7 +25,7 @@ _FIELDS = {
     (16, True): Struct(">8xQQQQQQ"),
     (16, False): Struct(">8xQQQQQ"),
 }
-_NUMBERED_BYTES = udp.UDP_HEADER_BYTES + _SEQUENCE.size
+_NUMBERED_BYTES = udp.UDP_HEADER_BYTES + _SEQUENCE_BYTES
 
 
 class ConstantRate(TrafficFlow):
@@ -50,19 +51,22 @@ class ConstantRate(TrafficFlow):
         stop: int,
         port: int,
     ) -> None:
-        super().__init__(sim, FlowRecord(name, (start, stop)), source, dst)
+        super().__init__(FlowRecord(name, (start, stop)), source, dst)
+        self._clock = sim.tick(self._tick)
         self.target = target
         self.size = size
         self._rate = rate
+        self._spread = size * NS_BITS_PER_OCTET_SECOND  # divided by the rate: from packet to packet
         self._start_at = start
         self._stop_at = stop
         self._port = port
         self._upper = ip.IPV4_HEADER_BYTES if len(dst) == 4 else ip.IPV6_HEADER_BYTES
+        self._checksum_at = self._upper + 6
         if size < self._upper + udp.UDP_HEADER_BYTES:
             raise ValueError(f"{size} octets do not hold an IP and a UDP header")
         self._numbered = size >= self._upper + _NUMBERED_BYTES
         self._payload = _pattern(size - self._upper - udp.UDP_HEADER_BYTES)
-        self._tail = self._payload[_SEQUENCE.size :] if self._numbered else self._payload
+        self._tail = self._payload[_SEQUENCE_BYTES:] if self._numbered else self._payload
         self._fields = _FIELDS[len(dst), self._numbered]
         self._constant_sum = (_words(self._tail) + Protocol.UDP + size - self._upper) % 0xFFFF
         self._template = bytearray()
@@ -70,33 +74,32 @@ class ConstantRate(TrafficFlow):
 
     def start(self) -> None:
         if self._start_at < self._stop_at:
-            self._alarm.arm(self._start_at)
+            self._clock.push(self._start_at)
 
     def _tick(self, now: int) -> None:
         seq = self.record.send(now, self.size)
+        next_at = self._start_at + (seq + 1) * self._spread // self._rate
+        if next_at < self._stop_at:
+            self._clock.again(next_at)
+        else:
+            self._clock.done()
         if self._template or self._bind():
             self.source.send(Packet(self._packet(seq), now, self, seq), now)
-        next_at = self._start_at + (seq + 1) * self.size * NS_BITS_PER_OCTET_SECOND // self._rate
-        if next_at < self._stop_at:
-            self._alarm.arm(next_at)
 
     def _bind(self) -> bool:
         src = self._bound()
         if src is None:
             return False
         self._template = udp.build((src, self._port), (self.dst, DISCARD_PORT), self._payload, df=True)
-        at = self._upper + 6
-        self._template_sum = -_CHECKSUM.unpack_from(self._template, at)[0] % 0xFFFF
+        self._template_sum = -_CHECKSUM.unpack_from(self._template, self._checksum_at)[0] % 0xFFFF
         return True
 
     def _packet(self, seq: int) -> bytearray:
         data = self._template[:]
         if self._numbered:
-            upper = self._upper
-            _SEQUENCE.pack_into(data, upper + udp.UDP_HEADER_BYTES, seq)
             # 2 ** 16 is 1 modulo 0xffff, so a number is congruent to the sum of its words (RFC 1071).
             checksum = -(self._template_sum + seq) % 0xFFFF or 0xFFFF
-            _CHECKSUM.pack_into(data, upper + 6, checksum)
+            _put_checksum_and_number(data, self._checksum_at, checksum, seq)
         return data
 
     def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
@@ -122,8 +125,8 @@ class ConstantRate(TrafficFlow):
 
 def _pattern(size: int) -> bytes:
     """Room for the number, then every value in turn."""
-    counted = max(0, size - _SEQUENCE.size)
-    return bytes(min(size, _SEQUENCE.size)) + (bytes(range(256)) * (counted // 256 + 1))[:counted]
+    counted = max(0, size - _SEQUENCE_BYTES)
+    return bytes(min(size, _SEQUENCE_BYTES)) + (bytes(range(256)) * (counted // 256 + 1))[:counted]
 
 
 def _words(data: bytes | bytearray) -> int:

@@ -40,7 +40,8 @@ class Ping(TrafficFlow):
     ) -> None:
         if count is not None:
             stop = min(stop, start + count * interval)
-        super().__init__(sim, FlowRecord(name, (start, stop)), source, dst)
+        super().__init__(FlowRecord(name, (start, stop)), source, dst)
+        self._alarm = sim.alarm(self._tick)
         self.size = size
         self._interval = interval
         self._start_at = start

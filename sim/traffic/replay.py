@@ -127,7 +127,8 @@ class Replay(TrafficFlow):
         self, sim: Simulation, record: FlowRecord, ends: _Ends, packets: list[Recorded], *, up: bool
     ) -> None:
         source = ends.client if up else ends.server
-        super().__init__(sim, record, source, ends.server_address)
+        super().__init__(record, source, ends.server_address)
+        self._alarm = sim.alarm(self._tick)
         self.target = ends.server if up else ends.client
         self._ends = ends
         self._up = up

@@ -1,10 +1,9 @@
-"""What all traffic sources share: a record, a clock, and a source address like that of a bound socket."""
+"""What all traffic sources share: a record, and a source address like that of a bound socket."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sim.net.engine import Alarm, Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.record import FlowRecord
@@ -17,12 +16,11 @@ class TrafficFlow(ABC):
     a connected socket does. While the node has no route at all, packets count as sent and lost.
     """
 
-    def __init__(self, sim: Simulation, record: FlowRecord, source: IpNode, dst: bytes) -> None:
+    def __init__(self, record: FlowRecord, source: IpNode, dst: bytes) -> None:
         self.record = record
         self.source = source
         self.dst = dst
         self.src: bytes | None = None
-        self._alarm: Alarm = sim.alarm(self._tick)
 
     @property
     def name(self) -> str:
@@ -43,7 +41,7 @@ class TrafficFlow(ABC):
 
     @abstractmethod
     def _tick(self, now: int) -> None:
-        """Send what is due and arm the alarm for the next packet."""
+        """Send what is due and arm for the next packet."""
 
     def _bound(self) -> bytes | None:
         """The source address, bound now unless it is already; None when there is no route."""
