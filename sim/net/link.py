@@ -275,12 +275,14 @@ class HalfLink:
             self._tick.done()  # meant for a packet that was dropped or overtaken
             return
         packet = flight.popleft()[2]
+        tick = self._tick
         if flight:
-            tick = self._tick  # `again`, without the call
-            heapreplace(tick.queue, (flight[0][0], NORMAL, tick.next_id(), tick))
+            next_id = tick.next_id
+            heapreplace(tick.queue, (flight[0][0], NORMAL, next_id(), tick))  # `again`, without the call
         else:
-            self._tick.done()
-        self._receive(packet, self.dst, now)
+            tick.done()
+        receive = self._receive
+        receive(packet, self.dst, now)
 
     def _depart(self, now: int) -> None:
         departures = self._departures

@@ -190,13 +190,15 @@ class IpNode:
                         self.accepted(packet, port, now)
                         return
                 elif out is _DELIVER:
-                    self.deliver(packet, now)
+                    hand_over = self.deliver if first & _FRAGMENT_BITS else self._hand_over
+                    hand_over(packet, now)
                     return
                 elif second >> 57 and size <= out[1]:
                     # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
                     second -= _ONE_HOP if second >> 32 & 0xFFFF < 0xFEFF else _ONE_HOP_CARRY
                     _pack_second(data, 8, second)
-                    out[0](packet, now)
+                    send = out[0]
+                    send(packet, now)
                     return
         if not is_sound(data):
             self.drop(packet, "malformed IP packet", now)
@@ -271,10 +273,12 @@ class IpNode:
 
     def transmit(self, packet: Packet, now: int) -> None:
         """Route a sound packet and send it as it is: past the hook, with its TTL."""
-        dst = destination(packet.data)
-        out = self.way(dst)
-        if len(packet.data) <= out[1]:
-            out[0](packet, now)
+        data = packet.data
+        dst: bytes
+        (dst,) = _v4_dst(data) if data[0] < 0x60 else _v6_dst(data)  # `destination`, without the call
+        send, longest = self._ways.get(dst) or self._find_way(dst)
+        if len(data) <= longest:
+            send(packet, now)
             return
         port = self.routes.lookup(dst)
         assert port is not None
@@ -287,6 +291,9 @@ class IpNode:
             if whole is None:
                 return
             packet = whole
+        self._hand_over(packet, now)
+
+    def _hand_over(self, packet: Packet, now: int) -> None:
         if packet.flow is not None and packet.flow.arrived(packet, self, now):
             return
         try:
