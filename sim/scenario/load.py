@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path as FilePath
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from sim.scenario.consistency import check_consistency
@@ -27,7 +28,7 @@ def load(path: str | FilePath, overrides: Overrides | None = None) -> Scenario:
     """The scenario of a file. ScenarioError lists everything that is wrong, each with its line.
 
     An override replaces one value: names and indices joined by dots lead to it, and an item of a list that
-    has a name may be called by it (`traffic.up.rate=2 Mbit/s`).
+    has a name may be called by it (`traffic.up.rate=2 Mbit/s`). Tables that the file leaves out are made.
     """
     return load_text(read_octets(path), str(path), overrides)
 
@@ -131,15 +132,35 @@ def _override(
     return problems
 
 
-def _put(data: object, words: list[str], value: object) -> Path:
-    """Replace what the words lead to; the path that they stand for. KeyError says what leads nowhere."""
+def _put(data: dict[str, object], words: list[str], value: object) -> Path:
+    """Replace what the words lead to; the path of what is new. KeyError says what leads nowhere.
+
+    A table that the file leaves out is made when the schema knows it.
+    """
+    place: object = data
     path: Path = ()
-    for word in words[:-1]:
-        step = _step(data, word, path)
-        data, path = data[step], (*path, step)  # type: ignore[index]
-    step = words[-1] if isinstance(data, dict) else _step(data, words[-1], path)
-    data[step] = value  # type: ignore[index]
+    for at, word in enumerate(words[:-1]):
+        if isinstance(place, dict) and place.get(word) is None and _knows(data, place, word):
+            place[word] = _nested(words[at + 1 :], value)
+            return (*path, word)
+        step = _step(place, word, path)
+        place, path = place[step], (*path, step)  # type: ignore[index]
+    step = words[-1] if isinstance(place, dict) else _step(place, words[-1], path)
+    place[step] = value  # type: ignore[index]
     return (*path, step)
+
+
+def _knows(data: object, place: object, word: str) -> bool:
+    """Whether the schema has a key of that name for this mapping in a scenario's data."""
+    shapes: dict[int, type[BaseModel]] = {}
+    with suppress(ValidationError):
+        Scenario.model_validate(data, context=shapes)
+    shape = shapes.get(id(place))
+    return shape is not None and word in {field.alias or name for name, field in shape.model_fields.items()}
+
+
+def _nested(words: list[str], value: object) -> object:
+    return {words[0]: _nested(words[1:], value)} if words else value
 
 
 def _step(data: object, word: str, path: Path) -> str | int:

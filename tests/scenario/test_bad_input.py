@@ -215,6 +215,10 @@ def test_an_alias_means_what_it_stands_for() -> None:
         ("links.0.jiter=5 ms", "links.0.jiter", "did you mean `jitter`?"),
         ("nodes.hom.preset=cgn", "nodes.hom.preset", "nodes has no hom"),
         ("nodes.home.preset=cng", "nodes.home.preset", "did you mean `cgn`?"),
+        ("tunnels.rw.auth.respondr.psk=x", "tunnels.rw.auth.respondr.psk", "tunnels.rw.auth has no respondr"),
+        ("tunnels.rw.auth.responder.pks=x", "tunnels.rw.auth.responder.pks", "did you mean `psk`?"),
+        ("connections.moon.c.psk=x", "connections.moon.c.children", "is missing"),
+        ("capture.0=x", "capture", "must be a list"),
         ("traffic.down.rate=1 Mbit/s", "traffic.down.rate", "none is named down"),
     ],
 )

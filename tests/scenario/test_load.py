@@ -212,6 +212,18 @@ def test_overrides_reach_items_by_index_and_by_name() -> None:
     assert (scenario.tunnels["rw"].mobike, scenario.checks, rate.down) == (False, (), 2_000_000)
 
 
+def test_an_override_makes_the_tables_that_the_schema_knows() -> None:
+    """Those that a file leaves out, at any depth, and whether they are empty or not there at all."""
+    texts = ["links.1.queue.up=3 packets", "links.1.queue.down=4 packets", "links.1.jitter.scale=3 ms",
+             "tunnels.rw.auth.responder.psk=other", "tunnels.rw.auth.responder.local_id=x@y"]  # fmt: skip
+    for text in (TEXT, changed(("auth: {psk: secret}", "auth: {psk: secret, responder: }"))):
+        scenario = load_text(text, "lab.yaml", texts)
+        link, auth = scenario.links[1], scenario.tunnels["rw"].auth
+        assert link.jitter is not None
+        assert (link.queue.up.packets, link.queue.down.packets, link.jitter.up.scale) == (3, 4, 3_000_000)
+        assert (auth.psk, auth.responder.psk, auth.responder.local_id) == (b"secret", b"other", "x@y")
+
+
 @settings(max_examples=30)
 @given(st.integers(1, 10**17))
 def test_every_duration_survives_yaml(value: int) -> None:
