@@ -59,11 +59,10 @@ def _end_without_network(world: World, flow: Flow, node: str, peer: str, connect
 def _problem(world: World, flow: Flow, end: str, connection: str) -> Problem:
     child = next(iter(world.scenario.connections[end][connection].children))
     text = (
-        f"without selectors for {end}'s side it protects only {end} itself, and flow `{flow.name}` passes in "
-        f"clear: name the network behind {end} (`local_ts` of the initiator, `remote_ts` of the responder), "
-        f"or {end}'s own address if that is meant"
+        f"names no network, so the tunnel protects only {end} itself there, and flow `{flow.name}` passes in "
+        f"clear: name the network behind {end}, or {end}'s own address if that is meant"
     )
-    return world.scenario.problem(("connections", end, connection, "children", child), text)
+    return world.scenario.problem(("connections", end, connection, "children", child, "local_ts"), text)
 
 
 def _warning(world: World, index: int, flow: Flow, ends: tuple[str, str], connection: str) -> Problem:

@@ -34,7 +34,12 @@ def expand(scenario: Scenario) -> Scenario:
             connections.setdefault(node, {})[name] = connection
             origin["connections", node, name] = "tunnels", name
             for child in tunnel.children:
-                origin["connections", node, name, "children", child] = "tunnels", name, "children", child
+                here: Path = ("connections", node, name, "children", child)
+                there: Path = ("tunnels", name, "children", child)
+                origin[here] = there
+                for side, mirrored in (("local_ts", "remote_ts"), ("remote_ts", "local_ts")):
+                    own = side if node == tunnel.initiator else mirrored
+                    origin[*here, side] = *there, own
     return scenario.rewritten(plain | {"tunnels": {}}, origin)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from sim.net.node import IpNode
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.flows import runs_here, target_address
+from sim.scenario.left_out import left_out
 from sim.scenario.schema import CbrFlow, Flow, PingFlow
 from sim.scenario.walk import Way, own_addresses, walk, walk_back
 from sim.scenario.world import World
@@ -37,7 +38,10 @@ def _flow_problems(world: World) -> Iterator[Problem]:
         if not runs_here(flow, world.scenario, world.attached):
             continue
         way = way_of(world, flow)
-        failure = way.failure or _failure_back(world, flow, way)
+        if way.failure:
+            failure = way.failure + left_out(world, way, target_address(world, flow))
+        else:
+            failure = _failure_back(world, flow, way)
         if failure:
             yield world.scenario.problem(("traffic", index, "to"), f"unroutable: {failure}")
 
@@ -81,8 +85,11 @@ def answers(world: World, flow: Flow) -> bool:
 
 def _failure_back(world: World, flow: Flow, there: Way) -> str:
     """Why no answer arrives; empty when there is none, or when some source of the flow would get it."""
-    failures = [way.failure for way in ways_back(world, flow, there)] if answers(world, flow) else []
-    return f"on the way back, {failures[0]}" if failures and all(failures) else ""
+    back = list(ways_back(world, flow, there)) if answers(world, flow) else []
+    if not back or not all(way.failure for way in back):
+        return ""
+    hint = left_out(world, back[0], there.origin[0]) or left_out(world, there, target_address(world, flow))
+    return f"on the way back, {back[0].failure}{hint}"
 
 
 def _target(world: World, flow: Flow) -> Selector:

@@ -113,8 +113,11 @@ class Scenario(Model):
         return self._source.where(path)
 
     def problem(self, path: Path, text: str) -> Problem:
-        """For a ScenarioError: what is wrong with the setting at `path`, such as `("traffic", 0, "to")`."""
-        return Problem(self.where(path), dotted(path), text)
+        """For a ScenarioError: what is wrong with the setting at `path`, such as `("traffic", 0, "to")`.
+
+        A part of a connection that was made from a tunnel is called as the tunnel does.
+        """
+        return Problem(self.where(path), dotted(self._source.origins.get(path, path)), text)
 
     def capture_file(self, flow: ReplayFlow) -> FilePath:
         """Where the capture of a replay lies: beside the scenario's file unless absolute."""

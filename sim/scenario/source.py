@@ -33,6 +33,8 @@ class Source:
     lines: dict[Path, str] = field(default_factory=dict)
     """`file:line`, or `--set PATH=VALUE` where that replaced it."""
     digests: dict[str, str] = field(default_factory=dict)
+    origins: dict[Path, Path] = field(default_factory=dict)
+    """Of what rewriting has made: what stands in the file."""
 
     def where(self, path: Path) -> str:
         for size in range(len(path), -1, -1):
@@ -46,7 +48,7 @@ class Source:
     def derive(self, aliases: dict[Path, Path]) -> Source:
         """The same file after rewriting: what is new at a key stands where its value stood."""
         lines = {new: self.where(old) for new, old in aliases.items()}
-        return Source(self.file, {**self.lines, **lines}, self.digests)
+        return Source(self.file, {**self.lines, **lines}, self.digests, {**self.origins, **aliases})
 
 
 class YamlReader:

@@ -64,6 +64,46 @@ def test_a_tunnel_carries_what_it_covers() -> None:
     assert "core has no route to 10.1.0.10" in problem, "moon protects it, and so does not announce it"
 
 
+LEFT_OUT = "names no network, so on that side the tunnel covers its own end alone"
+CBR, PING = "kind: cbr, size: 500 B, rate: 1 Mbit/s", "kind: ping, interval: 1 s"
+
+
+@pytest.mark.parametrize(
+    ("side", "selectors", "flow", "way"),
+    [
+        ("local_ts", "local_ts: [10.1.0.0/16], ", f"from: alice, to: bob, {CBR}", ""),
+        ("local_ts", "local_ts: [10.1.0.0/16], ", f"from: bob, to: alice, {PING}", "on the way back, "),
+        ("remote_ts", "remote_ts: [10.2.0.0/16], ", f"from: bob, to: alice, {CBR}", ""),
+    ],
+)
+def test_selectors_that_a_child_leaves_out_are_named(side: str, selectors: str, flow: str, way: str) -> None:
+    """As the file calls them, whichever end of the tunnel the flow passes."""
+    assert selectors in SITES
+    text = f"{SITES.replace(selectors, '')}traffic:\n  - {{name: up, {flow}}}\n"
+    (problem,) = refused(text)
+    where = f"lab.yaml:{line_of(text, 'lans:')}"
+    assert problem.startswith(f"lab.yaml:{line_of(text, 'name: up')}: traffic.0.to: unroutable: {way}")
+    assert f"; tunnels.sites.children.lans.{side} ({where}) {LEFT_OUT}: name the network there" in problem
+
+
+def test_the_selectors_that_a_road_warrior_leaves_out_are_named() -> None:
+    text = changed(("net: {remote_ts: [10.1.0.0/16]}", "net: {}"), ("alice, to: bob", "bob, to: alice"))
+    (problem,) = refused(text)
+    assert "core has no route to 192.168.1.10" in problem
+    assert f"; tunnels.rw.children.net.remote_ts (lab.yaml:{line_of(text, 'net: {}')}) {LEFT_OUT}" in problem
+
+
+def test_selectors_that_are_no_cause_are_not_named() -> None:
+    (problem,) = refused(
+        TEXT,
+        "tunnels.rw.children.net.remote_ts=[10.7.0.0/16]",
+        "traffic.up.to=home:lan",
+        "traffic.up.from=bob",
+    )
+    assert "unroutable" in problem
+    assert "names no network" not in problem
+
+
 def test_a_tunnel_is_taken_back_to_a_peer_whose_address_nobody_knows() -> None:
     """bob to alice: moon protects whatever the road warrior brings along."""
     build(load_text(TEXT, overrides=["traffic.0.from=bob", "traffic.0.to=alice"]))
