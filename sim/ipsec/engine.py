@@ -75,9 +75,10 @@ class Engine:
         self._local = frozenset(addresses)
         self._forget_flows()
 
-    def install(self, spec: ChildSpec, now: int) -> None:
+    def install(self, spec: ChildSpec, now: int, behind: Iterable[Policy] = ()) -> None:
         """Make both SAs and the policy for them: the newest pair is used, or one for just a part before it.
 
+        Nor is it used for what one of the policies in `behind` is for, where that is just a part of it.
         ValueError for an inbound SPI that is zero or in use, and for settings that do not fit together.
         """
         if not spec.spi_in or not spec.spi_out:
@@ -89,7 +90,7 @@ class Engine:
         inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self.openers[spec.spi_in] = inbound
-        self.spd.add_sa(policy)
+        self.spd.add_sa(policy, behind)
 
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""

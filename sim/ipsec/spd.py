@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.traffic import Traffic
@@ -42,12 +42,18 @@ class Spd:
         self._policies.insert(0 if first else len(self._policies), policy)
         self._changed()
 
-    def add_sa(self, policy: Policy) -> None:
-        """Put the policy of a new pair of SAs before all others but those of SAs that lie inside it.
+    def add_sa(self, policy: Policy, behind: Iterable[Policy] = ()) -> None:
+        """Put the policy of a new pair of SAs before all others but those for a part of it that have an SA.
 
-        So of two SAs for the same traffic the newer is used, and one for a part of it keeps that part.
+        So of two SAs for the same traffic the newer is used, and one for a part of it keeps that part. Those
+        in `behind` count as having one: they ask for it, and until then keep their part from this one.
         """
-        inner = [at for at, old in enumerate(self._policies) if old.spi_in and old.is_inside(policy)]
+        keeping = tuple(behind)
+        inner = [
+            at
+            for at, old in enumerate(self._policies)
+            if (old.spi_in or old in keeping) and old.is_inside(policy)
+        ]
         self._policies.insert(inner[-1] + 1 if inner else 0, policy)
         self._changed()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from sim.ike.config import EndpointConfig, StartAction
@@ -20,11 +21,11 @@ from sim.ike.endpoint import IkeEndpoint
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, Event, IkeSaDown, PathChanged, Reason
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved
-from sim.ipsec.policy import Action
+from sim.ipsec.policy import Action, Policy
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
 from sim.tunnels.ledger import Ledger
-from sim.tunnels.traps import Callers, traps
+from sim.tunnels.traps import Callers, Trap, traps
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
@@ -34,7 +35,9 @@ HELD_PACKETS = 64
 """Packets that wait for one policy's SA; Linux holds far fewer, and a lab should see the bound."""
 
 RETRY_AFTER = 10 * NS_PER_S
-"""How long packets that need an SA are dropped at once after a negotiation that failed, before the next."""
+"""How long packets that need an SA are dropped at once after a negotiation that failed, before the next.
+
+So long as well after a peer has refused a Child SA alone: a busy flow makes no exchange for each packet."""
 
 MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
@@ -62,7 +65,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage))
         self.ledger = Ledger()
         self.callers = callers or {}
-        self._mute: dict[_Key, str] = {}
+        self._traps: dict[_Key, Trap] = {}
         self._held: dict[_Key, deque[P]] = {}
         self._asked: dict[_Key, tuple[Selector, Selector]] = {}
         self._released: list[tuple[_Key, int]] = []
@@ -91,7 +94,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         """
         for trap in traps(self.config.connections, self.engine.local_addresses, self.callers):
             self.engine.spd.add(trap.policy)
-            self._mute[trap.policy.connection, trap.policy.child] = trap.mute
+            self._traps[trap.policy.connection, trap.policy.child] = trap
         for connection in self.config.connections:
             for child in connection.children:
                 if child.start is StartAction.START:
@@ -112,8 +115,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
         """Let a packet wait for the SA that it needs, or drop it where none is to be had."""
         policy = verdict.policy
         key = (policy.connection, policy.child)
-        if mute := self._mute.get(key):
-            self.drop(packet, mute, now)
+        trap = self._traps.get(key)
+        if trap is not None and trap.mute:
+            self.drop(packet, trap.mute, now)
             return
         retry_at, text = self._failed.get(key, (now, ""))
         if now < retry_at or self._sas(key) >= MAX_SAS:
@@ -155,7 +159,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def apply(self, event: Event, now: int) -> None:
         pair = None
         if isinstance(event, ChildSaUp):
-            self.engine.install(child_spec(event), now)
+            self._failed.pop((event.connection, event.child), None)
+            self.engine.install(child_spec(event), now, behind=self._special(event))
             self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
@@ -164,7 +169,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
             for spi in event.spis_in:
                 self.engine.move(spi, event.local, event.remote, event.encap)
         elif isinstance(event, ChildFailed) and event.initiator:
-            self._give_up((event.connection, event.child), event.reason, now)
+            self._refused((event.connection, event.child), event.reason, now)
         self.ledger.enter(event, pair, now)
         if isinstance(event, IkeSaDown):
             self._went_down(event, now)
@@ -176,6 +181,16 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self._release(*self._released.pop(0), now)
 
     # Helpers, in call order
+
+    def _special(self, event: ChildSaUp) -> list[Policy]:
+        """The policies that a new SA does not stand before, as their order decides (RFC 4301 4.4.1).
+
+        Those of children that stand before its own in the configuration, and can ask for SAs of their own.
+        """
+        (connection,) = (one for one in self.config.connections if one.name == event.connection)
+        earlier = takewhile(lambda name: name != event.child, (child.name for child in connection.children))
+        found = (self._traps.get((event.connection, name)) for name in earlier)
+        return [trap.policy for trap in found if trap is not None and not trap.mute]
 
     def _sas(self, key: _Key) -> int:
         """How many pairs of SAs a child has."""
@@ -216,6 +231,11 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self._give_up(key, event.reason, now)
         if self.ledger.records[event.ike_id].state == "failed":
             self._failed.update(dict.fromkeys(held, (now + RETRY_AFTER, f"no SA: {event.reason}")))
+
+    def _refused(self, key: _Key, reason: Reason, now: int) -> None:
+        """The peer does not want a Child SA: ask again in a while, and not with every packet."""
+        self._failed[key] = (now + RETRY_AFTER, f"no SA: {reason}")
+        self._give_up(key, reason, now)
 
     def _give_up(self, key: _Key, reason: Reason, now: int) -> None:
         self._asked.pop(key, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sim.ipsec.sad import Pair
 from sim.net.packet import Packet
 from sim.tunnels.traps import NOT_BY_ITSELF, PEERS_ALONE
 from sim.units import NS_PER_S
@@ -40,11 +41,7 @@ WARRIOR, LTE = pack_address("192.0.2.10"), pack_address("203.0.113.10")
 
 def test_a_responder_without_an_sa_sends_nothing_in_clear() -> None:
     lab = Lab()
-    ear = lab.listen("sun:wan")
-    lab.send(BOB, ALICE)
-    lab.run()
-    assert ear.seen == []
-    assert lab.drops("sun") == {PEERS_ALONE: 1}
+    sun_drops(lab, ALICE)
 
 
 def test_a_responder_accepts_nothing_in_clear_before_its_sa() -> None:
@@ -60,11 +57,7 @@ def test_a_responder_sends_nothing_in_clear_after_a_delete() -> None:
     lab.stack("moon").endpoint.delete("sites", lab.now)
     lab.stack("moon").pump(lab.now)
     lab.run()
-    ear = lab.listen("sun:wan")
-    lab.send(BOB, ALICE)
-    lab.run()
-    assert ear.seen == []
-    assert lab.drops("sun") == {PEERS_ALONE: 1}
+    sun_drops(lab, ALICE)
 
 
 def test_a_responder_sends_nothing_in_clear_after_it_found_its_peer_dead() -> None:
@@ -73,22 +66,14 @@ def test_a_responder_sends_nothing_in_clear_after_it_found_its_peer_dead() -> No
     lab.world.ports["moon:wan"].set_up(False)
     lab.run(40 * NS_PER_S)
     assert not lab.stack("sun").engine.sad
-    ear = lab.listen("sun:wan")
-    lab.send(BOB, ALICE)
-    lab.run()
-    assert ear.clear == []
-    assert lab.drops("sun")[PEERS_ALONE] == 1
+    sun_drops(lab, ALICE)
 
 
 def test_a_responder_sends_nothing_in_clear_after_a_failed_negotiation() -> None:
     lab = Lab("tunnels.sites.auth={psk: secret, local_id: moon, remote_id: sun, responder: {psk: other}}")
     lab.send()
     lab.run()
-    ear = lab.listen("sun:wan")
-    lab.send(BOB, ALICE)
-    lab.run()
-    assert ear.seen == []
-    assert lab.drops("sun") == {PEERS_ALONE: 1}
+    sun_drops(lab, ALICE)
 
 
 def test_a_child_that_nobody_starts_protects_by_dropping() -> None:
@@ -112,11 +97,7 @@ def test_a_child_that_nobody_starts_is_used_once_it_is_up() -> None:
 def test_a_gateway_sends_nothing_in_clear_to_a_road_warrior_of_the_file(address: bytes) -> None:
     """Its remote selector is whatever address the peer will have; the file knows which ones that can be."""
     lab = Lab(text=ROAD)
-    ear = lab.listen("sun:wan")
-    lab.send(BOB, address)
-    lab.run()
-    assert ear.seen == []
-    assert lab.drops("sun") == {PEERS_ALONE: 1}
+    sun_drops(lab, address)
 
 
 def test_a_gateway_of_road_warriors_protects_what_the_caller_has_behind_it() -> None:
@@ -197,6 +178,51 @@ def test_a_policy_that_only_waits_does_not_stand_before_one_that_can_ask() -> No
     assert ear.clear == []
 
 
+WIDE = "{local_ts: [10.1.0.0/16], remote_ts: [10.2.0.0/16], start: at once}"
+SPECIAL = "{local_ts: [10.1.0.0/16], remote_ts: ['10.2.0.0/16[udp/9999]'], start: trap}"
+
+
+def test_a_child_for_a_part_that_stands_first_gets_an_sa_of_its_own() -> None:
+    """RFC 4301 4.4.1: policies are looked up in order, and the SA of a later one is none for the first."""
+    lab = Lab(f"tunnels.sites.children={{special: {SPECIAL}, wide: {WIDE}}}").run()
+    assert children_of(lab) == ["wide"]
+    ear = lab.listen("moon:wan")
+    lab.send(ALICE, BOB)
+    lab.run()
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert children_of(lab) == ["wide", "special"]
+    assert (lab.boxes["bob"].seqs, lab.boxes["alice"].seqs) == ([0], [1])
+    assert ear.clear == []
+    packets = {name: sa.outbound.packets for name, sa in zip(children_of(lab), sas_of(lab), strict=True)}
+    assert packets == {"wide": 0, "special": 1}
+
+
+def test_a_child_for_a_part_that_stands_last_uses_the_sa_of_the_first() -> None:
+    lab = Lab(f"tunnels.sites.children={{wide: {WIDE}, special: {SPECIAL}}}").run()
+    lab.send(ALICE, BOB)
+    lab.run()
+    assert (children_of(lab), lab.boxes["bob"].seqs) == (["wide"], [0])
+
+
+def test_a_child_for_a_part_that_cannot_ask_does_not_stand_before_an_sa() -> None:
+    """At its own end, and at the responder, where no child can."""
+    special = SPECIAL.replace("trap", "none")
+    lab = Lab(f"tunnels.sites.children={{special: {special}, wide: {WIDE}}}").run()
+    lab.send(ALICE, BOB)
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert (lab.boxes["bob"].seqs, lab.boxes["alice"].seqs) == ([0], [1])
+
+
+def children_of(lab: Lab) -> list[str]:
+    return [pair.outbound.spec.child for pair in sas_of(lab)]
+
+
+def sas_of(lab: Lab) -> list[Pair]:
+    return list(lab.stack("moon").engine.sad.values())
+
+
 def test_what_no_child_covers_passes_in_clear_at_either_end() -> None:
     lab = Lab()
     lab.send(MOON, SUN)
@@ -239,6 +265,16 @@ def test_an_error_about_traffic_in_clear_goes_in_clear() -> None:
     lab.world.nodes["alice"].send(short_lived(1, lab.now), lab.now)
     lab.run()
     assert heard == [11]
+
+
+def sun_drops(lab: Lab, dst: bytes) -> None:
+    """What bob sends there makes neither clear text nor a negotiation: only the peer can set an SA up."""
+    before = lab.drops("sun").get(PEERS_ALONE, 0)
+    ear = lab.listen("sun:wan")
+    lab.send(BOB, dst)
+    lab.run()
+    assert ear.seen == []
+    assert lab.drops("sun")[PEERS_ALONE] == before + 1
 
 
 def dies_at_sun(lab: Lab) -> None:

@@ -209,9 +209,34 @@ def test_a_child_that_the_peer_refuses_drops_what_waited() -> None:
     lab.run()
     assert lab.world.stacks["moon"].endpoint.sas[0].established_at > 0
     assert lab.drops("moon") == {"no SA: NO_PROPOSAL_CHOSEN": len(sent)}
+
+
+def test_a_child_that_the_peer_refuses_is_asked_for_once_in_a_while() -> None:
+    """Not with every packet of a busy flow."""
+    lab = Lab(text=sun_has("esp_proposals", "aes256gcm16"))
+    for _ in range(40):
+        lab.send()
+        lab.run(RETRY_AFTER // 20)
+    refusals = [entry.at for entry in lab.world.log if (entry.node, entry.event) == ("moon", "child failed")]
+    assert len(refusals) == 2
+    assert refusals[1] - refusals[0] >= RETRY_AFTER
+    assert lab.drops("moon") == {"no SA: NO_PROPOSAL_CHOSEN": 40}
+
+
+def test_a_refusal_is_forgotten_when_the_child_comes_up_otherwise() -> None:
+    """The peer may set it up itself; once that SA is gone, a packet asks at once."""
+    lab = Lab()
+    moon = lab.stack("moon")
+    moon.apply(ChildFailed(1, "sites", "lans", Reason.TS_UNACCEPTABLE, "none in common", True), lab.now)
     lab.send()
     lab.run()
-    assert lab.drops("moon") == {"no SA: NO_PROPOSAL_CHOSEN": len(sent) + 1}, "each asks again"
+    assert lab.drops("moon") == {"no SA: TS_UNACCEPTABLE": 1}
+    lab.up()
+    moon.endpoint.delete("sites", lab.now)
+    moon.pump(lab.now)
+    sent = lab.send()
+    lab.run()
+    assert lab.boxes["bob"].seqs == [sent]
 
 
 def test_a_packet_outside_the_narrowed_selectors_is_dropped_not_kept() -> None:
