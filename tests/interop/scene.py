@@ -35,6 +35,10 @@ SUITES = {
 }
 """IKE proposal and the ESP proposal that goes with it."""
 
+QUICK = "retransmit_timeout = 0.3"
+"""For strongSwan as an initiator that must begin anew: it ignores an answer to its second IKE_SA_INIT that
+comes while it still works on the answer to the first ("ignoring request with ID 0, already processing")."""
+
 INSIDE, OUTSIDE = "10.1.0.1", "10.2.0.1"
 INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2", "simulated": "192.168.1.2"}
 RESPONDER = "203.0.113.2"
@@ -84,6 +88,11 @@ class Scene:
         """Wait until neither side has an SA."""
         self.theirs.idle()
         self.ours.idle()
+
+    @property
+    def our_address(self) -> str:
+        """As we see it ourselves."""
+        return INITIATOR[self.path] if self.role == "we initiate" else RESPONDER
 
     def seen_by_responder(self) -> str:
         """The initiator's address, after a NAT if there is one."""

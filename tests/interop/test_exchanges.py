@@ -21,7 +21,7 @@ from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from tests.interop.netns import Lab, until
 from tests.interop.ping import ping
-from tests.interop.scene import INITIATOR, RESPONDER, Path, Role, Scene, set_up
+from tests.interop.scene import INITIATOR, QUICK, RESPONDER, Path, Role, Scene, set_up
 
 pytestmark = pytest.mark.peers
 
@@ -90,7 +90,7 @@ def test_we_return_the_cookie_that_strongswan_demands(stage: Stage) -> None:
 
 
 def test_strongswan_returns_the_cookie_that_we_demand(stage: Stage) -> None:
-    scene = stage("we respond", limits={"cookie_threshold": 1})
+    scene = stage("we respond", limits={"cookie_threshold": 1}, daemon=QUICK)
     open_half(scene)
     scene.ours.event(MessageReceived)
 
@@ -113,7 +113,8 @@ def test_we_take_the_group_that_strongswan_wants(stage: Stage) -> None:
 
 
 def test_strongswan_takes_the_group_that_we_want(stage: Stage) -> None:
-    scene = stage("we respond", ours={"proposals": X25519}, theirs={"proposals": f"{MODP},{X25519}"})
+    theirs = {"proposals": f"{MODP},{X25519}"}
+    scene = stage("we respond", ours={"proposals": X25519}, theirs=theirs, daemon=QUICK)
 
     scene.establish()
 

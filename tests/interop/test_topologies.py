@@ -43,6 +43,10 @@ _FIELDS = (
     "_ws.malformed",
     "_ws.expert.severity",
     "_ws.expert.message",
+    "ip.src",
+    "isakmp.notify.msgtype",
+    "isakmp.flag_r",
+    "udpencap.nat_keepalive",
 )
 
 pytestmark = pytest.mark.peers
@@ -98,6 +102,15 @@ class Frame:
     malformed: str
     severities: str
     messages: str
+    sources: str
+    notifies: str
+    response: str
+    keepalive: str
+
+    @property
+    def source(self) -> str:
+        """The outer source address."""
+        return self.sources.partition(",")[0]
 
     @property
     def worst(self) -> int:
