@@ -148,6 +148,12 @@ def _realtime(row: Row) -> list[RenderableType]:
                 f"{port['device']}: {port['not_read']} packets were not read in time and dropped by Linux, "
                 f"{port['refused_by_host']} were refused by it"
             )
+    if row["events"]["over_10_ms"]:
+        late, worst = row["events"]["over_10_ms"], row["events"]["max_s"]
+        texts.append(
+            f"real time was not kept: of {row['events']['count']} instants {late} came more than 10 ms late, "
+            f"the worst {worst:.3f} s; the end was {row['behind_s']:.3f} s behind the clock"
+        )
     if row["left_out"]:
         texts.append(f"not run here, because a real host is in its place: {', '.join(row['left_out'])}")
     return [table, *(Text(text, style="yellow") for text in texts)]

@@ -12,7 +12,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sim.experiment.checks import check_name, is_ours
 from sim.experiment.recording import Recording
 from sim.experiment.result import Result
 from sim.live.attach import Attachment, parse_attachments
+from sim.live.errors import LiveError
 from sim.live.netns import inside, run_ip
 from sim.live.paced import PacedLoop, Pacer, run_precisely
 from sim.live.real_port import RealPort
@@ -71,7 +72,12 @@ def _namespace(name: str) -> Iterator[None]:
     if (_NAMESPACES / name).exists():
         yield
         return
-    run_ip("netns", "add", name)
+    try:
+        run_ip("netns", "add", name)
+    except KeyboardInterrupt:  # `ip` may be through with it
+        with suppress(LiveError):
+            run_ip("netns", "delete", name)
+        raise
     try:
         run_ip("link", "set", "dev", "lo", "up", netns=name)
         yield

@@ -19,10 +19,12 @@ from typing import TypeVar
 
 from sim.live.lateness import Lateness
 from sim.net.engine import Simulation
-from sim.units import NS_PER_S
+from sim.units import NS_PER_MS, NS_PER_S
 
 T = TypeVar("T")
 
+SLICE_NS = 20 * NS_PER_MS
+"""For how long events run before packets and signals have their turn."""
 _A_NAP_NS = 100_000  # a longer time between two callbacks was sleep, in which a packet would have woken us
 _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 
@@ -61,11 +63,18 @@ class Pacer:
         return self.end if at is None else min(at + 1, self.end)
 
     def advance(self) -> int:
-        """Run what was due before this moment, and return the virtual time reached."""
-        sim = self.sim
-        until = max(min(self.now, self.end), sim.now)
+        """Run what was due before this moment, and return the virtual time reached.
+
+        Where that takes longer than SLICE_NS, the rest is left for the next call: what waits meanwhile, such
+        as packets and Ctrl-C, has its turn.
+        """
+        sim, began = self.sim, self.now
+        until = max(min(began, self.end), sim.now)
         while (at := sim.next_at) is not None and at < until:
-            self.lateness.add(self.now - at)
+            now = self.now
+            if now - began > SLICE_NS:
+                return sim.now
+            self.lateness.add(now - at)
             sim.run(at + 1)
         sim.run(until)
         return sim.now

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,22 @@ traffic:
 checks:
   - {flow: echo, min_received: 5}
   - {flow: stream, max_loss: 0 %}
+"""
+
+BUSY = """\
+name: busy
+duration: 60 s
+nodes:
+  a: {kind: host, interfaces: {eth: 192.0.2.1/24}}
+  r: {kind: router, interfaces: {a: 192.0.2.254/24, x: 10.0.0.254/24, y: 10.0.1.254/24}}
+  x: {kind: host, interfaces: {eth: 10.0.0.1/24}}
+  y: {kind: host, interfaces: {eth: 10.0.1.1/24}}
+links:
+  - {ends: [a:eth, r:a]}
+  - {ends: [r:x, x:eth]}
+  - {ends: [r:y, y:eth]}
+traffic:
+  - {name: flood, kind: cbr, from: x, to: y, size: 100 B, rate: 300 Mbit/s}
 """
 
 
@@ -114,6 +133,68 @@ def test_a_gateway_forwards_for_the_network_behind_it(tmp_path: Path) -> None:
     assert "flow stream" in run.summary["realtime"]["left_out"]
 
 
+def test_an_interrupt_ends_with_the_whole_report_and_takes_away_what_was_made(tmp_path: Path) -> None:
+    """The namespace that was there before stays, without our device."""
+    folder = tmp_path / "out"
+    with namespaces.namespace("kept") as kept:
+        words = ("--attach", f"a=t@{NAMES[0]}", "--attach", f"b=t@{kept}", "--out", str(folder))
+        with started(written(tmp_path, PAIR), *words) as process:
+            wait_until_running(process)
+            assert "4 received" in ping(NAMES[0], "198.51.100.1", "-c", "4", "-i", "0.05")
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "Real time" in out
+        assert not Path("/run/netns", NAMES[0]).exists()
+        assert " t:" not in run_ip("link", "show", netns=kept)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["realtime"]["stopped"] is True
+    assert [row["from_host"]["count"] for row in summary["realtime"]["attached"]] == [4, 4]
+    assert (folder / "capture.pcapng").stat().st_size > 1000
+
+
+def test_an_interrupt_with_a_check_that_fails_has_its_exit_status(tmp_path: Path) -> None:
+    text = PAIR.replace("min_received: 5", "min_received: 5000")
+    with emulation(written(tmp_path, text), f"a=t@{NAMES[0]}") as run:
+        pass
+    assert (run.status, run.summary["realtime"]["stopped"]) == (1, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_during_the_start_leaves_no_namespace(tmp_path: Path, number: signal.Signals) -> None:
+    words = ("--attach", f"a=t@{NAMES[0]}", "--attach", f"b=t@{NAMES[1]}")
+    with started(written(tmp_path, PAIR), *words) as process:
+        deadline = time.monotonic() + 20
+        while not Path("/run/netns", NAMES[0]).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, 1), errors  # 1 where it was running already, and the check failed
+    assert "Traceback" not in errors
+    assert not any(Path("/run/netns", name).exists() for name in NAMES)
+
+
+def test_more_than_real_time_allows_is_told_and_can_still_be_interrupted(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with started(written(tmp_path, BUSY), "--attach", f"a=t@{NAMES[0]}", "--out", str(folder)) as process:
+        wait_until_running(process)
+        time.sleep(2)
+        assert "3 received" in ping(NAMES[0], "192.0.2.254", "-c", "3", "-i", "0.05", "-W", "20")
+        process.send_signal(signal.SIGINT)
+        asked_at = time.monotonic()
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    realtime = json.loads((folder / "summary.json").read_text())["realtime"]
+    print(f"\nbehind {realtime['behind_s']} s, ended after {time.monotonic() - asked_at:.1f} s")
+    assert realtime["behind_s"] > 0.5
+    assert realtime["events"]["over_10_ms"] > 1000
+    assert realtime["events"]["max_s"] > 0.5
+    (a,) = realtime["attached"]
+    assert (a["to_host"]["count"], a["to_host"]["over_10_ms"]) == (3, 3)
+    assert "real time was not kept" in out
+
+
 def test_a_name_that_is_taken_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with namespaces.namespace("taken") as name:
         run_ip("link", "add", "name", "t", "type", "veth", netns=name)
@@ -138,6 +219,30 @@ def test_an_unknown_node_is_one_sentence() -> None:
         2,
         "--attach venus=t@x: there is no node venus; known: sun, moon\n",
     )
+
+
+@contextmanager
+def started(topology: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """An emulation that may still be starting, and is gone afterwards."""
+    require("ip")
+    with subprocess.Popen(
+        [*COMMAND, str(topology), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=60)
+
+
+def wait_until_running(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    said = ""
+    while "running for" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
 
 
 def ping(netns: str, *words: str) -> str:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from sim.live.paced import PacedLoop, Pacer, run_precisely
+from sim.live.paced import SLICE_NS, PacedLoop, Pacer, run_precisely
 from sim.net.engine import Simulation
 from sim.units import NS_PER_MS, NS_PER_S
 
@@ -45,6 +45,26 @@ def test_what_runs_late_is_noted_with_its_delay() -> None:
     assert ran == [0, 5 * NS_PER_MS]
     assert (pacer.lateness.count, pacer.lateness.largest) == (2, 20 * NS_PER_MS)
     assert pacer.lateness.row()["over_10_ms"] == 2
+
+
+def test_who_is_far_behind_catches_up_in_slices() -> None:
+    """Else each stretch of work would be longer than the one before, and nothing could interrupt it."""
+    sim, clock, ran = Simulation(), Clock(), list[int]()
+
+    def work(_now: int) -> None:
+        clock.now += SLICE_NS // 4
+        ran.append(_now)
+
+    for at in range(100):
+        sim.at(at, work)
+    pacer = Pacer(sim, NS_PER_S, clock)
+    clock.now += 1000
+    pacer.advance()
+    assert 4 <= len(ran) <= 6
+    assert pacer.due_at <= pacer.now, "it wants to go on at once"
+    for _ in range(100):
+        pacer.advance()
+    assert ran == list(range(100))
 
 
 def test_events_at_the_end_do_not_run_as_in_a_run_without_pace() -> None:
