@@ -95,6 +95,8 @@ class IpNode:
         self.on_drop: Callable[[IpNode, Packet, str, int], None] | None = None
         self.on_port_change: list[Callable[[int], None]] = []
         """Told the time whenever an address, the MTU or the state of a port changed."""
+        self.on_binding_change: list[Callable[[int], None]] = []
+        """Told the time whenever the hook may have another answer for `bind_address`."""
         self.on_icmp: list[IcmpListener] = []
         """Told of every sound ICMP message to this node that is no echo request."""
         self.icmp_limit = TokenBucket(rate_per_s=10, burst=10)  # RFC 4443 2.4 (f), RFC 1812 4.3.2.8
@@ -139,6 +141,12 @@ class IpNode:
 
     def is_local(self, address: bytes) -> bool:
         return address in self._local
+
+    def has_left(self, address: bytes) -> bool:
+        """Whether no port that is up has an address."""
+        return not any(
+            port.up and address == own for port in self.ports.values() for own, _ in port.addresses
+        )
 
     def source_address(self, dst: bytes) -> bytes | None:
         """The address that packets to `dst` come from, or None when there is no route or no such family.

@@ -94,6 +94,11 @@ class ConstantRate(TrafficFlow):
         self._template_sum = -_CHECKSUM.unpack_from(self._template, self._checksum_at)[0] % 0xFFFF
         return True
 
+    def _binding_changed(self, now: int) -> None:
+        super()._binding_changed(now)
+        if self._template:
+            self._bind()
+
     def _packet(self, seq: int) -> bytearray:
         data = self._template[:]
         if self._numbered:

@@ -13,7 +13,9 @@ class TrafficFlow(ABC):
     """Sends packets of its own from one node to an address of another, and notes what arrives.
 
     The source address is the node's for that destination when the first packet leaves, and stays, as that of
-    a connected socket does. While the node has no route at all, packets count as sent and lost.
+    a connected socket does. Only when the node has left that address, and the SAs for it are gone or others
+    have come up, is the flow bound again, as an application does that notices. While the node has no route at
+    all, packets count as sent and lost.
     """
 
     def __init__(self, record: FlowRecord, source: IpNode, dst: bytes) -> None:
@@ -21,6 +23,7 @@ class TrafficFlow(ABC):
         self.source = source
         self.dst = dst
         self.src: bytes | None = None
+        source.on_binding_change.append(self._binding_changed)
 
     @property
     def name(self) -> str:
@@ -42,6 +45,11 @@ class TrafficFlow(ABC):
     @abstractmethod
     def _tick(self, now: int) -> None:
         """Send what is due and arm for the next packet."""
+
+    def _binding_changed(self, _now: int) -> None:
+        """Leave an address that the node has left, unless its SAs still go on with it (RFC 4555)."""
+        if self.src is not None and self.source.has_left(self.src):
+            self.src = self.source.bind_address(self.dst) or self.src
 
     def _bound(self) -> bytes | None:
         """The source address, bound now unless it is already; None when there is no route."""

@@ -43,6 +43,7 @@ MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
 
 NARROWED = "no SA covers it: the selectors agreed on leave it out"
+LEFT = "no SA covers it: it comes from an address that this host has left"
 
 Rand = Callable[[int], bytes]
 P = TypeVar("P")
@@ -83,6 +84,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def drop(self, packet: P, reason: str, now: int) -> None:
         """A packet ends here."""
 
+    def has_left(self, address: bytes) -> bool:
+        """Whether an address is this host's, but out of use because it has moved."""
+        return False
+
     def held(self) -> Iterator[P]:
         """The packets that wait for an SA."""
         return (packet for queue in self._held.values() for packet in queue)
@@ -121,7 +126,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
             return
         retry_at, text = self._failed.get(key, (now, ""))
         if now < retry_at or self._sas(key) >= MAX_SAS:
-            self.drop(packet, text if now < retry_at else NARROWED, now)
+            reason = text if now < retry_at else NARROWED
+            left = reason == NARROWED and self.has_left(verdict.local.start)
+            self.drop(packet, LEFT if left else reason, now)
             return
         selectors = (verdict.local, verdict.remote)
         queue = self._held.get(key)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
-from sim.ike.events import Event
+from sim.ike.events import ChildSaDown, ChildSaUp, Event
 from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop
 from sim.net.node import Enter, IpNode
@@ -118,6 +118,9 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def observe(self, event: Event, now: int) -> None:
         self._observe(self.node.name, event, now)
+        if isinstance(event, ChildSaUp | ChildSaDown):
+            for listener in tuple(self.node.on_binding_change):
+                listener(now)
 
     def resend(self, packet: Packet, now: int) -> None:
         sealed = self.outbound(packet, now)
@@ -126,6 +129,9 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def drop(self, packet: Packet, reason: str, now: int) -> None:
         self.node.drop(packet, reason, now)
+
+    def has_left(self, address: bytes) -> bool:
+        return self.node.is_local(address) and self.node.has_left(address)
 
     # Helpers, in call order
 
