@@ -14,6 +14,7 @@ from typing import Any
 from tests.live import namespaces
 
 COMMAND = [sys.executable, "-m", "sim.cli", "emulate"]
+_DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"]
 
 
 class Emulation:
@@ -29,7 +30,10 @@ def emulation(topology: Path, *attach: str, overrides: tuple[str, ...] = ()) -> 
     namespaces.require()
     words = [*(f"--attach={one}" for one in attach), *(f"--set={one}" for one in overrides)]
     process = subprocess.Popen(
-        [*COMMAND, str(topology), "--json", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*_DIES_WITH_US, *COMMAND, str(topology), "--json", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     run = Emulation()
     try:

@@ -77,6 +77,14 @@ class Peer:
             if event["event"] == name and values.items() <= event.items():
                 return event
 
+    def listens(self) -> bool:
+        """Whether the next event is there; it must be that it listens."""
+        assert self.process.poll() is None, self.errors
+        if self._lines.empty():
+            return False
+        self.wait_for("listening")
+        return True
+
     def status(self) -> Event:
         self.process.send_signal(signal.SIGUSR1)
         return self.wait_for("status")

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 
 from sim.live.emulate import _stopped_by_signals
 from sim.live.netns import run_ip
+from tests.interop.netns import until
 from tests.live import namespaces
 from tests.live.emulation import COMMAND, emulation
 from tests.peers import require
@@ -58,6 +60,20 @@ links:
 traffic:
   - {name: flood, kind: cbr, from: x, to: y, size: 100 B, rate: 300 Mbit/s}
 """
+
+
+def test_an_emulation_ends_with_the_test_that_was_killed(tmp_path: Path) -> None:
+    """It ends politely, so its namespace is gone as well."""
+    name = f"emu-{os.getpid()}-orphan"
+    script = (
+        "import os, signal; from pathlib import Path; from tests.live.emulation import emulation\n"
+        f"with emulation(Path({str(written(tmp_path, PAIR))!r}), 'a=t@{name}'):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    until(lambda: not Path("/run/netns", name).exists(), lambda: f"{name} is still there")
 
 
 def test_two_real_hosts_ping_each_other_with_the_delay_of_the_links(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,28 @@ from tests.live.process import SECRET, Site, site
 def lab(tmp_path: Path) -> Iterator[Site]:
     with site(tmp_path) as made:
         yield made
+
+
+def test_a_status_asked_for_too_early_does_not_end_the_peer(lab: Site) -> None:
+    """SIGUSR1 comes again and again from the time that Python runs our command until the peer listens."""
+    b = lab.start_only(str(lab.file_b), *lab.words)
+    while not handles(b.process.pid, signal.SIGUSR1):
+        time.sleep(0.001)
+    early = 0
+    while not b.listens():
+        b.process.send_signal(signal.SIGUSR1)
+        early += 1
+        time.sleep(0.005)
+    assert early
+    (row,) = b.status()["connections"]
+    assert row["state"] == "idle"
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process ignores or catches that signal, which would end it otherwise."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(found, 16) for found in re.findall(r"Sig(?:Ign|Cgt):\s*(\w+)", text)]
+    return any(mask >> number - 1 & 1 for mask in masks)
 
 
 def test_pings_pass_through_a_tunnel_between_two_processes(lab: Site) -> None:
