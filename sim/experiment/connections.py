@@ -80,6 +80,7 @@ def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) ->
         "sent": record.sent,
         "received": record.received,
         "retransmits": record.retransmits,
+        "rekeys": record.rekeys,
         "children": [_child_row(child) for child in _children_worth_showing(record.children.values())],
     }
 

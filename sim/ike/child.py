@@ -12,11 +12,16 @@ from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
+    from sim.ike.tasks.child_rekey import RekeyChild
 
 
 @dataclass(slots=True)
 class ChildSa:
-    """One pair of ESP SAs; keys are (encryption key with its salt, integrity key)."""
+    """One pair of ESP SAs; keys are (encryption key with its salt, integrity key).
+
+    `deleting` is that our Delete is on its way or waits, `replaced` that a rekeying has made a successor,
+    `rekeying` our own rekeying that is not answered yet.
+    """
 
     ike: IkeSa
     config: ChildConfig
@@ -30,6 +35,14 @@ class ChildSa:
     local_ts: tuple[Selector, ...]
     remote_ts: tuple[Selector, ...]
     deleting: bool = False
+    replaced: bool = False
+    rekeying: RekeyChild | None = None
+    expires_at: int = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether its IKE SA still has it."""
+        return self.ike.children.get(self.spi_in) is self
 
     def covers(self, packet: tuple[Selector, Selector] | None) -> bool:
         """Whether a packet with these selectors, this side's first, is inside; None is any packet."""

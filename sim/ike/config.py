@@ -78,6 +78,9 @@ class ChildConfig:
     start: StartAction = StartAction.NONE
     replay_window: int = 32
     copy_df: bool = True
+    rekey_time: int = 3600 * NS_PER_S
+    life_time: int = 3960 * NS_PER_S
+    rand_time: int = 360 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,9 @@ class ConnectionConfig:
     keepalive: int = 20 * NS_PER_S
     retransmit: RetransmitPolicy = RETRANSMIT["strongswan"]
     return_routability: ReturnRoutability = ReturnRoutability.BEFORE
+    rekey_time: int = 14400 * NS_PER_S
+    over_time: int = 1440 * NS_PER_S
+    rand_time: int = 1440 * NS_PER_S
 
     def child(self, name: str) -> ChildConfig | None:
         return next((child for child in self.children if child.name == name), None)
@@ -128,6 +134,9 @@ class EndpointConfig:
     cookie_lifetime: int = 10 * NS_PER_S
     cookie_secret_lifetime: int = 120 * NS_PER_S
     error_patience: int = 10 * NS_PER_S
+    delete_rekeyed_delay: int = 5 * NS_PER_S
+    retry_wait: int = 10 * NS_PER_S
+    retry_for: int = 180 * NS_PER_S
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]

@@ -43,14 +43,14 @@ class Conversation:
     def __init__(self, sa: IkeSa, channel: Channel) -> None:
         self.sa = sa
         self.channel = channel
-        self.expected = 0
+        self.expected = self.first_protected = 0
         self._answered: dict[int, Answered] = {}
         self._serving: list[Task] = []
 
     @property
     def answered_protected(self) -> bool:
         """Whether the peer may still repeat a request that only this IKE SA can answer."""
-        return self.expected > (0 if self.sa.initiator else 1)
+        return self.expected > self.first_protected
 
     def receive(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         """A message with our SPIs; what is wrong with it changes nothing unless a key holder sent it."""

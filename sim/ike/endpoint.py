@@ -13,6 +13,7 @@ from sim.ike.constants import ExchangeType
 from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
+from sim.ike.lifetimes import rekey_child, rekey_ike
 from sim.ike.path import Path
 from sim.ike.reception import Reception
 from sim.ike.sa import initiate as begin
@@ -130,6 +131,18 @@ class IkeEndpoint:
             return
         task = DeleteChild(child, Reason.DELETED, "deleted by us")
         child.ike.requests.submit(Job(ExchangeType.INFORMATIONAL, [task]), now)
+
+    def rekey(self, what: int, now: int) -> None:
+        """Rekey the Child SA with this inbound SPI, ahead of its time."""
+        child = self._ctx.children.get(what)
+        if child is not None:
+            rekey_child(child, now)
+
+    def rekey_ike(self, ike_id: int, now: int) -> None:
+        """Rekey an IKE SA by its `ike_id`, ahead of its time."""
+        sa = self._ctx.sas.get(ike_id)
+        if sa is not None:
+            rekey_ike(sa, now)
 
     def check_liveness(self, ike_id: int, now: int) -> None:
         """Ask the peer of an established IKE SA whether it is there."""

@@ -45,13 +45,17 @@ class Reason(StrEnum):
     DELETED_BY_PEER = "DELETED_BY_PEER"
     REPLACED = "REPLACED"
     MOVED = "MOVED"
+    REKEYED = "REKEYED"
+    REDUNDANT = "REDUNDANT"
+    REAUTHENTICATED = "REAUTHENTICATED"
+    EXPIRED = "EXPIRED"
     COOKIE2_MISMATCH = "COOKIE2_MISMATCH"
     IKE_SA_DOWN = "IKE_SA_DOWN"
 
 
 @value
 class IkeSaUp:
-    """Both sides are authenticated."""
+    """Both sides are authenticated; or this is the successor of `replaces`, whose Child SAs it has now."""
 
     ike_id: int
     connection: str
@@ -67,6 +71,7 @@ class IkeSaUp:
     encap: bool
     mobike: bool
     proposal: str
+    replaces: int = 0
 
 
 @value
@@ -96,7 +101,10 @@ class IkeSaDown:
 
 @value
 class ChildSaUp:
-    """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key)."""
+    """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key).
+
+    `replaces` is the inbound SPI of the pair whose rekeying made this one, or 0.
+    """
 
     ike_id: int
     connection: str
@@ -116,6 +124,18 @@ class ChildSaUp:
     esn: bool
     initiator: bool
     copy_df: bool
+    replaces: int = 0
+
+
+@value
+class ChildSaRetired:
+    """A pair that was replaced: it sends no more, and receives until ChildSaDown (RFC 7296 2.8)."""
+
+    ike_id: int
+    connection: str
+    child: str
+    spi_in: int
+    spi_out: int
 
 
 @value
@@ -144,6 +164,17 @@ class ChildFailed:
     reason: Reason
     text: str
     initiator: bool
+
+
+@value
+class RekeyFailed:
+    """The peer did not rekey a Child SA, or the IKE SA (`child` is ""); what there is goes on meanwhile."""
+
+    ike_id: int
+    connection: str
+    child: str
+    reason: Reason
+    text: str
 
 
 @value
@@ -204,8 +235,10 @@ Event = (
     | IkeKeysDerived
     | IkeSaDown
     | ChildSaUp
+    | ChildSaRetired
     | ChildSaDown
     | ChildFailed
+    | RekeyFailed
     | PathChanged
     | Rejected
     | MessageSent

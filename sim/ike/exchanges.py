@@ -21,6 +21,7 @@ class State(Enum):
     CONNECTING = "connecting"  # we initiated; keys or authentication are outstanding
     HALF_OPEN = "half-open"  # we answered IKE_SA_INIT; the peer has proved nothing
     ESTABLISHED = "established"
+    REKEYED = "rekeyed"  # another IKE SA has taken its place; the last request on it is still to come
     DELETING = "deleting"  # it is down already; our last request is outstanding
     CLOSED = "closed"
 
@@ -28,7 +29,8 @@ class State(Enum):
 NEXT_STATES = {
     State.CONNECTING: {State.ESTABLISHED, State.DELETING, State.CLOSED},
     State.HALF_OPEN: {State.ESTABLISHED, State.CLOSED},
-    State.ESTABLISHED: {State.DELETING, State.CLOSED},
+    State.ESTABLISHED: {State.REKEYED, State.DELETING, State.CLOSED},
+    State.REKEYED: {State.DELETING, State.CLOSED},
     State.DELETING: {State.CLOSED},
     State.CLOSED: set[State](),
 }
@@ -73,6 +75,7 @@ RESPONSES = {
 SERVED_IN = {
     State.HALF_OPEN: frozenset({ExchangeType.IKE_AUTH}),
     State.ESTABLISHED: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
+    State.REKEYED: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
     State.DELETING: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
 }
 """The requests that are served in a state; any other is ignored."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.ike.constants import ExchangeType
+from sim.ike.events import Reason
 from sim.ike.exchanges import State
 from sim.ike.tasks.base import Job
 from sim.ike.tasks.mobike import AnnounceAddresses, UpdateAddresses, additional, usable
-from sim.wire.address import Sock
+from sim.wire.address import Sock, format_address
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -69,7 +70,8 @@ def _set_out_again(sa: IkeSa, now: int) -> None:
                 _relocate(sa, (address, path.local[1]), path.remote)
                 sa.requests.resend(now)
             else:
-                sa.start_over(address, now)
+                text = f"this host moved to {format_address(address)} meanwhile, and starts afresh from there"
+                sa.start_over(address, now, Reason.MOVED, text)
             return
 
 

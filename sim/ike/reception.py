@@ -159,7 +159,7 @@ class Reception:
         at = now + ctx.config.half_open_timeout
         ctx.timers.arm((sa.ike_id, "half-open"), at, lambda due: _give_up(sa, due))
         conversation = sa.conversation
-        conversation.expected = 1
+        conversation.expected = conversation.first_protected = 1
         payloads = conversation.report(received)
         response = conversation.channel.encode(ExchangeType.IKE_SA_INIT, 0, True, out.all())
         sa.init_r = response.packet

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.ike.child import ChildSa
-from sim.ike.events import ChildSaDown, ChildSaUp, IkeKeysDerived, IkeSaUp, PathChanged, Reason
+from sim.ike.events import (
+    ChildSaDown,
+    ChildSaRetired,
+    ChildSaUp,
+    IkeKeysDerived,
+    IkeSaUp,
+    PathChanged,
+    Reason,
+)
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -18,7 +26,7 @@ def keys_derived(sa: IkeSa) -> IkeKeysDerived:
     )
 
 
-def ike_up(sa: IkeSa) -> IkeSaUp:
+def ike_up(sa: IkeSa, replaces: int = 0) -> IkeSaUp:
     path = sa.path
     return IkeSaUp(
         sa.ike_id,
@@ -35,6 +43,7 @@ def ike_up(sa: IkeSa) -> IkeSaUp:
         path.encap,
         sa.mobike,
         sa.proposal,
+        replaces,
     )
 
 
@@ -52,7 +61,7 @@ def path_changed(sa: IkeSa) -> PathChanged:
     )
 
 
-def child_up(sa: IkeSa, child: ChildSa) -> ChildSaUp:
+def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
     path, config = sa.path, child.config
     return ChildSaUp(
         sa.ike_id,
@@ -73,7 +82,12 @@ def child_up(sa: IkeSa, child: ChildSa) -> ChildSaUp:
         child.suite.esn,
         child.initiator,
         config.copy_df,
+        replaces,
     )
+
+
+def child_retired(sa: IkeSa, child: ChildSa) -> ChildSaRetired:
+    return ChildSaRetired(sa.ike_id, sa.connection.name, child.config.name, child.spi_in, child.spi_out)
 
 
 def child_down(sa: IkeSa, child: ChildSa, reason: Reason, text: str) -> ChildSaDown:

@@ -8,6 +8,7 @@ queue -> outstanding (at most `window`) -> response
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -71,8 +72,32 @@ class Requests:
 
     def pump(self, now: int) -> None:
         """Start what the window allows."""
-        while self._queue and len(self.outstanding) < self.window:
-            self._start(self._queue.popleft(), now)
+        while self._queue and self._may_start(self._queue[0]):
+            job = self._queue.popleft()
+            if all(task.needed(self.sa) for task in job.tasks):
+                self._start(job, now)
+            else:
+                self.drop(job)
+
+    def _may_start(self, job: Job) -> bool:
+        if not self.outstanding:
+            return True
+        alone = any(task.alone for task in job.tasks) or any(self._outstanding_alone())
+        return not alone and len(self.outstanding) < self.window
+
+    def _outstanding_alone(self) -> Iterator[bool]:
+        return (task.alone for outstanding in self.outstanding.values() for task in outstanding.job.tasks)
+
+    def asked(self, kind: type[T]) -> bool:
+        """Whether a task of this kind waits for a response."""
+        jobs = (outstanding.job for outstanding in self.outstanding.values())
+        return any(isinstance(task, kind) for job in jobs for task in job.tasks)
+
+    def adopt(self, other: Requests, now: int) -> None:
+        """Take over what waits in the queue of the IKE SA that this one replaces."""
+        self._queue.extend(other._queue)
+        other._queue.clear()
+        self.pump(now)
 
     @property
     def busy(self) -> bool:

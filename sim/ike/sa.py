@@ -18,12 +18,13 @@ from sim.ike.conversation import Conversation
 from sim.ike.events import IkeSaDown, Reason
 from sim.ike.exchanges import NEXT_STATES, State
 from sim.ike.keymat import IkeKeys
+from sim.ike.lifetimes import Lifetimes
 from sim.ike.message import NO_SPI
 from sim.ike.mobility import reconsider, start_update
 from sim.ike.path import Path
 from sim.ike.payloads import NotifyPayload
 from sim.ike.proposals import IkeSuite, Proposal, format_proposal
-from sim.ike.reports import child_down, child_up, ike_up, keys_derived, path_changed
+from sim.ike.reports import child_down, child_retired, child_up, ike_up, keys_derived, path_changed
 from sim.ike.requests import Requests
 from sim.ike.tasks.auth import Establish, InitiateAuth
 from sim.ike.tasks.base import Inbound, Job, Task
@@ -36,16 +37,20 @@ from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
 from sim.ike.watch import Watch
 from sim.units import format_duration
-from sim.wire.address import Sock, format_address, format_sock
+from sim.wire.address import Sock, format_sock
 
 if TYPE_CHECKING:
     from sim.ike.channel import Encoded
     from sim.ike.context import Context
     from sim.ike.errors import PeerError
     from sim.ike.identity import Identity
+    from sim.ike.tasks.ike_rekey import RekeyIke
 
 Wanted = tuple[ChildConfig, PacketSelectors | None]
 """A Child SA to create, and the packet that asked for it."""
+
+Retired = tuple[ChildSa, Reason, str]
+"""A Child SA that was replaced and only receives, and why."""
 
 
 class IkeSa:
@@ -88,6 +93,10 @@ class IkeSa:
         self.announced: tuple[bytes, ...] = ()
         self.seen_as: bytes | None = None
         self.wanted: deque[Wanted] = deque()
+        self.retired: dict[int, Retired] = {}
+        self.lifetimes = Lifetimes(self)
+        self.rekeying_ike: RekeyIke | None = None
+        self.standby = False
         self.started_from = path.remote[0]
         self.counted = False
         self.init_digest = b""
@@ -141,6 +150,7 @@ class IkeSa:
         self.ctx.timers.cancel((self.ike_id, "half-open"))
         self.ctx.emit(ike_up(self))
         self.watch.start(now)
+        self.lifetimes.start_ike(now)
 
     def has_child(self, config: ChildConfig, packet: PacketSelectors | None) -> bool:
         """Whether this Child SA is up, and is for this packet as well, or is asked for (RFC 7296 2.9)."""
@@ -153,12 +163,15 @@ class IkeSa:
             or any(task.config is config for task in self.requests.tasks(InitiateChild))
         )
 
-    def add_child(self, child: ChildSa) -> None:
+    def add_child(self, child: ChildSa, now: int, replaces: ChildSa | None = None) -> None:
         """Report a new Child SA, ready to receive at once (RFC 7296 2.8)."""
         self.children[child.spi_in] = self.ctx.children[child.spi_in] = child
         for host in _inner_hosts(child):
             self.ctx.inner_hosts[host] = child
-        self.ctx.emit(child_up(self, child))
+        self.ctx.emit(child_up(self, child, 0 if replaces is None else replaces.spi_in))
+        self.lifetimes.start_child(child, now)
+        if replaces is not None:
+            self.lifetimes.rekeyed()
 
     def heard(self, received: Inbound, now: int) -> None:
         """The peer sent an authentic, new message; follow its address where that is allowed."""
@@ -192,19 +205,18 @@ class IkeSa:
         """Change addresses as MOBIKE's initiator, and tell the responder."""
         start_update(self, local, remote, now)
 
-    def start_over(self, local: bytes, now: int) -> None:
-        """Set the connection up afresh from another address, with all Child SAs that this IKE SA was for."""
+    def start_over(self, local: bytes, now: int, reason: Reason, text: str) -> None:
+        """Set the connection up afresh from an address, with all Child SAs that this IKE SA was for."""
         wanted: list[Wanted] = [(child.config, None) for child in self.children.values()]
         wanted += [(task.config, task.packet) for task in self.requests.tasks(InitiateChild)]
         wanted += self.wanted
         port = self.ctx.config.ike_port
         path = Path((local, port), (self.path.remote[0], port))
-        text = f"it came up while this host moved to {format_address(local)}, and starts afresh from there"
         initiate(self.ctx, self.connection, path, wanted, now)
         if self.state is State.ESTABLISHED:
-            self.end_politely(Reason.MOVED, text, now)
+            self.end_politely(reason, text, now)
         else:
-            self.end(Reason.MOVED, text, now)
+            self.end(reason, text, now)
 
     def float_port(self) -> None:
         """Leave IKE's port for a NAT, or for one that MOBIKE may meet (RFC 7296 2.23, RFC 4555 3.3)."""
@@ -213,17 +225,84 @@ class IkeSa:
             path.local = (path.local[0], config.natt_port)
             path.remote = (path.remote[0], config.natt_port)
 
+    # -- replacing it ------------------------------------------------------------------------------------
+
+    def make_successor(self, initiator: bool, spis: tuple[bytes, bytes], now: int) -> IkeSa:
+        """An IKE SA between the same two, at the same addresses, whose message IDs start at 0 again."""
+        new = IkeSa(self.ctx, (self.connection,), initiator, spis[0], self.path, now)
+        new.spi_r = spis[1]
+        new.local_id, new.remote_id = self.local_id, self.remote_id
+        new.mobike, new.peer_addresses = self.mobike, self.peer_addresses
+        new.announced, new.seen_as = self.announced, self.seen_as
+        self.ctx.by_spi[new.own_spi] = new
+        return new
+
+    def stand_by(self, now: int) -> None:
+        """It has keys, and waits for the word that it replaces another one."""
+        self.standby = True
+        self._enter(State.ESTABLISHED)
+        self.established_at = self.last_in_at = now
+        text = "nothing came of the rekeying that made it"
+        at = now + self.ctx.config.half_open_timeout
+        self.ctx.timers.arm((self.ike_id, "standby"), at, lambda due: self.end(Reason.REDUNDANT, text, due))
+
+    def take_over(self, now: int) -> None:
+        """It is the connection's IKE SA from now on."""
+        self.standby = False
+        self.ctx.timers.cancel((self.ike_id, "standby"))
+        self.ctx.index(self)
+        self.watch.start(now)
+        self.lifetimes.start_ike(now)
+
+    def hand_over(self, now: int) -> None:
+        """Another IKE SA has taken over; a last request of either side is still to come."""
+        self._enter(State.REKEYED)
+        self.reason, self.text = Reason.REKEYED, "rekeyed"
+        self.ctx.unindex(self)
+        self.watch.stop()
+        self.lifetimes.stop_ike()
+        at = now + self.ctx.config.half_open_timeout
+        self.ctx.timers.arm((self.ike_id, "standby"), at, lambda due: self.end(self.reason, self.text, due))
+
+    def reauthenticate(self, now: int) -> None:
+        """The peer rekeys nothing: set up a new IKE SA with all Child SAs, then delete this one (1.3)."""
+        self.start_over(self.path.local[0], now, Reason.REAUTHENTICATED, "the peer rekeys nothing")
+
     # -- going down --------------------------------------------------------------------------------------
 
     def remove_child(self, child: ChildSa, reason: Reason, text: str) -> None:
+        if self._forget_child(child):
+            self.ctx.release_spi(child.spi_in)
+            self.ctx.emit(child_down(self, child, reason, text))
+
+    def retire_child(self, child: ChildSa, reason: Reason, text: str, now: int) -> None:
+        """A Child SA that was replaced receives for a while: packets may overtake each other."""
+        delay = self.ctx.config.delete_rekeyed_delay
+        if not child.replaced or not delay:
+            self.remove_child(child, reason, text)
+        elif self._forget_child(child):
+            self.retired[child.spi_in] = (child, reason, text)
+            self.ctx.emit(child_retired(self, child))
+            self.ctx.timers.arm(
+                ("retired", child.spi_in), now + delay, lambda due: child.ike.bury(child.spi_in)
+            )
+
+    def bury(self, spi_in: int) -> None:
+        """The time of a retired Child SA is over."""
+        child, reason, text = self.retired.pop(spi_in)
+        self.ctx.timers.cancel(("retired", spi_in))
+        self.ctx.release_spi(spi_in)
+        self.ctx.emit(child_down(self, child, reason, text))
+
+    def _forget_child(self, child: ChildSa) -> bool:
         if self.children.pop(child.spi_in, None) is None:
-            return
+            return False
         del self.ctx.children[child.spi_in]
-        self.ctx.release_spi(child.spi_in)
+        self.lifetimes.stop_child(child)
         for host in _inner_hosts(child):
             if self.ctx.inner_hosts.get(host) is child:
                 del self.ctx.inner_hosts[host]
-        self.ctx.emit(child_down(self, child, reason, text))
+        return True
 
     def end(self, reason: Reason, text: str, now: int) -> None:
         """The IKE SA and its Child SAs are gone, at both ends; only repeated requests are still answered."""
@@ -271,10 +350,16 @@ class IkeSa:
     def _report_down(self, reason: Reason, text: str) -> None:
         if self.state in (State.DELETING, State.CLOSED):
             return
+        if self.standby:
+            reason = Reason.REDUNDANT
+        elif self.state is State.REKEYED:
+            reason, text = self.reason, self.text
         self.reason, self.text = reason, text
         self.ctx.unindex(self)
         for child in list(self.children.values()):
             self.remove_child(child, reason, text)
+        for spi_in in list(self.retired):
+            self.bury(spi_in)
         self.ctx.emit(IkeSaDown(self.ike_id, self.connection.name, self.initiator, reason, text))
 
     def _close(self, now: int) -> None:
@@ -284,9 +369,12 @@ class IkeSa:
         self._enter(State.CLOSED)
         ctx = self.ctx
         ctx.sas.pop(self.ike_id, None)
-        ctx.closed[self.connection.name] = view_of(self)
+        if self.reason not in (Reason.REKEYED, Reason.REDUNDANT):
+            ctx.closed[self.connection.name] = view_of(self)
         self.watch.stop()
+        self.lifetimes.stop_ike()
         self.requests.abandon()
+        ctx.timers.cancel((self.ike_id, "standby"))
         ctx.timers.cancel((self.ike_id, "patience"))
         ctx.timers.cancel((self.ike_id, "half-open"))
         if self.conversation.answered_protected:

@@ -92,12 +92,17 @@ class Engine:
         self.openers[spec.spi_in] = inbound
         self.spd.add_sa(policy, behind)
 
+    def retire(self, spi_in: int) -> None:
+        """Send nothing more on a pair of SAs, which goes on receiving; nothing happens when there is none."""
+        pair = self._pairs.get(spi_in)
+        if pair is not None and pair.policy in self.spd:
+            self.spd.remove(pair.policy)
+
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""
-        pair = self._pairs.pop(spi_in, None)
-        if pair is not None:
+        self.retire(spi_in)
+        if self._pairs.pop(spi_in, None) is not None:
             del self.openers[spi_in]
-            self.spd.remove(pair.policy)
 
     def move(self, spi_in: int, local: Sock, remote: Sock, encap: bool) -> None:
         """Give a pair of SAs other outer addresses; SPIs, sequence numbers, window and counters stay.

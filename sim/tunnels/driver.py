@@ -18,7 +18,16 @@ from typing import Generic, TypeVar
 from sim.ike.config import EndpointConfig, StartAction
 from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import IkeEndpoint
-from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, Event, IkeSaDown, PathChanged, Reason
+from sim.ike.events import (
+    ChildFailed,
+    ChildSaDown,
+    ChildSaRetired,
+    ChildSaUp,
+    Event,
+    IkeSaDown,
+    PathChanged,
+    Reason,
+)
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved
 from sim.ipsec.policy import Action, Policy
@@ -44,6 +53,9 @@ MAX_SAS = 32
 
 NARROWED = "no SA covers it: the selectors agreed on leave it out"
 LEFT = "no SA covers it: it comes from an address that this host has left"
+
+_SUCCEEDED = {Reason.MOVED, Reason.REKEYED, Reason.REDUNDANT, Reason.REAUTHENTICATED}
+"""An IKE SA that ends for one of these has a successor with the same Child SAs, or one is on the way."""
 
 Rand = Callable[[int], bytes]
 P = TypeVar("P")
@@ -169,6 +181,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self._failed.pop((event.connection, event.child), None)
             self.engine.install(child_spec(event), now, behind=self._special(event))
             self._released.append(((event.connection, event.child), event.spi_in))
+        elif isinstance(event, ChildSaRetired):
+            self.engine.retire(event.spi_in)
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
             self.engine.remove(event.spi_in)
@@ -231,8 +245,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
     def _went_down(self, event: IkeSaDown, now: int) -> None:
         """Packets wait no longer; after a failed negotiation the next one does not start another at once."""
-        if event.reason is Reason.MOVED:
-            return  # its successor is on the way, with the same Child SAs
+        if event.reason in _SUCCEEDED:
+            return
         held = [key for key in self._held if key[0] == event.connection]
         for key in held:
             self._give_up(key, event.reason, now)

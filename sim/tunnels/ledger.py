@@ -13,6 +13,7 @@ from typing import Any
 from sim.ike.events import (
     ChildFailed,
     ChildSaDown,
+    ChildSaRetired,
     ChildSaUp,
     Event,
     IkeKeysDerived,
@@ -60,7 +61,7 @@ class ChildRecord:
 
 @dataclass(slots=True)
 class IkeRecord:
-    """One IKE SA, from the first message on.
+    """One IKE SA, from the first message on, with the IKE SAs that replaced it when it was rekeyed.
 
     `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
     ns, -1 for never. `sent`, `received` and `retransmits` count messages.
@@ -85,6 +86,7 @@ class IkeRecord:
     sent: int = 0
     received: int = 0
     retransmits: int = 0
+    rekeys: int = 0
     children: dict[int, ChildRecord] = field(default_factory=dict)
 
 
@@ -100,12 +102,17 @@ class Ledger:
         self._keep = keep
         self._ended: deque[int] = deque()
         self._newest = -1
+        self._successors: dict[int, int] = {}
 
     def enter(self, event: Event, pair: Pair | None, now: int) -> None:
         """Note one event; `pair` is what the data plane has of a Child SA that goes down."""
         enter = _ENTER.get(type(event))
         if enter is None:
             return
+        if isinstance(event, IkeSaDown) and self._ends_unnoticed(event):
+            return
+        if isinstance(event, IkeSaUp) and event.replaces:
+            self._succeed(event)
         record = self._record(event.ike_id)  # type: ignore[union-attr]
         if record is None:
             return
@@ -125,10 +132,31 @@ class Ledger:
 
     def _record(self, ike_id: int) -> IkeRecord | None:
         """The record, a new one for an SA never seen before; None for one that is forgotten already."""
+        ike_id = self._successors.get(ike_id, ike_id)
         if ike_id > self._newest:
             self._newest = ike_id
             self.records[ike_id] = IkeRecord(ike_id)
         return self.records.get(ike_id)
+
+    def _succeed(self, event: IkeSaUp) -> None:
+        """A record goes on under the number of the IKE SA that has replaced its own."""
+        old = self.records.pop(event.replaces, None)
+        if old is None:
+            return
+        new = self.records.pop(event.ike_id, old)
+        for name in ("sent", "received", "retransmits"):
+            setattr(old, name, getattr(old, name) + getattr(new, name) * (new is not old))
+        old.ike_id, old.rekeys = event.ike_id, old.rekeys + 1
+        self.records[event.ike_id] = old
+        before = [number for number, successor in self._successors.items() if successor == event.replaces]
+        self._successors.update(dict.fromkeys([*before, event.replaces], event.ike_id))
+
+    def _ends_unnoticed(self, event: IkeSaDown) -> bool:
+        """Whether the connection goes on with another IKE SA; one that never served is forgotten."""
+        if event.reason is Reason.REDUNDANT:
+            self.records.pop(event.ike_id, None)
+            return True
+        return self._successors.pop(event.ike_id, None) is not None
 
     def _prune(self, event: Event, record: IkeRecord, keep: int) -> None:
         if isinstance(event, IkeSaDown):
@@ -150,7 +178,8 @@ def _up(record: IkeRecord, event: IkeSaUp, now: int) -> None:
     record.spi_i, record.spi_r, record.proposal = event.spi_i, event.spi_r, event.proposal
     record.local, record.remote, record.encap = event.local, event.remote, event.encap
     record.nat_local, record.nat_remote = event.nat_local, event.nat_remote
-    record.established_at = now
+    if not event.replaces:
+        record.established_at = now
 
 
 def _down(record: IkeRecord, event: IkeSaDown, now: int) -> None:
@@ -184,6 +213,10 @@ def _child_down(record: IkeRecord, event: ChildSaDown, _now: int) -> None:
     child.state, child.reason = "deleted", event.reason
 
 
+def _child_retired(record: IkeRecord, event: ChildSaRetired, _now: int) -> None:
+    record.children[event.spi_in].state = "rekeyed"
+
+
 def _child_failed(record: IkeRecord, event: ChildFailed, _now: int) -> None:
     record.reason, record.text = event.reason, event.text
 
@@ -207,6 +240,7 @@ _ENTER: dict[type, Callable[[IkeRecord, Any, int], None]] = {
     IkeSaDown: _down,
     PathChanged: _path,
     ChildSaUp: _child_up,
+    ChildSaRetired: _child_retired,
     ChildSaDown: _child_down,
     ChildFailed: _child_failed,
     MessageSent: _sent,

@@ -9,6 +9,7 @@ from typing import Any
 from sim.ike.events import (
     ChildFailed,
     ChildSaDown,
+    ChildSaRetired,
     ChildSaUp,
     Event,
     IkeSaDown,
@@ -17,6 +18,7 @@ from sim.ike.events import (
     MessageSent,
     PathChanged,
     Rejected,
+    RekeyFailed,
 )
 from sim.wire.address import format_sock
 
@@ -51,8 +53,9 @@ def narrate(node: str, event: Event, at: int) -> LogEntry | None:
 def _ike_up(node: str, event: IkeSaUp, at: int) -> LogEntry:
     nat = {(True, True): "both ends", (True, False): "this end", (False, True): "the peer"}
     behind = nat.get((event.nat_local, event.nat_remote))
+    up = "rekeyed" if event.replaces else "up"
     detail = (
-        f"IKE SA up: {event.local_id} {format_sock(event.local)} - {format_sock(event.remote)} "
+        f"IKE SA {up}: {event.local_id} {format_sock(event.local)} - {format_sock(event.remote)} "
         f"{event.remote_id}, {event.proposal}"
     )
     return _row(node, event, at, "ike up", f"{detail}, {behind} behind a NAT" if behind else detail)
@@ -65,8 +68,20 @@ def _ike_down(node: str, event: IkeSaDown, at: int) -> LogEntry:
 def _child_up(node: str, event: ChildSaUp, at: int) -> LogEntry:
     local, remote = (", ".join(map(str, ts)) for ts in (event.local_ts, event.remote_ts))
     how = "in UDP" if event.encap else "plain"
-    detail = f"Child SA up, {event.mode.value} mode, ESP {how}, in {event.spi_in:08x} out {event.spi_out:08x}"
+    up = "rekeyed" if event.replaces else "up"
+    detail = (
+        f"Child SA {up}, {event.mode.value} mode, ESP {how}, in {event.spi_in:08x} out {event.spi_out:08x}"
+    )
     return _row(node, event, at, "child up", f"{detail}: {local} === {remote}")
+
+
+def _child_retired(node: str, event: ChildSaRetired, at: int) -> LogEntry:
+    detail = f"Child SA in {event.spi_in:08x} out {event.spi_out:08x} was replaced and only receives now"
+    return _row(node, event, at, "child retired", detail)
+
+
+def _rekey_failed(node: str, event: RekeyFailed, at: int) -> LogEntry:
+    return _row(node, event, at, "rekey failed", f"{event.reason}: {event.text}")
 
 
 def _child_down(node: str, event: ChildSaDown, at: int) -> LogEntry:
@@ -111,10 +126,12 @@ _TELL: dict[type, Callable[[str, Any, int], LogEntry]] = {
     IkeSaUp: _ike_up,
     IkeSaDown: _ike_down,
     ChildSaUp: _child_up,
+    ChildSaRetired: _child_retired,
     ChildSaDown: _child_down,
     ChildFailed: _child_failed,
     PathChanged: _path,
     MessageSent: _sent,
     MessageReceived: _received,
     Rejected: _rejected,
+    RekeyFailed: _rekey_failed,
 }

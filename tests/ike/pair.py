@@ -13,7 +13,7 @@ from sim.ike.constants import ProtocolId
 from sim.ike.context import Datagram, Usage
 from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import IkeEndpoint
-from sim.ike.events import ChildSaDown, ChildSaUp, Event, IkeSaUp, MessageSent, PathChanged
+from sim.ike.events import ChildSaDown, ChildSaRetired, ChildSaUp, Event, IkeSaUp, MessageSent, PathChanged
 from sim.ike.identity import Identity
 from sim.ike.proposals import Proposal, parse_proposal
 from sim.units import NS_PER_MS, NS_PER_S
@@ -45,6 +45,8 @@ NET_A = ChildConfig(
     (ESP_PROPOSAL,),
     local_ts=(Selector.from_prefix("10.1.0.0/16"),),
     remote_ts=(Selector.from_prefix("10.2.0.0/16"),),
+    rekey_time=0,
+    life_time=0,
 )
 NET_B = replace(NET_A, local_ts=NET_A.remote_ts, remote_ts=NET_A.local_ts)
 ALICE, MOON = Identity.parse("alice@example.org"), Identity.parse("moon.example.org")
@@ -56,9 +58,16 @@ CONNECTION_A = ConnectionConfig(
     remote_addrs=(B,),
     local_id=ALICE,
     remote_id=MOON,
+    rekey_time=0,
 )
 CONNECTION_B = ConnectionConfig(
-    "rw", b"correct horse battery staple", (IKE_PROPOSAL,), (NET_B,), local_id=MOON, remote_id=ALICE
+    "rw",
+    b"correct horse battery staple",
+    (IKE_PROPOSAL,),
+    (NET_B,),
+    local_id=MOON,
+    remote_id=ALICE,
+    rekey_time=0,
 )
 
 
@@ -132,8 +141,8 @@ class End(IkeDriver):
         for _, event in self.events:
             if isinstance(event, ChildSaUp):
                 up[event.spi_in] = event
-            elif isinstance(event, ChildSaDown):
-                del up[event.spi_in]
+            elif isinstance(event, ChildSaRetired | ChildSaDown):
+                up.pop(event.spi_in, None)
             elif isinstance(event, PathChanged):
                 for spi in event.spis_in:
                     up[spi] = replace(up[spi], local=event.local, remote=event.remote, encap=event.encap)

@@ -12,7 +12,7 @@ from sim.ike.context import Datagram
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, Reason
 from sim.ike.identity import Identity
 from sim.ike.message import parse_message
-from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, SaPayload, TsPayload
+from sim.ike.payloads import NotifyPayload, Payload, TsPayload
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.base import Job, Outgoing, Step, Task
 from sim.ike.tasks.child_initiate import InitiateChild
@@ -305,15 +305,6 @@ def test_acquire_while_connecting_adds_nothing() -> None:
 
     assert len(pair.a.endpoint.sas) == len(pair.b.endpoint.sas) == 1
     assert len(pair.a.children) == 1
-
-
-def test_c53_what_cannot_be_served_is_refused_aloud() -> None:
-    """Rekeying the IKE SA: NO_ADDITIONAL_SAS, never silence (RFC 7296 1.3)."""
-    pair = Pair().establish()
-    ask(pair, [SaPayload(esp("aes128gcm16")), NoncePayload(bytes(32))])
-
-    assert pair.b.ladder[-1] == "HDR, SK {N(NO_ADDITIONAL_SAS)}"
-    assert len(pair.b.children) == 1
 
 
 @pytest.mark.parametrize("suite", ["aes128gcm16", "aes128gcm16-x25519"])

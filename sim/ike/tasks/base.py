@@ -60,7 +60,16 @@ class Inbound:
 
 
 class Task:
-    """One procedure. The default does nothing in its turn."""
+    """One procedure. The default does nothing in its turn.
+
+    `alone` is that its exchange may not overlap another one of ours, however large the window.
+    """
+
+    alone = False
+
+    def needed(self, sa: IkeSa) -> bool:
+        """Asked before a message is built: whether the exchange still makes sense."""
+        return True
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         """Add payloads to our next message. A responder's step counts."""

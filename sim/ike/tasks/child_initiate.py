@@ -14,7 +14,7 @@ from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike.child import spi_octets
+from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId, TransformType, name_of
 from sim.ike.errors import reason_of
@@ -64,12 +64,8 @@ class InitiateChild(Task):
         config = self.config
         self._spi_in = self._spi_in or sa.ctx.new_child_spi()
         self._offered = offer(proposals_for(self._exchange, config.esp_proposals), spi_octets(self._spi_in))
-        ours, theirs = self.packet or (None, None)
-        self._ours = _proposed(ours, config.local_ts, local_selectors(sa, config))
-        self._theirs = _proposed(theirs, config.remote_ts, remote_selectors(sa, config))
-        # Through a NAT the selectors of transport mode would need substitution (RFC 7296 2.23.1), which is
-        # not here yet: ask for tunnel mode instead.
-        self._transport = config.mode is Mode.TRANSPORT and not sa.path.encap
+        self._ours, self._theirs = self._wanted_selectors(sa)
+        self._transport = self._wants_transport(sa)
         if self._transport:
             out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
         out.add(SaPayload(self._offered))
@@ -85,7 +81,7 @@ class InitiateChild(Task):
             return Step.MORE
         answer = message.find(SaPayload)
         if answer is None:
-            self._refused(sa, error)
+            self._refused(sa, error, now)
             return Step.DONE
         problem = self._problem(answer, message)
         if problem:
@@ -96,6 +92,19 @@ class InitiateChild(Task):
 
     def abandon(self, sa: IkeSa) -> None:
         sa.ctx.release_spi(self._spi_in)
+
+    def _wanted_selectors(self, sa: IkeSa) -> tuple[tuple[Selector, ...], tuple[Selector, ...]]:
+        config = self.config
+        ours, theirs = self.packet or (None, None)
+        return (
+            _proposed(ours, config.local_ts, local_selectors(sa, config)),
+            _proposed(theirs, config.remote_ts, remote_selectors(sa, config)),
+        )
+
+    def _wants_transport(self, sa: IkeSa) -> bool:
+        # Through a NAT the selectors of transport mode would need substitution (RFC 7296 2.23.1), which is
+        # not here yet: ask for tunnel mode instead.
+        return self.config.mode is Mode.TRANSPORT and not sa.path.encap
 
     def _add_fresh_values(self, sa: IkeSa, out: Outgoing) -> None:
         self._nonce = sa.ctx.rand(_NONCE_BYTES)
@@ -114,7 +123,7 @@ class InitiateChild(Task):
         self._tried.add(group)
         return True
 
-    def _refused(self, sa: IkeSa, error: NotifyPayload | None) -> None:
+    def _refused(self, sa: IkeSa, error: NotifyPayload | None, now: int) -> None:
         name = "no Child SA in the response" if error is None else name_of(NotifyType, error.type)
         text = f"{format_sock(sa.path.remote)} refused it: {name}; we offered {self._offer_text()}"
         self._fail(sa, reason_of(0 if error is None else error.type), text)
@@ -162,8 +171,12 @@ class InitiateChild(Task):
             shared,
             (_selectors(ts_of(message, PayloadType.TS_I)), _selectors(ts_of(message, PayloadType.TS_R))),
         )
-        sa.add_child(child)
         self._spi_in = 0  # the Child SA's from now on
+        self._made(sa, child, nonces, now)
+
+    def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:
+        """The exchange is over and has made a Child SA; `nonces` are ours, the peer's."""
+        sa.add_child(child, now)
 
     def _reject(self, sa: IkeSa, answer: SaPayload, problem: str, now: int) -> None:
         """The responder has installed what we do not accept: it must delete that again."""

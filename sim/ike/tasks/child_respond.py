@@ -1,17 +1,15 @@
 """Creating a Child SA, as the one who is asked: in IKE_AUTH or in CREATE_CHILD_SA (RFC 7296 1.2, 1.3).
 
-    HDR, SK {N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr}  -->
-                                <--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+    HDR, SK {SA, [Ni, [KEi,]] TSi, TSr}  -->
+                                <--  HDR, SK {SA, [Nr, [KEr,]] TSi, TSr}
 
-A rekeyed Child SA stays until its peer deletes it (2.8). Refusals stay inside the response and leave the
-IKE SA alone (2.21.2). Rekeying an IKE SA is not here yet: it gets NO_ADDITIONAL_SAS, after which an initiator
-deletes and starts afresh (1.3); nor are collisions of rekeyings that both sides began.
+Refusals stay inside the response and leave the IKE SA alone (2.21.2).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
@@ -62,6 +60,14 @@ class Terms:
     more: bool
 
 
+class Option(NamedTuple):
+    """A configured Child SA and what it allows of the selectors on offer, the peer's side first."""
+
+    config: ChildConfig
+    remote: tuple[Selector, ...]
+    local: tuple[Selector, ...]
+
+
 class RespondChild(Task):
     def __init__(self, exchange: ExchangeType) -> None:
         self._exchange = exchange
@@ -78,7 +84,7 @@ class RespondChild(Task):
         try:
             self._check_state(sa, message)
             if self._asked:
-                self._create(sa, message)
+                self._create(sa, message, now)
         except PeerError as error:
             self._error = error
             name = next((config.name for config in self._configs), "")
@@ -103,28 +109,16 @@ class RespondChild(Task):
         return Step.DONE
 
     def _check_state(self, sa: IkeSa, message: Message) -> None:
-        if self._exchange == ExchangeType.IKE_AUTH:
-            return
-        if sa.state is State.DELETING:
-            raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being deleted (RFC 7296 2.25.2)")
-        if message.find(TsPayload) is None:
-            raise PeerError(NotifyType.NO_ADDITIONAL_SAS, "rekeying the IKE SA is not supported yet")
-        rekey = message.notify(NotifyType.REKEY_SA)
-        if rekey is not None:
-            self._configs = (self._rekeyed(sa, rekey.spi).config,)
+        if self._exchange == ExchangeType.CREATE_CHILD_SA:
+            check_child_may_change(sa)
 
-    def _rekeyed(self, sa: IkeSa, spi: bytes) -> ChildSa:
-        """The Child SA to replace, by the SPI on which its peer receives (RFC 7296 1.3.3, 2.25.1)."""
-        for child in sa.children.values():
-            if spi_octets(child.spi_out) == spi:
-                if child.deleting:
-                    raise PeerError(NotifyType.TEMPORARY_FAILURE, "the Child SA to rekey is being deleted")
-                return child
-        text = f"there is no Child SA {spi.hex()} to rekey"
-        raise PeerError(NotifyType.CHILD_SA_NOT_FOUND, text, esp_spi=spi)
+    def _options(self, sa: IkeSa, message: Message) -> list[Option]:
+        """What each configured Child SA allows of the selectors on offer."""
+        theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
+        return [Option(config, *_narrowed(sa, config, theirs, ours)) for config in self._configs]
 
-    def _create(self, sa: IkeSa, message: Message) -> None:
-        terms = agree(sa, self._configs, self._exchange, message)
+    def _create(self, sa: IkeSa, message: Message, now: int) -> None:
+        terms = agree(sa, self._options(sa, message), self._exchange, message)
         nonces, shared = (sa.nonce_i, sa.nonce_r), b""
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
@@ -140,7 +134,11 @@ class RespondChild(Task):
             shared,
             (terms.local_ts, terms.remote_ts),
         )
-        sa.add_child(self._child)
+        self._made(sa, self._child, nonces, now)
+
+    def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:
+        """There is a Child SA to answer with; `nonces` are the peer's, ours."""
+        sa.add_child(child, now)
 
     def _mode(self, sa: IkeSa, config: ChildConfig, message: Message) -> Mode:
         """Transport if both want it and no NAT is in the way; else tunnel mode results (RFC 7296 1.3.1)."""
@@ -171,7 +169,15 @@ class RespondChild(Task):
         return (peer.data, self._nonce), shared
 
 
-def agree(sa: IkeSa, configs: tuple[ChildConfig, ...], exchange: ExchangeType, message: Message) -> Terms:
+def check_child_may_change(sa: IkeSa) -> None:
+    """Whether the peer may create or rekey a Child SA now; PeerError if not (RFC 7296 2.25.2)."""
+    if sa.state is State.DELETING:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being deleted (RFC 7296 2.25.2)")
+    if sa.state is State.REKEYED or sa.rekeying_ike is not None:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being rekeyed (RFC 7296 2.25.2)")
+
+
+def agree(sa: IkeSa, options: list[Option], exchange: ExchangeType, message: Message) -> Terms:
     """The first of the configured Child SAs that fits selectors and suite; PeerError says what did not.
 
     One that allows the initiator's first selectors, which may be a packet's, comes before one that allows
@@ -181,17 +187,19 @@ def agree(sa: IkeSa, configs: tuple[ChildConfig, ...], exchange: ExchangeType, m
     theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
     ke = message.find(KePayload)
     assert offered is not None  # by the caller
-    options = [(config, *_narrowed(sa, config, theirs, ours)) for config in configs]
-    possible = [(config, remote, local) for config, remote, local in options if remote and local]
-    possible.sort(key=lambda option: not (_has_first(option[1], theirs) and _has_first(option[2], ours)))
+    possible = [option for option in options if option.remote and option.local]
+    possible.sort(
+        key=lambda option: not (_has_first(option.remote, theirs) and _has_first(option.local, ours))
+    )
     for config, remote, local in possible:
         accepted = proposals_for(exchange, config.esp_proposals)
         chosen = select(
             proposals_for(exchange, offered.proposals), accepted, None if ke is None else ke.group
         )
         if chosen is not None and len(chosen.spi) == 4:
-            more = any(not _lies_in(option[1:], (remote, local)) for option in possible)
+            more = any(not _lies_in((option.remote, option.local), (remote, local)) for option in possible)
             return Terms(config, chosen, local, remote, more)
+    configs = [option.config for option in options]
     raise _no_suite(sa, configs, offered) if possible else _no_selectors(sa, configs, theirs, ours)
 
 
@@ -214,7 +222,7 @@ def _has_first(narrowed: tuple[Selector, ...], offered: tuple[WireSelector, ...]
     return isinstance(first, Selector) and any(selector.contains(first) for selector in narrowed)
 
 
-def _no_suite(sa: IkeSa, configs: tuple[ChildConfig, ...], offered: SaPayload) -> PeerError:
+def _no_suite(sa: IkeSa, configs: list[ChildConfig], offered: SaPayload) -> PeerError:
     accepted = [proposal for config in configs for proposal in config.esp_proposals]
     text = (
         f"no ESP proposal in common: {sa.remote_id} offered {suites(offered.proposals)}; "
@@ -224,7 +232,7 @@ def _no_suite(sa: IkeSa, configs: tuple[ChildConfig, ...], offered: SaPayload) -
 
 
 def _no_selectors(
-    sa: IkeSa, configs: tuple[ChildConfig, ...], theirs: tuple[object, ...], ours: tuple[object, ...]
+    sa: IkeSa, configs: list[ChildConfig], theirs: tuple[object, ...], ours: tuple[object, ...]
 ) -> PeerError:
     allowed = join(
         f"{join(remote_selectors(sa, config))} === {join(local_selectors(sa, config))}" for config in configs

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.ike.events import Reason
 from sim.ike.mobility import tell_move
 from sim.ike.path import Path
 from sim.ike.tasks.base import Inbound, Step, Task
+from sim.wire.address import format_address
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -29,5 +31,7 @@ class ConfirmPath(Task):
         if sa.mobike:
             tell_move(sa, self._before, now)
         else:
-            sa.start_over(sa.path.local[0], now)
+            local = sa.path.local[0]
+            text = f"this host moved to {format_address(local)} meanwhile, and starts afresh from there"
+            sa.start_over(local, now, Reason.MOVED, text)
         return Step.DONE

@@ -14,6 +14,7 @@ from sim.ike.errors import reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import REFUSALS, first_error
 from sim.ike.payloads import DeletePayload, NotifyPayload
+from sim.ike.succession import concede
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.wire.address import format_sock
 
@@ -43,13 +44,16 @@ class DeleteChild(Task):
         self._child, self._reason, self._text = child, reason, text
         child.deleting = True
 
+    def needed(self, sa: IkeSa) -> bool:
+        return self._child.up
+
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         out.add(DeletePayload(ProtocolId.ESP, (spi_octets(self._child.spi_in),)))
         return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         # The answer names the other half, or nothing if deletions crossed; both mean that it is gone.
-        sa.remove_child(self._child, self._reason, self._text)
+        sa.retire_child(self._child, self._reason, self._text, now)
         return Step.DONE
 
 
@@ -66,23 +70,29 @@ class RespondDelete(Task):
             if delete.protocol == ProtocolId.IKE:
                 self._ends = True
             elif delete.protocol == ProtocolId.ESP:
-                self._delete_children(sa, delete.spis, reason, text)
+                self._delete_children(sa, delete.spis, reason, text, now)
         self._reason, self._text = reason, text
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         if self._ends:
+            concede(sa, now)
             out.then.append(lambda then: sa.end(self._reason, self._text, then))
         elif self._halves:
             out.add(DeletePayload(ProtocolId.ESP, tuple(self._halves)))
         return Step.DONE
 
-    def _delete_children(self, sa: IkeSa, spis: tuple[bytes, ...], reason: Reason, text: str) -> None:
+    def _delete_children(
+        self, sa: IkeSa, spis: tuple[bytes, ...], reason: Reason, text: str, now: int
+    ) -> None:
         gone = {int.from_bytes(spi, "big") for spi in spis}
         for child in [c for c in sa.children.values() if c.spi_out in gone]:
             if not child.deleting:
                 self._halves.append(spi_octets(child.spi_in))
-            sa.remove_child(child, reason, text)
+            if child.replaced and reason is Reason.DELETED_BY_PEER:
+                sa.retire_child(child, Reason.REKEYED, "rekeyed by the peer", now)
+            else:
+                sa.remove_child(child, reason, text)
 
 
 def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:

@@ -125,7 +125,7 @@ class InitiateSaInit(Task):
         if spi_r == NO_SPI:
             raise WireError("the responder chose no SPI")
         suite = ike_suite(chosen[0])
-        _check_nonces(suite, sa.nonce_i, nonce.data)
+        check_nonces(suite, sa.nonce_i, nonce.data)
         shared = self._pair.agree(ke.data)
         sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
         _derive(sa, chosen[0], suite, shared)
@@ -174,7 +174,7 @@ class RespondSaInit(Task):
         """CryptoError for a value that is no member of its group (RFC 6989), WireError for a short nonce."""
         rand, choice = sa.ctx.rand, self._choice
         suite = ike_suite(choice.proposal)
-        _check_nonces(suite, choice.nonce)
+        check_nonces(suite, choice.nonce)
         self._pair = suite.kex.generate(rand)
         shared = self._pair.agree(choice.ke.data)
         sa.spi_r = sa.ctx.new_ike_spi()
@@ -210,7 +210,7 @@ def _agreed(message: Message) -> tuple[tuple[Proposal, ...], KePayload, NoncePay
     return sa.proposals, ke, nonce
 
 
-def _check_nonces(suite: IkeSuite, *nonces: bytes) -> None:
+def check_nonces(suite: IkeSuite, *nonces: bytes) -> None:
     if any(2 * len(nonce) < suite.prf.key_bytes for nonce in nonces):
         raise WireError("a nonce is shorter than half a key of the PRF (RFC 7296 2.10)")
 
