@@ -27,6 +27,7 @@ def endpoint_config(connections: Mapping[str, Connection]) -> EndpointConfig:
 
 def connection_config(name: str, connection: Connection) -> ConnectionConfig:
     routability = ReturnRoutability.BEFORE if connection.return_routability else ReturnRoutability.NONE
+    over_time = connection.rekey_time // 10 if connection.over_time is None else connection.over_time
     return ConnectionConfig(
         name=name,
         psk=connection.psk,
@@ -42,10 +43,17 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         keepalive=connection.keep_alive,
         retransmit=RETRANSMIT[connection.retransmit],
         return_routability=routability,
+        rekey_time=connection.rekey_time,
+        over_time=over_time,
+        rand_time=min(
+            connection.rekey_time, over_time if connection.rand_time is None else connection.rand_time
+        ),
     )
 
 
 def child_config(name: str, child: ConnectionChild) -> ChildConfig:
+    life_time = child.rekey_time * 11 // 10 if child.life_time is None else child.life_time
+    margin = max(0, life_time - child.rekey_time)
     return ChildConfig(
         name=name,
         esp_proposals=tuple(parse_proposal(text, ProtocolId.ESP) for text in child.esp_proposals),
@@ -55,6 +63,9 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         start=StartAction(child.start_action),
         replay_window=child.replay_window,
         copy_df=child.copy_df,
+        rekey_time=child.rekey_time,
+        life_time=life_time,
+        rand_time=min(child.rekey_time, margin if child.rand_time is None else child.rand_time),
     )
 
 

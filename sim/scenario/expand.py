@@ -12,8 +12,14 @@ from sim.scenario.paths import responder_address
 from sim.scenario.schema import Scenario, Tunnel, TunnelSide
 
 _START_ACTION = {"at once": "start", "trap": "trap", "none": "none"}
-_SHARED = ("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability")
-_SHARED_CHILD = ("mode", "esp_proposals", "replay_window", "copy_df")
+_SHARED = (
+    *("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability"),
+    *("rekey_time", "over_time", "rand_time"),
+)
+_SHARED_CHILD = (
+    *("mode", "esp_proposals", "replay_window", "copy_df"),
+    *("rekey_time", "life_time", "rand_time"),
+)
 
 Plain = dict[str, Any]
 """A part of a scenario as YAML has it."""
@@ -66,7 +72,7 @@ def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain
         text = f"no links lead there from {tunnel.initiator} without entering a NAT from outside"
         raise ScenarioError([scenario.problem(place, text)])
     plain = _plain(tunnel)
-    shared = {key: plain[key] for key in _SHARED}
+    shared = {key: plain[key] for key in _SHARED if key in plain}
     initiator, responder = (_plain(side) for side in sides(tunnel))
     calling = {name: _initiator_child(child) for name, child in plain["children"].items()}
     waiting = {name: _responder_child(child) for name, child in plain["children"].items()}
@@ -87,7 +93,7 @@ def _responder_child(child: Plain) -> Plain:
 
 
 def _shared_child(child: Plain) -> Plain:
-    return {key: child[key] for key in _SHARED_CHILD}
+    return {key: child[key] for key in _SHARED_CHILD if key in child}
 
 
 def _plain(model: Tunnel | TunnelSide) -> Plain:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
@@ -42,6 +42,18 @@ class _Child(Model):
     )
     replay_window: Annotated[int, Field(ge=32, le=4096)] = 32
     copy_df: bool = True
+    rekey_time: Interval = 3600 * NS_PER_S
+    """When a successor is asked for; 0 s: never."""
+    life_time: Interval | None = None
+    """When it ends if it has none; by default 10 % later than `rekey_time`. 0 s: never."""
+    rand_time: Interval | None = None
+    """How much earlier than `rekey_time` it may be, by chance; by default what `life_time` is later."""
+
+    @model_validator(mode="after")
+    def _ends_after_rekeying(self) -> Self:
+        if self.life_time and self.life_time < self.rekey_time:
+            raise ValueError("life_time must not be shorter than rekey_time")
+        return self
 
 
 class TunnelChild(_Child):
@@ -70,6 +82,12 @@ class _IkeSettings(Model):
     """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
     retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"
     """Whose timing unanswered requests are repeated with."""
+    rekey_time: Interval = 4 * 3600 * NS_PER_S
+    """When a successor of the IKE SA is asked for; 0 s: never."""
+    over_time: Interval | None = None
+    """How much later it ends if it has none; by default 10 % of `rekey_time`."""
+    rand_time: Interval | None = None
+    """How much earlier than `rekey_time` it may be, by chance; by default as `over_time`."""
     return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
 

@@ -32,6 +32,10 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("dpd_delay", "30 s", "dpd_delay", 30 * NS_PER_S),
     ("keep_alive", "7 s", "keepalive", 7 * NS_PER_S),
     ("retransmit", "iked", "retransmit", RETRANSMIT["iked"]),
+    ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
+    ("rekey_time", "50 s", "over_time", 5 * NS_PER_S),
+    ("over_time", "7 s", "over_time", 7 * NS_PER_S),
+    ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
@@ -41,6 +45,10 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("esp_proposals", ["aes256gcm16"], "esp_proposals", (parse_proposal("aes256gcm16", ProtocolId.ESP),)),
     ("replay_window", 4096, "replay_window", 4096),
     ("copy_df", False, "copy_df", False),
+    ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
+    ("rekey_time", "50 s", "life_time", 55 * NS_PER_S),
+    ("life_time", "3700 s", "life_time", 3700 * NS_PER_S),
+    ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
     ("start_action", "trap", "start", StartAction.TRAP),
     ("start_action", "start", "start", StartAction.START),
 ]

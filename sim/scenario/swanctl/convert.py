@@ -139,6 +139,7 @@ class Importer:
             "mobike": self._value(view, "mobike", values.parse_bool, True),
             "encap": self._value(view, "encap", values.parse_bool, False),
             "dpd_delay": format_duration(self._value(view, "dpd_delay", values.parse_time, 0)),
+            **self._times(view, ("rekey_time", "over_time", "rand_time")),
             "keep_alive": format_duration(self._daemon.keep_alive(view.path[-1])),
             "retransmit": self._daemon.retransmit(view.path[-1]),
             "return_routability": self._daemon.return_routability(view.path[-1]),
@@ -178,6 +179,7 @@ class Importer:
             "esp_proposals": self._proposals(view, "esp_proposals", ProtocolId.ESP),
             "replay_window": self._value(view, "replay_window", values.parse_number, 32),
             "copy_df": self._value(view, "copy_df", values.parse_bool, True),
+            **self._times(view, ("rekey_time", "life_time", "rand_time")),
             "start_action": self._value(view, "start_action", values.parse_action, "none"),
         }
         return self._model(ConnectionChild, view, plain)
@@ -214,6 +216,11 @@ class Importer:
         return secret.value
 
     # Helpers
+
+    def _times(self, view: View, names: tuple[str, ...]) -> dict[str, str]:
+        """Those of the durations that are given; the others keep their defaults, which are the same."""
+        found = {name: self._value(view, name, values.parse_time, None) for name in names}
+        return {name: format_duration(time) for name, time in found.items() if time is not None}
 
     def _proposals(self, view: View, key: str, protocol: ProtocolId) -> tuple[str, ...]:
         found: list[str] = []

@@ -128,10 +128,13 @@ class _Writer:
         yield f"mobike = {_yes(connection.mobike)}"
         yield f"encap = {_yes(connection.encap)}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
-        yield from ("fragmentation = no", "send_certreq = no", "rekey_time = 0s", "reauth_time = 0s")
+        yield from ("fragmentation = no", "send_certreq = no", "reauth_time = 0s")
+        yield from self._times((name,), connection, ("rekey_time", "over_time", "rand_time"))
         yield from _section("local", self._auth((name, "local_id"), connection.local_id))
         yield from _section("remote", self._auth((name, "remote_id"), connection.remote_id))
-        children = (_section(child, self._child(conf)) for child, conf in connection.children.items())
+        children = (
+            _section(child, self._child(name, child, conf)) for child, conf in connection.children.items()
+        )
         yield from _section("children", (line for lines in children for line in lines))
 
     def _auth(self, path: Path, identity: str | None) -> Lines:
@@ -143,7 +146,13 @@ class _Writer:
         except ValueError as error:
             raise ScenarioError([self._problem(path, str(error))]) from None
 
-    def _child(self, child: ConnectionChild) -> Lines:
+    def _times(self, path: Path, settings: Connection | ConnectionChild, names: tuple[str, ...]) -> Lines:
+        for key in names:
+            duration = getattr(settings, key)
+            if duration is not None:
+                yield f"{key} = {self._seconds((*path, key), duration)}"
+
+    def _child(self, name: str, label: str, child: ConnectionChild) -> Lines:
         yield f"mode = {child.mode}"
         yield f"local_ts = {_LIST.join(format_selectors(child.local_ts))}"
         yield f"remote_ts = {_LIST.join(format_selectors(child.remote_ts))}"
@@ -151,7 +160,7 @@ class _Writer:
         yield f"replay_window = {child.replay_window}"
         yield f"copy_df = {_yes(child.copy_df)}"
         yield f"start_action = {child.start_action}"
-        yield "rekey_time = 0s"
+        yield from self._times((name, "children", label), child, ("rekey_time", "life_time", "rand_time"))
 
     def _secrets(self) -> Lines:
         """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""

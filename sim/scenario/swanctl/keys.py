@@ -45,11 +45,11 @@ def _refused(why: str, *keys: str, harmless: str = "") -> dict[str, Rule]:
 NO, YES, ZERO = "no false disabled 0", "yes true enabled 1", "0 0s 0m 0h 0d"
 _NO_CERT = "certificates are not supported yet"
 _NO_EAP = "EAP is not supported yet"
-_NO_REKEY = "nothing is rekeyed or closed on our own initiative yet"
 _NO_MARK = "there are no marks or interface ids here"
 
 CONNECTION: dict[str, Rule] = {
     **_used("local_addrs", "remote_addrs", "proposals", "mobike", "encap", "dpd_delay"),
+    **_used("rekey_time", "over_time", "rand_time"),
     **_refused("only IKEv2 is supported", "version", harmless="0 2"),
     **_refused("the port belongs to the whole host", "local_port", "remote_port", harmless="500"),
     **_refused("virtual IPs are not supported yet", "vips", "pools"),
@@ -68,7 +68,7 @@ CONNECTION: dict[str, Rule] = {
     **_ignored("IKE packets are not marked", "dscp", harmless="000000 0"),
     **_ignored(_NO_CERT, "send_certreq", harmless=NO),
     **_ignored(_NO_CERT, "send_cert", harmless="never ifasked"),
-    **_ignored(_NO_REKEY, "rekey_time", "reauth_time", "over_time", "rand_time", harmless=ZERO),
+    **_ignored("nobody authenticates again yet", "reauth_time", harmless=ZERO),
 }
 AUTH: dict[str, Rule] = {
     **_used("auth", "id"),
@@ -79,6 +79,7 @@ AUTH: dict[str, Rule] = {
 }
 CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
+    **_used("rekey_time", "life_time", "rand_time"),
     **_refused("AH is not supported", "ah_proposals"),
     **_refused("only the standard truncation is supported", "sha256_96", harmless=NO),
     **_refused("IPComp is not supported", "ipcomp", harmless=NO),
@@ -103,9 +104,10 @@ CHILD: dict[str, Rule] = {
     **_ignored("no script is run", "hostaccess", harmless=NO),
     **_ignored("forwarded packets need no policy of their own", "policies_fwd_out", harmless=NO),
     **_ignored("SAs and policies need no id to find each other", "reqid", harmless="0"),
-    **_ignored(_NO_REKEY, "rekey_time", "life_time", "rand_time", harmless=ZERO),
-    **_ignored(_NO_REKEY, "rekey_bytes", "life_bytes", "rand_bytes", harmless="0"),
-    **_ignored(_NO_REKEY, "rekey_packets", "life_packets", "rand_packets", harmless="0"),
+    **_ignored("lifetimes end by time alone yet", "rekey_bytes", "life_bytes", "rand_bytes", harmless="0"),
+    **_ignored(
+        "lifetimes end by time alone yet", "rekey_packets", "life_packets", "rand_packets", harmless="0"
+    ),
 }
 AUTHORITY: dict[str, Rule] = _ignored(
     _NO_CERT,

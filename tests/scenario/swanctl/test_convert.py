@@ -64,6 +64,9 @@ def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
         ("mobike = Disabled", "mobike", False),
         ("encap = 1", "encap", True),
         ("dpd_delay = 30", "dpd_delay", 30 * NS_PER_S),
+        ("rekey_time = 0", "rekey_time", 0),
+        ("over_time = 1h", "over_time", 3600 * NS_PER_S),
+        ("rand_time = 2m", "rand_time", 120 * NS_PER_S),
         ("dpd_delay = 2 m", "dpd_delay", 120 * NS_PER_S),
         ("local_addrs = 192.0.2.9, 2001:DB8::1", "local_addrs", ("192.0.2.9", "2001:db8::1")),
         ("local_addrs = %any", "local_addrs", ()),
@@ -100,6 +103,9 @@ def test_settings_of_a_connection(line: str, key: str, value: object, tmp_path: 
         ("replay_window = 128", "replay_window", 128),
         ("copy_df = no", "copy_df", False),
         ("dpd_action = clear", "mode", "tunnel"),
+        ("rekey_time = 10m", "rekey_time", 600 * NS_PER_S),
+        ("life_time = 3h", "life_time", 10800 * NS_PER_S),
+        ("rand_time = 5", "rand_time", 5 * NS_PER_S),
     ],
 )  # fmt: skip
 def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path) -> None:
@@ -111,8 +117,7 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("rekey_time = 3h", "rekey_time: ignored: nothing is rekeyed"),
-        ("over_time = 10m", "over_time: ignored"),
+        ("reauth_time = 3h", "reauth_time: ignored: nobody authenticates again"),
         ("fragmentation = yes", "fragmentation: ignored: IKE fragmentation"),
         ("send_cert = always", "send_cert: ignored"),
         ("proposals = aes192-aes256-sha256-sha512-modp2048", "proposals: aes192, sha512 of the proposal"),
@@ -274,9 +279,9 @@ def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
 
 
 def test_an_inherited_setting_is_told_where_it_stands(tmp_path: Path) -> None:
-    text = "defaults { rekey_time = 1h }\n" + BASE.replace("rw {", "rw : defaults {")
+    text = "defaults { reauth_time = 1h }\n" + BASE.replace("rw {", "rw : defaults {")
     (warning,) = _import(tmp_path, text).warnings
-    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.rekey_time: ")
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.reauth_time: ")
 
 
 @pytest.mark.parametrize(
