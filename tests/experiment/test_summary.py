@@ -20,7 +20,17 @@ TOP = {
 CHECK = {"name", "ok", "detail"}
 CONNECTION = {
     *("node", "name", "state", "reason", "text", "spi_i", "spi_r", "proposal", "local", "remote"),
-    *("nat_local", "nat_remote", "encap", "established_s", "sent", "received", "retransmits", "children"),
+    *(
+        "nat_local",
+        "nat_remote",
+        "encap",
+        "established_s",
+        "sent",
+        "received",
+        "retransmits",
+        "rekeys",
+        "children",
+    ),
 }
 CHILD = {
     *("name", "state", "mode", "protocol", "encap", "spi_in", "spi_out", "packets_in", "packets_out"),
