@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sim.ike.events import Reason
 from sim.scenario.schema import Check, ConnectionCheck, FlowCheck
 from sim.scenario.world import World
 from sim.tunnels.ledger import IkeRecord
@@ -86,8 +87,24 @@ def _reached(world: World, check: ConnectionCheck, node: str) -> int | None:
     """When the connection first was in the wanted state at that node (ns)."""
     moment = _MOMENTS[check.is_]
     records = world.stacks[node].ledger.records.values()
-    times = [moment(record) for record in records if record.connection == check.connection]
+    attempts = [record for record in records if record.connection == check.connection]
+    times = [moment(record) for record in attempts if not _is_replaced(record, attempts, check.is_)]
     return min((at for at in times if at >= 0), default=None)
+
+
+def _is_replaced(record: IkeRecord, attempts: list[IkeRecord], asked: str) -> bool:
+    """Whether the end of this attempt says nothing of the connection, because another goes on in its place.
+
+    So it is after a move, and when one that nobody went on with runs out while another is up.
+    """
+    if asked == "established":
+        return False
+    if record.reason is Reason.MOVED:
+        return True
+    others = (other for other in attempts if 0 <= other.established_at <= record.ended_at)
+    return record.established_at < 0 and any(
+        other.ended_at < 0 or other.ended_at > record.ended_at for other in others
+    )
 
 
 def _failed_at(record: IkeRecord) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from sim.ike.exchanges import State
 from sim.scenario.world import World
 from sim.tunnels.driver import IpsecDriver
 from sim.tunnels.ledger import ChildRecord, IkeRecord
@@ -17,8 +18,9 @@ Row = dict[str, Any]
 def connection_rows(world: World) -> list[Row]:
     """For every connection of every node its living IKE SAs, else the last that ended, else an empty row.
 
-    Seconds count from the start of the run; `spi_i` and `spi_r` are hexadecimal; `reason` is empty while
-    nothing went wrong. While an SA is connecting, it says why the last attempt failed.
+    A half-open one is left out beside others. Seconds count from the start of the run; `spi_i` and `spi_r`
+    are hexadecimal; `reason` is empty while nothing went wrong. While an SA is connecting, it says why the
+    last attempt failed.
     """
     return [row for node, stack in world.stacks.items() for row in driver_rows(node, stack)]
 
@@ -28,9 +30,10 @@ def driver_rows(node: str, stack: IpsecDriver[Any]) -> list[Row]:
     rows = []
     records = list(stack.ledger.settle(stack.engine.sad.get))
     _hear_doubts(stack)
+    half_open = {sa.ike_id for sa in stack.endpoint.sas if sa.state == State.HALF_OPEN.value}
     for connection in stack.config.connections:
         mine = [record for record in records if _name(stack, record) == connection.name]
-        shown = _worth_showing(mine) or [IkeRecord(0, connection.name, state="idle")]
+        shown = _worth_showing(mine, half_open) or [IkeRecord(0, connection.name, state="idle")]
         rows += [_row(node, connection.name, record, _explained(record, mine)) for record in shown]
     return rows
 
@@ -50,9 +53,16 @@ def _name(stack: IpsecDriver[Any], record: IkeRecord) -> str:
     return next((sa.connection for sa in stack.endpoint.sas if sa.ike_id == record.ike_id), "")
 
 
-def _worth_showing(records: list[IkeRecord]) -> list[IkeRecord]:
+def _worth_showing(records: list[IkeRecord], half_open: Collection[int]) -> list[IkeRecord]:
+    """Those that live, or the last one; of half-open ones the last, and none beside one that is up.
+
+    A peer that moves before it is authenticated begins anew and leaves one behind, and anybody can make one.
+    They run out by themselves (RFC 7296 2.4).
+    """
     living = [record for record in records if record.state in ("connecting", "established")]
-    return living or records[-1:]
+    begun = [record for record in living if record.ike_id in half_open]
+    shown = [record for record in living if record not in begun]
+    return shown or begun[-1:] or records[-1:]
 
 
 def _explained(record: IkeRecord, attempts: list[IkeRecord]) -> IkeRecord:

@@ -95,6 +95,38 @@ def test_a_state_that_was_left_again_was_reached() -> None:
     assert "TIMEOUT" in still["detail"], "and it says why it is no longer so"
 
 
+@pytest.mark.parametrize("mobike", ["true", "false"])
+@pytest.mark.parametrize("moved_at", ["4 ms", "12 ms", "26 ms"])
+def test_an_attempt_that_a_move_replaces_has_not_failed_the_connection(moved_at: str, mobike: str) -> None:
+    """Neither at alice, which starts afresh, nor at moon, where the first one runs out after 30 s."""
+    overrides = (f"events.0.at={moved_at}", f"tunnels.rw.mobike={mobike}", "duration=40 s", "traffic=[]")
+    up, *others = checked(
+        overrides,
+        (
+            "connection: rw, is: established",
+            "connection: rw, is: failed, by: 35 s, node: alice",
+            "connection: rw, is: failed, by: 35 s, node: moon",
+            "connection: rw, is: closed, by: 35 s, node: alice",
+        ),
+    )
+    assert up["ok"]
+    assert [check["ok"] for check in others] == [False] * 3
+
+
+def test_an_attempt_that_fails_after_a_move_has_failed_the_connection() -> None:
+    """What replaces the first one decides."""
+    overrides = ("events.0.at=4 ms", "tunnels.rw.retransmit=libreswan", "links.3.loss=100 %", "traffic=[]")
+    moved, failed = checked(
+        (*overrides, "duration=40 s"),
+        (
+            "connection: rw, is: failed, by: 1 s, node: alice",
+            "connection: rw, is: failed, by: 35 s, node: alice",
+        ),
+    )
+    assert not moved["ok"]
+    assert failed["ok"]
+
+
 def test_nothing_sent_is_not_without_loss() -> None:
     """The run ends before the flow begins: nobody knows what the loss would have been."""
     (_, loss) = sim.run(load_text(TEXT), until=400_000_000).summary["checks"]

@@ -191,6 +191,27 @@ def test_a_row_is_the_living_sa_and_says_why_the_one_before_failed() -> None:
     assert "pre-shared key" in moon["text"]
 
 
+@pytest.mark.parametrize("mobike", ["true", "false"])
+@pytest.mark.parametrize("moved_at", ["4 ms", "12 ms"])
+def test_what_a_move_leaves_half_open_is_no_second_row(moved_at: str, mobike: str) -> None:
+    """It runs out after 30 s; until then the connection is the SA that is up (RFC 7296 2.4)."""
+    overrides = [f"events.0.at={moved_at}", f"tunnels.rw.mobike={mobike}", "traffic=[]", "checks=[]"]
+    result = sim.run(load_text(TEXT, overrides=overrides))
+    alice, moon = result.summary["connections"]
+    assert len(result.world.stacks["moon"].ledger.records) == 2
+    assert (alice["state"], moon["state"]) == ("established", "established")
+    assert moon["remote"].startswith("203.0.113.77")
+
+
+def test_of_several_that_are_half_open_the_last_is_shown() -> None:
+    """alice begins anew from another address, and hears nothing of either answer."""
+    overrides = ["events.0.at=4 ms", "links.3.loss={up: 0 %, down: 100 %}", "traffic=[]", "checks=[]"]
+    result = sim.run(load_text(TEXT, overrides=overrides))
+    _, moon = result.summary["connections"]
+    assert len(result.world.stacks["moon"].ledger.records) == 2
+    assert (moon["state"], moon["remote"]) == ("connecting", "203.0.113.77[500]")
+
+
 def test_an_sa_that_came_up_at_last_has_no_reason() -> None:
     """The first attempt fails for want of an answer, the one after the network is back succeeds."""
     overrides = [
