@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from sim.ike.config import EndpointConfig
@@ -104,11 +104,15 @@ class Context:
         """Make an SA known under its connection and its peer's identity."""
         self.by_connection.setdefault(sa.connection.name, {})[sa.ike_id] = sa
         if sa.remote_id is not None:
-            self.by_peer.setdefault((sa.local_id, sa.remote_id), {})[sa.ike_id] = sa
+            self.by_peer.setdefault(_peers(sa), {})[sa.ike_id] = sa
+
+    def of_peer(self, sa: IkeSa) -> Iterable[IkeSa]:
+        """The SAs that are up between the same two as this one."""
+        return self.by_peer.get(_peers(sa), {}).values()
 
     def unindex(self, sa: IkeSa) -> None:
         self.by_connection.get(sa.connection.name, {}).pop(sa.ike_id, None)
-        key = (sa.local_id, sa.remote_id)
+        key = _peers(sa)
         if (peers := self.by_peer.get(key)) is not None:
             peers.pop(sa.ike_id, None)
             if not peers:
@@ -144,3 +148,7 @@ class Context:
             self._notify_second, self._notify_count = second, 0
         self._notify_count += 1
         return self._notify_count <= _NOTIFIES_PER_SECOND
+
+
+def _peers(sa: IkeSa) -> Peers:
+    return sa.local_id and sa.local_id.folded, sa.remote_id and sa.remote_id.folded

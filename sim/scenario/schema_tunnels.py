@@ -16,6 +16,7 @@ from sim.scenario.schema_types import (
     Many,
     Model,
     Name,
+    OwnIdentityText,
     Secret,
     Selectors,
     Table,
@@ -96,7 +97,7 @@ class TunnelSide(Model):
     """What one end of a tunnel believes, where it differs from the other."""
 
     psk: Secret | None = None
-    local_id: IdentityText | None = None
+    local_id: OwnIdentityText | None = None
     remote_id: IdentityText | None = None
 
 
@@ -104,8 +105,8 @@ class TunnelAuth(Model):
     """One secret for both ends; `local_id` and `remote_id` are the initiator's, mirrored at the responder."""
 
     psk: Secret | None = None
-    local_id: IdentityText | None = None
-    remote_id: IdentityText | None = None
+    local_id: OwnIdentityText | None = None
+    remote_id: OwnIdentityText | None = None
     initiator: TunnelSide = TunnelSide()
     responder: TunnelSide = TunnelSide()
 
@@ -126,9 +127,9 @@ class Connection(_IkeSettings):
     """Empty: whatever address leads to the peer."""
     remote_addrs: Many[Address] = ()
     """Where to find the peer; empty: it must come to us."""
-    local_id: IdentityText | None = None
+    local_id: OwnIdentityText | None = None
     """None: our address."""
     remote_id: IdentityText | None = None
-    """None: whoever knows the secret."""
+    """None: whoever knows the secret; `*.example.org` and `*@example.org`: all of these."""
     psk: Secret
     children: Annotated[Table[ConnectionChild], Field(min_length=1)]

@@ -172,6 +172,13 @@ def _identity(text: str) -> str:
     return text
 
 
+def _own_identity(text: str) -> str:
+    identity = Identity.parse(text)
+    if identity is not None and identity.is_pattern:
+        raise ValueError(f"identity {text!r}: nobody is called like that, a wildcard is only for a peer")
+    return _identity(text)
+
+
 def _ike_proposal(text: str) -> str:
     parse_proposal(text, ProtocolId.IKE)
     return text
@@ -219,6 +226,7 @@ InterfaceAddresses = Annotated[
 ]  # fmt: skip
 Address = Annotated[str, BeforeValidator(_address)]
 IdentityText = Annotated[str, AfterValidator(_identity)]
+OwnIdentityText = Annotated[str, AfterValidator(_own_identity)]
 IkeProposalText = Annotated[str, AfterValidator(_ike_proposal)]
 EspProposalText = Annotated[str, AfterValidator(_esp_proposal)]
 End = Annotated[str, StringConstraints(pattern=END_PATTERN)]

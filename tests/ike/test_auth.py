@@ -121,6 +121,45 @@ def test_a_connection_that_names_the_peer_comes_before_one_for_any() -> None:
     assert pair.b.last(IkeSaUp).connection == "alice"
 
 
+def test_names_and_mail_addresses_are_compared_without_case() -> None:
+    """And the peer's own spelling stands in what is reported and authenticated."""
+    alice, moon = Identity.parse("ALICE@example.org"), Identity.parse("Moon.Example.Org")
+    shouting = replace(CONNECTION_A, local_id=alice, remote_id=moon)
+    pair = Pair(shouting).establish()
+    up = pair.b.last(IkeSaUp)
+    assert (up.local_id, up.remote_id) == ("Moon.Example.Org", "ALICE@example.org")
+    pair.restart(pair.a, EndpointConfig((replace(shouting, local_id=CONNECTION_A.local_id),)))
+    pair.initiate()
+    pair.settle()
+    # a -> b  {IDi, IDr, AUTH, N(INITIAL_CONTACT), ...}
+    assert pair.b.last(IkeSaDown).reason is Reason.REPLACED
+
+
+def test_a_wildcard_lets_in_all_that_it_fits_and_asks_the_responder_for_no_name() -> None:
+    anyone = replace(CONNECTION_B, remote_id=Identity.parse("*@example.org"))
+    pair = Pair(replace(CONNECTION_A, remote_id=Identity.parse("*.example.org")), anyone).establish()
+    # a -> b  {IDi, AUTH, ...}
+    assert "IDr" not in next(line for line in pair.a.ladder if "IDi" in line)
+    assert pair.b.last(IkeSaUp).remote_id == "alice@example.org"
+
+    other = Pair(b=replace(CONNECTION_B, remote_id=Identity.parse("*@example.com")))
+    other.initiate()
+    other.settle()
+    assert other.b.last(IkeSaDown).text.startswith("no connection is for a peer alice@example.org")
+
+
+def test_the_connection_that_fits_a_peer_best_is_taken() -> None:
+    named = replace(CONNECTION_B, name="named")
+    pattern = replace(CONNECTION_B, name="pattern", remote_id=Identity.parse("*@example.org"))
+    anybody = replace(CONNECTION_B, name="any", remote_id=None)
+    for configured, taken in (((anybody, pattern, named), "named"), ((anybody, pattern), "pattern")):
+        pair = Pair()
+        pair.restart(pair.b, EndpointConfig(configured))
+        pair.initiate()
+        pair.settle()
+        assert pair.b.last(IkeSaUp).connection == taken
+
+
 def test_c13_initial_contact_comes_with_the_only_ike_sa_and_replaces_what_is_left_over() -> None:
     """a crashes and starts afresh; b drops the old IKE SA without a word."""
     pair = Pair().establish()

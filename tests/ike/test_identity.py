@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from sim.ike.constants import IdType, PayloadType
-from sim.ike.identity import Identity
+from sim.ike.identity import Identity, Match
 from sim.ike.payloads import IdPayload
 from tests.ike.strategies import OCTET, data
 
@@ -32,8 +32,40 @@ def test_a_leading_at_sign_makes_a_name_of_anything() -> None:
     assert Identity.parse("@192.0.2.1") == Identity(IdType.FQDN, b"192.0.2.1")
 
 
-def test_any_is_no_identity() -> None:
-    assert Identity.parse("%any") is None
+@pytest.mark.parametrize("text", ["%any", "*"])
+def test_any_is_no_identity(text: str) -> None:
+    assert Identity.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "configured", "match"),
+    [
+        ("moon.example.org", "moon.example.org", Match.PERFECT),
+        ("Moon.Example.ORG", "moon.example.org", Match.PERFECT),
+        ("Carol@Example.org", "carol@example.ORG", Match.PERFECT),
+        ("moon.example.org", "*.example.org", Match.WILDCARD),
+        ("MOON.EXAMPLE.ORG", "*.example.org", Match.WILDCARD),
+        ("a.b.example.org", "*.example.org", Match.WILDCARD),
+        ("carol@example.org", "*@example.org", Match.WILDCARD),
+        ("moon.example.org", "@*", Match.ANYBODY),
+        ("moon.example.org", "%any", Match.ANYBODY),
+        ("192.0.2.1", "*", Match.ANYBODY),
+        ("@.example.org", "*.example.org", Match.NONE),
+        ("example.org", "*.example.org", Match.NONE),
+        ("moon.example.com", "*.example.org", Match.NONE),
+        ("carol@example.org", "*.example.org", Match.NONE),
+        ("moon.example.org", "*@example.org", Match.NONE),
+        ("moon.example.org", "moon.*", Match.NONE),
+        ("192.0.2.1", "192.0.2.2", Match.NONE),
+        ("192.0.2.1", "@*", Match.NONE),
+        ("@#4d", "@#6d", Match.NONE),
+    ],
+)
+def test_an_identity_is_compared_as_strongswan_does(text: str, configured: str, match: Match) -> None:
+    """An asterisk counts only at the head, for one octet at least, and only within one type."""
+    identity = Identity.parse(text)
+    assert identity is not None
+    assert identity.match(Identity.parse(configured)) is match
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ class InitiateAuth(Task):
         sa.local_id = sa.connection.local_id or Identity.of_address(sa.path.local[0])
         own = sa.local_id.payload(PayloadType.ID_I)
         out.add(own)
-        if sa.connection.remote_id is not None:
-            out.add(sa.connection.remote_id.payload(PayloadType.ID_R))
+        wanted = sa.connection.remote_id
+        if wanted is not None and not wanted.is_pattern:
+            out.add(wanted.payload(PayloadType.ID_R))
         out.add(_prove(sa, sa.connection, own))
         if self._first_contact(sa):
             out.add_last(NotifyPayload(NotifyType.INITIAL_CONTACT))
@@ -46,7 +47,7 @@ class InitiateAuth(Task):
             raise _refusal(sa, message)
         identity = Identity.of_payload(peer)
         expected = sa.connection.remote_id
-        if expected is not None and identity != expected:
+        if not identity.match(expected):
             raise _failed(f"the responder is {identity}, but {expected} was expected")
         if not _verify(sa, sa.connection, peer, proof):
             raise _failed(f"{identity} did not prove that it knows our pre-shared key")
@@ -83,22 +84,22 @@ class RespondAuth(Task):
         return Step.DONE
 
     def _connection(self, sa: IkeSa, peer: Identity, own: Identity | None) -> ConnectionConfig:
-        """The connection for these identities: one that names the peer comes before one for any."""
+        """The connection for these identities: rather one that names the peer than a pattern or any."""
         address = Identity.of_address(sa.path.local[0])
         fitting = [
             c
             for c in sa.candidates
-            if c.remote_id in (None, peer)
-            and (own is None or own == (c.local_id or address))
+            if peer.match(c.remote_id)
+            and (own is None or own.match(c.local_id or address))
             and (c is sa.candidates[0] or select((sa.chosen,), c.proposals) is not None)
         ]
-        for connection in sorted(fitting, key=lambda c: c.remote_id is None):
+        for connection in sorted(fitting, key=lambda c: -peer.match(c.remote_id)):
             return connection
         raise _failed(f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else ""))
 
     def _forget_others(self, sa: IkeSa, now: int) -> None:
         """The peer has no other IKE SA with us, so ours are left over (RFC 7296 2.4)."""
-        for other in list(sa.ctx.by_peer.get((sa.local_id, sa.remote_id), {}).values()):
+        for other in list(sa.ctx.of_peer(sa)):
             # What came up since this peer began is not left over: both sides may have initiated at once.
             if other.established_at < sa.created_at:
                 other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)

@@ -17,6 +17,7 @@ from sim.wire.esp import Mode
 from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
+    from sim.ike.identity import Identity
     from sim.ike.sa import IkeSa
     from sim.ike.selectors import WireSelector
 
@@ -39,7 +40,7 @@ def natted_selectors(sa: IkeSa, config: ChildConfig, offered: Iterable[WireSelec
     for selector in offered:
         if isinstance(selector, Selector) and selector.start == selector.end and is_private(selector.start):
             holder = sa.ctx.inner_hosts.get(selector.start)
-            if holder is None or holder.ike.remote_id == sa.remote_id:
+            if holder is None or _same(holder.ike.remote_id, sa.remote_id):
                 return (Selector.host(selector.start),)
     return ()
 
@@ -92,3 +93,7 @@ def finish(
         local_ts=selectors[0],
         remote_ts=selectors[1],
     )
+
+
+def _same(one: Identity | None, other: Identity | None) -> bool:
+    return one is not None and other is not None and one.folded == other.folded

@@ -23,7 +23,6 @@ _PREFIXES = {
     "dns": IdType.FQDN,
     "keyid": IdType.KEY_ID,
 }
-_TEXTS = (IdType.FQDN, IdType.RFC822_ADDR)
 _UNSUPPORTED = ("ipv4net", "ipv6net", "ipv4range", "ipv6range", "asn1dn", "asn1gn", "xmppaddr")
 _NUMBERED = re.compile(r"\{(\d+)\}:(.*)", re.DOTALL)
 
@@ -50,8 +49,6 @@ def our_text(text: str) -> str:
     identity = read_identity(text)
     if identity is None:
         return "%any"
-    if identity.type in _TEXTS and b"*" in identity.data:
-        raise ValueError(f"identity {text!r}: wildcards are not supported")
     for candidate in _candidates(text, identity):
         if _means(candidate, identity):
             return candidate
@@ -66,8 +63,6 @@ def their_text(text: str) -> str:
     identity = Identity.parse(text)
     if identity is None:
         return "%any"
-    if identity.type in _TEXTS and b"*" in identity.data:
-        raise ValueError(f"strongSwan takes {text!r} for a wildcard")
     try:
         if read_identity(text) == identity:
             return text

@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from sim.ike.constants import IdType
-from sim.ike.identity import Identity
+from sim.ike.identity import Identity, Match
 from sim.scenario.swanctl.tokens import Place
-
-_NOBODY, _ANYBODY, _WILDCARD, _PERFECT = 0, 1, 10, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +61,15 @@ def choose(
 ) -> SharedSecret | None:
     """The secret of a connection between these two, None if there is none.
 
-    `me` None is an address that is not known yet, `peer` None anybody whom no connection has `named`.
+    `me` None is an address that is not known yet; `peer` None, or one with an asterisk, is anybody
+    whom it fits and no connection has `named`.
     AmbiguousError when different secrets would be taken, depending on who that turns out to be.
     """
     owners = [owner for secret in secrets for owner in secret.owners if owner is not None]
     addresses = [owner for owner in owners if owner.type in (IdType.IPV4_ADDR, IdType.IPV6_ADDR)]
     selves = [me] if me else [None, *addresses]
-    peers = [peer] if peer else [None, *(owner for owner in owners if owner != me and owner not in named)]
+    strangers = [owner for owner in owners if owner != me and owner not in named]
+    peers = [peer, *(owner for owner in strangers if peer is None or owner.match(peer))]
     found: dict[bytes, SharedSecret] = {}
     for own in selves:
         for other in peers:
@@ -82,7 +82,7 @@ def choose(
 
 
 def _best(secrets: Sequence[SharedSecret], me: Identity | None, peer: Identity | None) -> SharedSecret | None:
-    best, score = None, (_NOBODY, _NOBODY)
+    best, score = None, (Match.NONE, Match.NONE)
     for secret in reversed(secrets):
         match = (_match(secret, peer), _match(secret, me))
         if match > score:
@@ -90,26 +90,13 @@ def _best(secrets: Sequence[SharedSecret], me: Identity | None, peer: Identity |
     return best
 
 
-def _match(secret: SharedSecret, identity: Identity | None) -> int:
-    return max(_levels(secret, identity), default=_NOBODY)
+def _match(secret: SharedSecret, identity: Identity | None) -> Match:
+    return max(_levels(secret, identity), default=Match.NONE)
 
 
-def _levels(secret: SharedSecret, identity: Identity | None) -> Iterator[int]:
+def _levels(secret: SharedSecret, identity: Identity | None) -> Iterator[Match]:
     for owner in secret.owners:
-        if owner is None:
-            yield _ANYBODY
-        elif identity is not None and owner.type == identity.type:
-            yield _compare(owner, identity)
-
-
-def _compare(owner: Identity, identity: Identity) -> int:
-    if owner.data == identity.data:
-        return _PERFECT
-    if identity.type not in (IdType.FQDN, IdType.RFC822_ADDR):
-        return _NOBODY
-    pattern, text = owner.data.lower(), identity.data.lower()
-    if pattern == text:
-        return _PERFECT
-    if pattern == b"*":
-        return _ANYBODY
-    return _WILDCARD if pattern.startswith(b"*") and text.endswith(pattern[1:]) else _NOBODY
+        if identity is not None:
+            yield identity.match(owner)
+        elif owner is None:
+            yield Match.ANYBODY

@@ -187,7 +187,7 @@ def test_what_a_child_cannot_do_is_refused_on_its_line(line: str, words: str, tm
         ("local { auth = psk", "local { certs = me.pem", "certificates are not supported yet"),
         ("local { auth = psk", "local { ", "`auth` is missing, which stands for pubkey"),
         ("remote { auth = psk", "remote { cacert-1 { file = ca.pem }", "certificates are not supported yet"),
-        ("id = alice", "id = *.example.org", "wildcards are not supported"),
+        ("id = alice", "id = *.example.org", "a wildcard is only for a peer"),
         ("id = alice", 'id = "C=CH, CN=me"', "distinguished names are not supported yet"),
         ("children {", "kids {", "has no children"),
         ("net { CHILD", "a+b { CHILD", "is no name here"),
@@ -348,3 +348,13 @@ def _problems(folder: Path, text: str) -> list[str]:
     with pytest.raises(ScenarioError) as caught:
         _import(folder, text)
     return str(caught.value).splitlines()
+
+
+def test_a_connection_for_a_wildcard_needs_one_secret(tmp_path: Path) -> None:
+    """Whoever the wildcard fits may have a secret of their own; whoever it does not fit does not count."""
+    text = BASE.replace("id = moon", "id = *@example.org").replace("SECRET", "id = *@example.org")
+    other = "secrets { ike-2 { secret = other\n id = %s\n } }\n"
+    connection = _import(tmp_path, text + other % "carol@example.com").connections["rw"]
+    assert (connection.remote_id, connection.psk) == ("*@example.org", b"hidden")
+    problems = _problems(tmp_path, text + other % "Carol@Example.org")
+    assert any("several secrets may fit" in problem for problem in problems)

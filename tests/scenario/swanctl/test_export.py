@@ -174,10 +174,15 @@ def test_secrets_that_strongswan_could_not_tell_apart_are_refused() -> None:
         export(scenario)
 
 
-def test_an_identity_that_strongswan_takes_for_a_wildcard_is_refused() -> None:
+def test_a_wildcard_for_a_peer_is_written_as_it_is_and_nobody_is_called_so() -> None:
+    auth = 'auth: {psk: secret, responder: {remote_id: "*@example.org"}, local_id: a@example.org}'
+    text = changed(("auth: {psk: secret}", auth))
+    (conf,) = [file for path, file in export(load_text(text)).files.items() if "moon/swanctl" in str(path)]
+    assert conf.count('id = "*@example.org"') == 1
+    assert 'id-1 = "*@example.org"' in conf
     text = changed(("auth: {psk: secret}", 'auth: {psk: secret, remote_id: "*.example"}'))
-    with pytest.raises(ScenarioError, match=r"lab\.yaml:\d+: connections\.alice\.rw\.remote_id: .*wildcard"):
-        export(load_text(text, "lab.yaml"))
+    with pytest.raises(ScenarioError, match=r"lab\.yaml:\d+: .*remote_id: .*wildcard is only for a peer"):
+        load_text(text, "lab.yaml")
 
 
 def test_a_scenario_without_connections_is_refused() -> None:
