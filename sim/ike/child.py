@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class ChildSa:
     """One pair of ESP SAs; keys are (encryption key with its salt, integrity key).
 
-    `deleting` is that our Delete is on its way or waits, `replaced` that a rekeying has made a successor,
-    `rekeying` our own rekeying that is not answered yet.
+    `deleting` is that our Delete is on its way or waits, `replaced` that another one does its work now,
+    `silent` that nothing is sent on it, `rekeying` our own rekeying that is not answered yet.
     """
 
     ike: IkeSa
@@ -36,6 +36,7 @@ class ChildSa:
     remote_ts: tuple[Selector, ...]
     deleting: bool = False
     replaced: bool = False
+    silent: bool = False
     rekeying: RekeyChild | None = None
     expires_at: int = 0
 

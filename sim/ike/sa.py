@@ -282,10 +282,16 @@ class IkeSa:
             self.remove_child(child, reason, text)
         elif self._forget_child(child):
             self.retired[child.spi_in] = (child, reason, text)
-            self.ctx.emit(child_retired(self, child))
+            self.silence(child)
             self.ctx.timers.arm(
                 ("retired", child.spi_in), now + delay, lambda due: child.ike.bury(child.spi_in)
             )
+
+    def silence(self, child: ChildSa) -> None:
+        """A Child SA that was replaced is sent on no more."""
+        if not child.silent:
+            child.silent = True
+            self.ctx.emit(child_retired(self, child))
 
     def bury(self, spi_in: int) -> None:
         """The time of a retired Child SA is over."""

@@ -7,10 +7,19 @@ from dataclasses import replace
 import pytest
 
 from sim.ike.config import EndpointConfig
-from sim.ike.events import ChildSaDown, ChildSaRetired, ChildSaUp, IkeSaDown, IkeSaUp, Reason, RekeyFailed
+from sim.ike.events import (
+    ChildSaDown,
+    ChildSaRetired,
+    ChildSaUp,
+    IkeSaDown,
+    IkeSaUp,
+    MessageSent,
+    Reason,
+    RekeyFailed,
+)
 from sim.ike.tasks.ike_rekey import RekeyIke
 from sim.units import NS_PER_MS, NS_PER_S
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, End, Pair, esp
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, NET_A, NET_B, End, Pair, esp
 
 PFS = ("aes128gcm16-x25519", "aes128gcm16-ecp256")
 
@@ -40,8 +49,22 @@ def test_c43_the_old_one_receives_for_a_while_longer() -> None:
     pair.drive(6 * NS_PER_S)
 
     assert pair.a.last(ChildSaDown).reason is pair.b.last(ChildSaDown).reason is Reason.REKEYED
-    (retired_at,) = pair.a.times(ChildSaRetired)
-    assert pair.a.times(ChildSaDown) == [retired_at + 5 * NS_PER_S]
+    (silent_at,) = pair.a.times(ChildSaRetired)
+    round_trip = 2 * LATENCY  # of the Delete
+    assert pair.a.times(ChildSaDown) == [silent_at + round_trip + 5 * NS_PER_S]
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c43_nothing_is_sent_on_what_we_delete_from_the_moment_of_the_decision(side: str) -> None:
+    """The replaced SA and the redundant one go silent before the Delete leaves, not when it is answered."""
+    pair = pair_with().establish()
+    rekey(pair, pair.a)
+    rekey(pair, pair.b)
+    pair.settle()
+    end = getattr(pair, side)
+    events = [event for _, event in end.events]
+    delete = next(e for e in events if isinstance(e, MessageSent) and e.payloads == "HDR, SK {D}")
+    assert any(isinstance(event, ChildSaRetired) for event in events[: events.index(delete)])
 
 
 def test_c40_another_group_is_asked_for_once() -> None:
@@ -77,13 +100,13 @@ def test_c45_collision_the_sa_with_the_lowest_nonce_goes(lowest: str, kept: str)
     force_nonces(pair.b, nonces["N2"], nonces["N3"])
     rekey(pair, pair.a)
     rekey(pair, pair.b)
-    pair.settle()
+    pair.drive(6 * NS_PER_S)
 
     assert paired(pair, 1)
     (stays,) = pair.a.children.values()
     assert stays.initiator is (kept == "a")
-    redundant = [e.reason for e in (pair.a if kept == "b" else pair.b).all(ChildSaDown)]
-    assert redundant == [Reason.REDUNDANT]
+    reasons = [event.reason for event in (pair.a if kept == "b" else pair.b).all(ChildSaDown)]
+    assert sorted(reasons) == [Reason.REDUNDANT, Reason.REKEYED]
     assert not {old_a, old_b} & {*pair.a.children, *pair.b.children}
 
 

@@ -74,12 +74,11 @@ class RekeyChild(InitiateChild):
         old.rekeying = None
         sa.add_child(child, now, replaces=old)
         if rival is not None and rival.child.up and is_redundant(nonces, rival.nonces):
-            _delete(sa, child, Reason.REDUNDANT, "the peer rekeyed at the same time", now)
+            _take_out(sa, child, Reason.REDUNDANT, "the peer rekeyed at the same time", now)
         elif old.deleting:
             _delete(sa, child, Reason.DELETED, "its predecessor was deleted by us", now)
         elif old.up:
-            old.replaced = True
-            _delete(sa, old, Reason.REKEYED, "rekeyed by us", now)
+            _take_out(sa, old, Reason.REKEYED, "rekeyed by us", now)
 
     def _refused(self, sa: IkeSa, error: NotifyPayload | None, now: int) -> None:
         old = self.old
@@ -150,6 +149,13 @@ def _known(sa: IkeSa, spi: bytes) -> ChildSa:
 
 def _all_in(inner: tuple[Selector, ...], outer: tuple[Selector, ...]) -> bool:
     return all(any(wide.contains(narrow) for wide in outer) for narrow in inner)
+
+
+def _take_out(sa: IkeSa, child: ChildSa, reason: Reason, text: str, now: int) -> None:
+    """Another Child SA does its work: send nothing more on it, then delete it."""
+    child.replaced = True
+    sa.silence(child)
+    _delete(sa, child, reason, text, now)
 
 
 def _delete(sa: IkeSa, child: ChildSa, reason: Reason, text: str, now: int) -> None:
