@@ -10,7 +10,7 @@ from sim.ike.constants import ExchangeType, Flags, name_of
 from sim.ike.events import MessageReceived, MessageSent
 from sim.ike.message import Header, Message, emit_message, open_message, seal_message
 from sim.ike.notation import notation
-from sim.ike.payloads import Payload
+from sim.ike.payloads import Payload, shape_of
 from sim.wire.address import Sock
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Channel:
             assert self._own is not None
             self._sealed += 1
             packet = seal_message(header, payloads, self._own, self._sealed, rand=sa.ctx.rand)
-        return Encoded(exchange, message_id, response, notation(exchange, response, payloads), packet)
+        return Encoded(
+            exchange, message_id, response, notation(exchange, response, shape_of(payloads)), packet
+        )
 
     def decode(self, message: Message) -> Message:
         """The message with its inner payloads; WireError or IntegrityError when it is not the peer's."""

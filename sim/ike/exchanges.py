@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from sim.ike.constants import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, PayloadType
 from sim.ike.errors import PeerError, Scope
@@ -96,7 +97,7 @@ def check_request(message: Message) -> None:
     if unknown is not None:
         text = f"the peer insists on a payload of type {unknown.payload_type}, which is not known here"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text, data=bytes((unknown.payload_type,)))
-    _check(REQUESTS[ExchangeType(message.header.exchange)], message)
+    _check(_request_problem(message.header.exchange, message.shape))
 
 
 def check_response(message: Message) -> None:
@@ -104,10 +105,10 @@ def check_response(message: Message) -> None:
     if message.unsupported_critical() is not None:
         text = "a critical payload of the response is unknown"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text)
-    exchange = ExchangeType(message.header.exchange)
+    exchange = message.header.exchange
     stateless = exchange == ExchangeType.IKE_SA_INIT and message.notify(NotifyType.COOKIE) is not None
     if not stateless and first_error(message) is None:
-        _check(RESPONSES[exchange], message)
+        _check(_response_problem(exchange, message.shape))
 
 
 def first_error(message: Message) -> NotifyPayload | None:
@@ -118,19 +119,34 @@ def first_error(message: Message) -> NotifyPayload | None:
     return None
 
 
-def _check(rule: Rule, message: Message) -> None:
-    kinds = [payload.payload_type for payload in message.payloads]
+def _check(problem: str) -> None:
+    if problem:
+        raise PeerError(NotifyType.INVALID_SYNTAX, problem, Scope.IKE_SA)
+
+
+# The table is asked once for each of the few shapes that go back and forth.
+
+
+@lru_cache(256)
+def _request_problem(exchange: int, shape: tuple[int, ...]) -> str:
+    return _problem(REQUESTS[ExchangeType(exchange)], shape)
+
+
+@lru_cache(256)
+def _response_problem(exchange: int, shape: tuple[int, ...]) -> str:
+    return _problem(RESPONSES[ExchangeType(exchange)], shape)
+
+
+def _problem(rule: Rule, kinds: tuple[int, ...]) -> str:
+    """How a message with these payload types breaks a rule, or nothing."""
     for kind in rule.required:
         if kinds.count(kind) != 1:
-            raise _syntax(f"{kinds.count(kind)} {kind.name} payloads where there must be one")
+            return f"{kinds.count(kind)} {kind.name} payloads where there must be one"
     for kind in rule.at_most_once:
         if kinds.count(kind) > 1:
-            raise _syntax(f"{kinds.count(kind)} {kind.name} payloads where there may be one")
+            return f"{kinds.count(kind)} {kind.name} payloads where there may be one"
     present = [kind for kind in rule.together if kind in kinds]
     if present and len(present) < len(rule.together):
         names = ", ".join(sorted(kind.name for kind in rule.together))
-        raise _syntax(f"only some of {names}")
-
-
-def _syntax(text: str) -> PeerError:
-    return PeerError(NotifyType.INVALID_SYNTAX, text, Scope.IKE_SA)
+        return f"only some of {names}"
+    return ""

@@ -7,13 +7,22 @@ RFC 7296 3.1 (header), 3.2 (generic payload header), 3.14 (Encrypted payload), R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from struct import Struct
+from struct import Struct, error
 from typing import TypeVar
 
 from sim.crypto.cipher import Cipher
 from sim.ike.constants import Flags, PayloadType
-from sim.ike.payloads import LAST_PARSERS, PARSERS, EncryptedPayload, NotifyPayload, Payload, UnknownPayload
-from sim.wire.buffer import Buf, Reader, WireError
+from sim.ike.payloads import (
+    LAST_PARSERS,
+    PARSERS,
+    EncryptedPayload,
+    NotifyPayload,
+    Payload,
+    UnknownPayload,
+    notify_shape,
+    shape_of,
+)
+from sim.wire.buffer import Buf, WireError
 from sim.wire.value import value
 
 P = TypeVar("P", bound=Payload)
@@ -77,16 +86,30 @@ class Header:
         return self.flags & _INITIATOR != 0
 
 
-@value
 class Message:
     """A message and the octets that it came in, which are what AUTH covers (RFC 7296 2.15).
 
-    `raw` starts with the IKE header: a non-ESP marker is not part of it.
+    `raw` starts with the IKE header: a non-ESP marker is not part of it. `shape` is that of the payloads,
+    as `shape_of` tells it. Nobody changes a message.
     """
 
-    header: Header
-    payloads: tuple[Payload, ...]
-    raw: bytes
+    __slots__ = ("_by_shape", "header", "payloads", "raw", "shape")
+
+    def __init__(self, header: Header, payloads: tuple[Payload, ...], raw: bytes) -> None:
+        self.header = header
+        self.payloads = payloads
+        self.raw = raw
+        self.shape = shape_of(payloads)
+        # Of several with one shape the first: what is asked for most.
+        self._by_shape = dict(zip(reversed(self.shape), reversed(payloads), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and self.raw == other.raw and self.payloads == other.payloads
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Message({self.header!r}, {self.payloads!r})"
 
     def find(self, kind: type[P]) -> P | None:
         """The first payload of a class."""
@@ -99,20 +122,16 @@ class Message:
         return tuple([payload for payload in self.payloads if isinstance(payload, kind)])
 
     def of_type(self, payload_type: int) -> Payload | None:
-        """The first payload of a type: tells IDi from IDr and TSi from TSr."""
-        for payload in self.payloads:
-            if payload.payload_type == payload_type:
-                return payload
-        return None
+        """The first payload of a type but NOTIFY: tells IDi from IDr and TSi from TSr."""
+        return self._by_shape.get(payload_type)
 
     def notify(self, notify_type: int) -> NotifyPayload | None:
         """The first notification of a type."""
-        for payload in self.payloads:
-            if isinstance(payload, NotifyPayload) and payload.type == notify_type:
-                return payload
-        return None
+        return self._by_shape.get(notify_shape(notify_type))  # type: ignore[return-value]
 
     def notifies(self, notify_type: int) -> tuple[NotifyPayload, ...]:
+        if notify_shape(notify_type) not in self._by_shape:
+            return ()
         return tuple([n for n in self.find_all(NotifyPayload) if n.type == notify_type])
 
     def unsupported_critical(self) -> UnknownPayload | None:
@@ -233,7 +252,6 @@ def _pack_header(header: Header, first_type: int, size: int) -> bytes:
 def _parse_chain(kind: int, data: bytes, offset: int) -> tuple[Payload, ...]:
     """Payloads from `offset` to the end of `data`; the one place that checks their lengths."""
     size = len(data)
-    r = Reader(data)
     payloads: list[Payload] = []
     while kind:
         start = offset + GENERIC_BYTES
@@ -250,9 +268,10 @@ def _parse_chain(kind: int, data: bytes, offset: int) -> tuple[Payload, ...]:
             parse, kind, following = LAST_PARSERS[kind], following, PayloadType.NONE
         elif parse is None:
             parse = UnknownPayload.parse
-        r.window(start, end)
-        payload = parse(r, kind)
-        r.done()
+        try:
+            payload = parse(data[start:end], kind, start)
+        except error:
+            raise WireError(f"payload {kind} at offset {offset} of {length} octets is too short") from None
         payloads.append(payload.with_header_bits(bits) if bits else payload)
         kind, offset = following, end
     if offset != size:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, name_of
-from sim.ike.payloads import NotifyPayload, Payload
 
 _SIDED: dict[int, str] = {PayloadType.KE: "KE", PayloadType.NONCE: "N", PayloadType.SA: "SA"}
 _PLAIN: dict[int, str] = {
@@ -25,24 +23,20 @@ _PLAIN: dict[int, str] = {
 _SA_SUFFIX: dict[int, str] = {ExchangeType.IKE_SA_INIT: "1", ExchangeType.IKE_AUTH: "2"}
 
 
-def notation(exchange: int, response: bool, payloads: Sequence[Payload]) -> str:
-    """One message's payloads; those of every exchange but IKE_SA_INIT are shown inside SK {...}."""
-    kinds = [(p.payload_type, p.type) if isinstance(p, NotifyPayload) else p.payload_type for p in payloads]
-    return _notation(exchange, response, tuple(kinds))
-
-
 # The same few messages go back and forth: they are put into words once.
 @lru_cache(1024)
-def _notation(exchange: int, response: bool, kinds: tuple[int | tuple[int, int], ...]) -> str:
-    names = ", ".join([_name(kind, response, exchange) for kind in kinds])
+def notation(exchange: int, response: bool, shape: tuple[int, ...]) -> str:
+    """The payloads of a message of this shape; in every exchange but IKE_SA_INIT they are inside SK {...}."""
+    names = ", ".join([_name(kind, response, exchange) for kind in shape])
     if exchange == ExchangeType.IKE_SA_INIT:
         return f"HDR, {names}" if names else "HDR"
     return f"HDR, SK {{{names}}}"
 
 
-def _name(kind: int | tuple[int, int], response: bool, exchange: int) -> str:
-    if isinstance(kind, tuple):
-        return f"N({name_of(NotifyType, kind[1])})"
+def _name(shape: int, response: bool, exchange: int) -> str:
+    notify_type, kind = divmod(shape, 256)
+    if kind == PayloadType.NOTIFY:
+        return f"N({name_of(NotifyType, notify_type)})"
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain

@@ -7,7 +7,7 @@ payloads together is in `message`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -16,8 +16,8 @@ from sim.ike.payloads_base import Payload
 from sim.ike.payloads_cp import ConfigAttribute, CpPayload
 from sim.ike.payloads_encrypted import EncryptedFragment, EncryptedPayload
 from sim.ike.payloads_sa import Attribute, Proposal, SaPayload, Transform
-from sim.ike.selectors import WireSelector, emit_selector, parse_selector
-from sim.wire.buffer import Reader, WireError
+from sim.ike.selectors import WireSelector, emit_selectors, parse_selectors
+from sim.wire.buffer import Reader, WireError, too_short
 from sim.wire.value import value
 
 __all__ = [
@@ -44,6 +44,8 @@ __all__ = [
     "TsPayload",
     "UnknownPayload",
     "VendorPayload",
+    "notify_shape",
+    "shape_of",
 ]
 
 _KE = Struct(">HH")  # method, RESERVED
@@ -54,6 +56,7 @@ _DELETE = Struct(">BBH")  # protocol, SPI size, number of SPIs
 _EAP = Struct(">BBH")  # code, identifier, length
 
 _NONCE_BYTES = range(16, 257)
+_NOTIFY_TYPE = int(PayloadType.NOTIFY)
 
 
 @value
@@ -67,9 +70,9 @@ class KePayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        group, reserved = r.unpack(_KE)
-        return cls(group, r.rest(), reserved=reserved)
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        group, reserved = _KE.unpack_from(body)
+        return cls(group, body[_KE.size :], reserved=reserved)
 
     def emit(self) -> bytes:
         return _KE.pack(self.group, self.body_reserved) + self.data
@@ -90,9 +93,9 @@ class IdPayload(Payload):
         return self.role
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        (head,) = r.unpack(_BYTE_AND_24_BITS)
-        return cls(kind, head >> 24, r.rest(), reserved=head & 0xFFFFFF)
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        (head,) = _BYTE_AND_24_BITS.unpack_from(body)
+        return cls(kind, head >> 24, body[4:], reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         return _BYTE_AND_24_BITS.pack(self.id_type << 24 | self.body_reserved) + self.data
@@ -104,9 +107,9 @@ class _Encoded(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        (encoding,) = r.unpack(_BYTE)
-        return cls(encoding, r.rest())
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        (encoding,) = _BYTE.unpack_from(body)
+        return cls(encoding, body[1:])
 
     def emit(self) -> bytes:
         return _BYTE.pack(self.encoding) + self.data
@@ -137,9 +140,9 @@ class AuthPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        (head,) = r.unpack(_BYTE_AND_24_BITS)
-        return cls(head >> 24, r.rest(), reserved=head & 0xFFFFFF)
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        (head,) = _BYTE_AND_24_BITS.unpack_from(body)
+        return cls(head >> 24, body[4:], reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         return _BYTE_AND_24_BITS.pack(self.method << 24 | self.body_reserved) + self.data
@@ -154,10 +157,10 @@ class NoncePayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        if r.remaining not in _NONCE_BYTES:
-            raise WireError(f"a nonce of {r.remaining} octets; 16 to 256 are allowed (RFC 7296 3.9)")
-        return cls(r.rest())
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        if len(body) not in _NONCE_BYTES:
+            raise WireError(f"a nonce of {len(body)} octets; 16 to 256 are allowed (RFC 7296 3.9)")
+        return cls(body)
 
     def emit(self) -> bytes:
         return self.data
@@ -175,10 +178,12 @@ class NotifyPayload(Payload):
     spi: bytes = b""
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        protocol, spi_size, notify_type = r.unpack(_NOTIFY)
-        spi = r.take(spi_size)
-        return cls(notify_type, r.rest(), protocol, spi)
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        protocol, spi_size, notify_type = _NOTIFY.unpack_from(body)
+        data_at = _NOTIFY.size + spi_size
+        if data_at > len(body):
+            raise too_short(spi_size, at + _NOTIFY.size, len(body) - _NOTIFY.size)
+        return cls(notify_type, body[data_at:], protocol, body[_NOTIFY.size : data_at])
 
     def emit(self) -> bytes:
         return _NOTIFY.pack(self.protocol, len(self.spi), self.type) + self.spi + self.data
@@ -199,11 +204,13 @@ class DeletePayload(Payload):
     empty_spi_bytes: int = 0
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        r = Reader(body, at)
         protocol, size, count = r.unpack(_DELETE)
         if count and not size:
             raise WireError(f"{count} SPIs of no octets to delete (RFC 7296 3.11)")
         spis = tuple([r.take(size) for _ in range(count)])
+        r.done()
         return cls(protocol, spis, 0 if count else size)
 
     def emit(self) -> bytes:
@@ -220,8 +227,8 @@ class VendorPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        return cls(r.rest())
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        return cls(body)
 
     def emit(self) -> bytes:
         return self.data
@@ -241,14 +248,13 @@ class TsPayload(Payload):
         return self.role
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        (head,) = r.unpack(_BYTE_AND_24_BITS)
-        selectors = tuple([parse_selector(r) for _ in range(head >> 24)])
-        return cls(kind, selectors, reserved=head & 0xFFFFFF)
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        (head,) = _BYTE_AND_24_BITS.unpack_from(body)
+        return cls(kind, parse_selectors(body[4:], at + 4, head >> 24), reserved=head & 0xFFFFFF)
 
     def emit(self) -> bytes:
         head = _BYTE_AND_24_BITS.pack(len(self.selectors) << 24 | self.body_reserved)
-        return head + b"".join([emit_selector(selector) for selector in self.selectors])
+        return head + emit_selectors(self.selectors)
 
 
 @value
@@ -260,12 +266,11 @@ class EapPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        size = r.remaining
-        start = r.unpack(_EAP)
-        if start[2] != size:
-            raise WireError(f"an EAP message of {start[2]} octets in a payload of {size} (RFC 7296 3.16)")
-        return cls(_EAP.pack(*start) + r.rest())
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        _, _, length = _EAP.unpack_from(body)
+        if length != len(body):
+            raise WireError(f"an EAP message of {length} octets in a payload of {len(body)} (RFC 7296 3.16)")
+        return cls(body)
 
     def emit(self) -> bytes:
         return self.data
@@ -283,14 +288,32 @@ class UnknownPayload(Payload):
         return self.type
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        return cls(kind, r.rest())
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        return cls(kind, body)
 
     def emit(self) -> bytes:
         return self.body
 
 
-PayloadParser = Callable[[Reader, int], Payload]
+def notify_shape(notify_type: int) -> int:
+    """The shape of a notification: the octet of its payload type, and its own type above."""
+    return notify_type << 8 | _NOTIFY_TYPE
+
+
+def shape_of(payloads: Iterable[Payload]) -> tuple[int, ...]:
+    """What a message looks like: each payload's type, but of a notification its `notify_shape`.
+
+    Few shapes go back and forth, so that what follows from one can be remembered.
+    """
+    return tuple(
+        [
+            payload.payload_type if type(payload) is not NotifyPayload else payload.type << 8 | _NOTIFY_TYPE
+            for payload in payloads
+        ]
+    )
+
+
+PayloadParser = Callable[[bytes, int, int], Payload]
 
 PARSERS: dict[int, PayloadParser] = {
     PayloadType.SA: SaPayload.parse,

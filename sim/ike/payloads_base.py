@@ -19,8 +19,9 @@ class Payload:
     number. A sender sets none and a receiver ignores them (RFC 7296 2.5): they are here so that what was
     received can be emitted again octet for octet.
 
-    Each class has a class method `parse(r, kind)` that reads the body, all that `r` has left, of a payload of
-    type `kind`. The caller checks that `r` was read to its end and adds what the generic header says.
+    Each class has a class method `parse(body, kind, at)` for the body of a payload of type `kind`, which
+    begins `at` octets into the message; that is for errors. WireError when it is malformed, struct.error when it
+    ends within its fixed fields. The caller adds what the generic header says.
     """
 
     TYPE: ClassVar[PayloadType]

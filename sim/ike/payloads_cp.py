@@ -42,7 +42,8 @@ class CpPayload(Payload):
     attributes: tuple[ConfigAttribute, ...] = ()
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        r = Reader(body, at)
         (head,) = r.unpack(_HEAD)
         config_type, reserved = head >> 24, head & 0xFFFFFF
         attributes = []

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from sim.ike.constants import PayloadType
 from sim.ike.payloads_base import Payload
-from sim.wire.buffer import Reader, WireError
+from sim.wire.buffer import WireError
 from sim.wire.value import value
 
 _FRAGMENT = Struct(">HH")  # Fragment Number, Total Fragments
@@ -29,8 +29,8 @@ class EncryptedPayload(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, first_type: int) -> Self:
-        return cls(first_type, r.rest())
+    def parse(cls, body: bytes, first_type: int, at: int) -> Self:
+        return cls(first_type, body)
 
     def emit(self) -> bytes:
         return self.data
@@ -48,11 +48,11 @@ class EncryptedFragment(Payload):
     data: bytes
 
     @classmethod
-    def parse(cls, r: Reader, first_type: int) -> Self:
-        number, total = r.unpack(_FRAGMENT)
+    def parse(cls, body: bytes, first_type: int, at: int) -> Self:
+        number, total = _FRAGMENT.unpack_from(body)
         if not 1 <= number <= total:
             raise WireError(f"fragment {number} of {total} (RFC 7383 2.5)")
-        return cls(first_type, number, total, r.rest())
+        return cls(first_type, number, total, body[_FRAGMENT.size :])
 
     def emit(self) -> bytes:
         return _FRAGMENT.pack(self.number, self.total) + self.data

@@ -94,8 +94,8 @@ class SaPayload(Payload):
     proposals: tuple[Proposal, ...]
 
     @classmethod
-    def parse(cls, r: Reader, kind: int) -> Self:
-        return cls(_parse_proposals(r))
+    def parse(cls, body: bytes, kind: int, at: int) -> Self:
+        return cls(_parse_proposals(Reader(body, at)))
 
     def emit(self) -> bytes:
         last = len(self.proposals) - 1
@@ -117,6 +117,7 @@ def _parse_proposals(r: Reader) -> tuple[Proposal, ...]:
         proposals.append(Proposal(number, protocol, spi, transforms, reserved))
     if more != _LAST:
         raise WireError(f"Last Substruc of a proposal is {more}, not 0 or 2 (RFC 7296 3.3.1)")
+    r.done()
     return tuple(proposals)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 from struct import Struct
 
@@ -43,6 +44,21 @@ class UnknownSelector:
 
 
 WireSelector = Selector | UnknownSelector
+
+
+# The same few lists of selectors go back and forth: they are read and written once.
+@lru_cache(256)
+def parse_selectors(octets: bytes, base: int, count: int) -> tuple[WireSelector, ...]:
+    """`count` selectors that fill `octets`, which begin at `base` in the message."""
+    r = Reader(octets, base)
+    selectors = tuple([parse_selector(r) for _ in range(count)])
+    r.done()
+    return selectors
+
+
+@lru_cache(256)
+def emit_selectors(selectors: tuple[WireSelector, ...]) -> bytes:
+    return b"".join([emit_selector(selector) for selector in selectors])
 
 
 def parse_selector(r: Reader) -> WireSelector:

@@ -52,16 +52,14 @@ class Reader:
         self.offset = self._end
         return self._data[start : self._end]
 
-    def window(self, start: int, end: int) -> None:
-        """Go on from `start`, to end at `end`; the caller has checked that both lie inside the octets."""
-        self.offset = start
-        self._end = end
-
     def done(self) -> None:
         if self.offset != self._end:
             raise WireError(f"{self.remaining} octets too many at offset {self.base + self.offset}")
 
     def _too_short(self, size: int) -> WireError:
-        return WireError(
-            f"{size} octets wanted at offset {self.base + self.offset}, {self.remaining} are left"
-        )
+        return too_short(size, self.base + self.offset, self.remaining)
+
+
+def too_short(wanted: int, offset: int, left: int) -> WireError:
+    """What to raise when fewer octets are left at an offset of the message than are wanted there."""
+    return WireError(f"{wanted} octets wanted at offset {offset}, {left} are left")

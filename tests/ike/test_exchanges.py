@@ -21,6 +21,7 @@ from sim.ike.payloads import (
     SaPayload,
     TsPayload,
     UnknownPayload,
+    shape_of,
 )
 
 SA, KE, NONCE = SaPayload(()), KePayload(31, bytes(32)), NoncePayload(bytes(32))
@@ -108,10 +109,16 @@ def test_reasons_are_named_as_notifies() -> None:
 
 def test_messages_in_the_notation_of_the_rfc() -> None:
     strange = NotifyPayload(40000)
-    assert notation(INIT, False, [SA, KE, NONCE]) == "HDR, SAi1, KEi, Ni"
-    assert notation(AUTHENTICATE, True, [ID_R, AUTH, SA, TS_I, TS_R]) == "HDR, SK {IDr, AUTH, SAr2, TSi, TSr}"
-    assert notation(CREATE, False, [SA, NONCE, strange, EXTRA]) == "HDR, SK {SAi, Ni, N(40000), payload 99}"
-    assert notation(INFORM, True, []) == "HDR, SK {}"
+    assert notation(INIT, False, shape_of([SA, KE, NONCE])) == "HDR, SAi1, KEi, Ni"
+    assert (
+        notation(AUTHENTICATE, True, shape_of([ID_R, AUTH, SA, TS_I, TS_R]))
+        == "HDR, SK {IDr, AUTH, SAr2, TSi, TSr}"
+    )
+    assert (
+        notation(CREATE, False, shape_of([SA, NONCE, strange, EXTRA]))
+        == "HDR, SK {SAi, Ni, N(40000), payload 99}"
+    )
+    assert notation(INFORM, True, shape_of([])) == "HDR, SK {}"
 
 
 def message(exchange: ExchangeType, payloads: list[Payload]) -> Message:

@@ -66,8 +66,7 @@ def seen_as(received: Inbound) -> bytes | None:
 
 def _hashes(message: Message) -> tuple[list[bytes], list[bytes]]:
     """Those of the sources and those of the destination."""
-    notifies = message.find_all(NotifyPayload)
     return (
-        [notify.data for notify in notifies if notify.type == _SOURCE],
-        [notify.data for notify in notifies if notify.type == _DESTINATION],
+        [notify.data for notify in message.notifies(_SOURCE)],
+        [notify.data for notify in message.notifies(_DESTINATION)],
     )
