@@ -78,11 +78,8 @@ class AeadCipher:
     """An AEAD with an explicit 64-bit IV, which is a counter (RFC 4106 3.1, RFC 7634 2)."""
 
     __slots__ = (
-        "_decrypt",
-        "_decrypt_into",
-        "_encrypt_into",
+        "_aead",
         "block_bytes",
-        "encrypt",
         "icv_bytes",
         "iv_bytes",
         "name",
@@ -90,16 +87,17 @@ class AeadCipher:
     )
 
     def __init__(self, encryption: Encryption, key: bytes) -> None:
-        aead = _AEADS[encryption.id](key[: encryption.key_bytes])
+        self._aead = _AEADS[encryption.id](key[: encryption.key_bytes])
         self.salt = key[encryption.key_bytes :]
-        self.encrypt = aead.encrypt
-        self._encrypt_into = aead.encrypt_into
-        self._decrypt = aead.decrypt
-        self._decrypt_into = aead.decrypt_into
         self.name = encryption.name
         self.iv_bytes = encryption.iv_bytes
         self.icv_bytes = encryption.icv_bytes
         self.block_bytes = encryption.block_bytes
+
+    @property
+    def encrypt(self) -> Callable[[Buf, Buf, Buf], bytes]:
+        """The bare AEAD: ciphertext ‖ ICV of a nonce, a plaintext and additional data."""
+        return self._aead.encrypt
 
     def next_iv(self, counter: int) -> bytes:
         return counter.to_bytes(8, "big")
@@ -107,13 +105,13 @@ class AeadCipher:
     def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
-        self._encrypt_into(self.salt + iv, plaintext, aad, out)
+        self._aead.encrypt_into(self.salt + iv, plaintext, aad, out)
 
     def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            return self._decrypt(self.salt + iv, sealed, aad)
+            return self._aead.decrypt(self.salt + iv, sealed, aad)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 
@@ -121,7 +119,7 @@ class AeadCipher:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            self._decrypt_into(self.salt + iv, sealed, aad, out)
+            self._aead.decrypt_into(self.salt + iv, sealed, aad, out)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 

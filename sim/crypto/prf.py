@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.hashes import HashContext
-
 from sim.crypto.ids import PrfId
 from sim.wire.buffer import Buf
 
-MacStart = Callable[[bytes], HashContext]
-"""A keyed MAC that has seen no data yet; copying it saves the key schedule."""
+Mac = Callable[[bytes, Buf], bytes]
+"""The whole MAC of some data, called with the key and the data."""
 
 _MAX_BLOCKS = 255  # the counter of prf+ is one octet
+_COUNTERS = [bytes((counter,)) for counter in range(1, _MAX_BLOCKS + 1)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,23 +26,18 @@ class Prf:
     key_bytes: int
     out_bytes: int
     name: str
-    start: MacStart
+    mac: Mac
 
     def __call__(self, key: bytes, data: Buf) -> bytes:
-        mac = self.start(key)
-        mac.update(data)
-        return mac.finalize()
+        return self.mac(key, data)
 
-    def plus(self, key: bytes, seed: Buf, size: int) -> bytes:
+    def plus(self, key: bytes, seed: bytes, size: int) -> bytes:
         """The first `size` octets of prf+(key, seed); ValueError beyond 255 blocks (RFC 7296 2.13)."""
         blocks = -(-size // self.out_bytes)
         if blocks > _MAX_BLOCKS:
             raise ValueError(f"prf+ of {self.name} cannot give {size} octets")
-        keyed = self.start(key)
-        block, out = b"", bytearray()
-        for counter in range(1, blocks + 1):
-            mac = keyed.copy()
-            mac.update(b"".join((block, seed, bytes((counter,)))))
-            block = mac.finalize()
+        mac, block, out = self.mac, b"", b""
+        for counter in _COUNTERS[:blocks]:
+            block = mac(key, block + seed + counter)
             out += block
-        return bytes(out[:size])
+        return out[:size]

@@ -5,17 +5,22 @@ Sizes are octets and come from RFC 3602, 4106, 7634 (ciphers), 2404, 4868 (integ
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm, HashContext
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.kex import Curve25519, Ecp, KeyExchange, Modp
 from sim.crypto.modp import PRIME_2048
-from sim.crypto.prf import MacStart, Prf
+from sim.crypto.prf import Mac, Prf
+
+MacStart = Callable[[bytes], HashContext]
+"""A keyed MAC that has seen no data yet; copying it saves the key schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,11 @@ def _hmac(algorithm: type[HashAlgorithm]) -> MacStart:
     return partial(HMAC, algorithm=algorithm())
 
 
+def _whole_hmac(digest: str) -> Mac:
+    # Of octets at hand; quicker than to key an HMAC, to feed it and to finish it.
+    return partial(hmac.digest, digest=digest)
+
+
 def _aes_gcm(bits: int) -> Encryption:
     return Encryption(
         EncryptionId.ENCR_AES_GCM_16, bits, bits // 8, 4, 8, 16, 1, aead=True, name=f"AES_GCM_16_{bits}"
@@ -93,10 +103,10 @@ INTEGRITY: dict[IntegrityId, Integrity] = {
 PRF: dict[PrfId, Prf] = {
     row.id: row
     for row in (
-        Prf(PrfId.PRF_HMAC_SHA1, 20, 20, "PRF_HMAC_SHA1", _hmac(SHA1)),
-        Prf(PrfId.PRF_HMAC_SHA2_256, 32, 32, "PRF_HMAC_SHA2_256", _hmac(SHA256)),
-        Prf(PrfId.PRF_HMAC_SHA2_384, 48, 48, "PRF_HMAC_SHA2_384", _hmac(SHA384)),
-        Prf(PrfId.PRF_HMAC_SHA2_512, 64, 64, "PRF_HMAC_SHA2_512", _hmac(SHA512)),
+        Prf(PrfId.PRF_HMAC_SHA1, 20, 20, "PRF_HMAC_SHA1", _whole_hmac("sha1")),
+        Prf(PrfId.PRF_HMAC_SHA2_256, 32, 32, "PRF_HMAC_SHA2_256", _whole_hmac("sha256")),
+        Prf(PrfId.PRF_HMAC_SHA2_384, 48, 48, "PRF_HMAC_SHA2_384", _whole_hmac("sha384")),
+        Prf(PrfId.PRF_HMAC_SHA2_512, 64, 64, "PRF_HMAC_SHA2_512", _whole_hmac("sha512")),
     )
 }
 
