@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from sim.wire.value import quick
 
+
+@quick
 class EncryptionId(IntEnum):
     """Transform Type 1."""
 
@@ -41,6 +44,7 @@ class EncryptionId(IntEnum):
     ENCR_CHACHA20_POLY1305_IIV = 31
 
 
+@quick
 class PrfId(IntEnum):
     """Transform Type 2."""
 
@@ -54,6 +58,7 @@ class PrfId(IntEnum):
     PRF_AES128_CMAC = 8
 
 
+@quick
 class IntegrityId(IntEnum):
     """Transform Type 3."""
 
@@ -74,6 +79,7 @@ class IntegrityId(IntEnum):
     AUTH_HMAC_SHA2_512_256 = 14
 
 
+@quick
 class KeyExchangeId(IntEnum):
     """Transform Type 4. The registry's names are sentences; these are the short ones that the RFCs use."""
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
+from sim.wire.value import quick
 
 if TYPE_CHECKING:
     from sim.ike.identity import Identity
     from sim.ike.proposals import Proposal
 
 
+@quick
 class StartAction(Enum):
     """What happens to a Child SA when its connection is loaded; the driver acts on it."""
 
@@ -27,6 +29,7 @@ class StartAction(Enum):
     START = "start"
 
 
+@quick
 class ReturnRoutability(Enum):
     """When a responder proves that the initiator answers at a new address (RFC 4555 3.7)."""
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import lru_cache
 
+from sim.wire.value import quick
 
+
+@quick
 class ExchangeType(IntEnum):
     """RFC 7296 3.1; 38 RFC 5723, 43 RFC 9242, 44 RFC 9370."""
 
@@ -25,6 +28,7 @@ class ExchangeType(IntEnum):
     IKE_FOLLOWUP_KE = 44
 
 
+@quick
 class Flags(IntEnum):
     """The bits of the header's flags octet that have a meaning (RFC 7296 3.1)."""
 
@@ -33,6 +37,7 @@ class Flags(IntEnum):
     RESPONSE = 0x20
 
 
+@quick
 class PayloadType(IntEnum):
     """RFC 7296 3.2; 49 RFC 6467, 50 to 52 group keys, 53 RFC 7383, 54 RFC 8019."""
 
@@ -61,6 +66,7 @@ class PayloadType(IntEnum):
     PS = 54
 
 
+@quick
 class ProtocolId(IntEnum):
     """RFC 7296 3.3.1; NONE is what a Notify about no SA carries (3.10)."""
 
@@ -72,6 +78,7 @@ class ProtocolId(IntEnum):
     FC_CT_AUTHENTICATION = 5
 
 
+@quick
 class TransformType(IntEnum):
     """RFC 7296 3.3.2; additional key exchanges RFC 9370 2.2.1."""
 
@@ -89,12 +96,14 @@ class TransformType(IntEnum):
     ADDKE7 = 12
 
 
+@quick
 class AttributeType(IntEnum):
     """Transform attributes (RFC 7296 3.3.5): there is only one."""
 
     KEY_LENGTH = 14
 
 
+@quick
 class Esn(IntEnum):
     """Transform IDs of Extended Sequence Numbers (RFC 7296 3.3.2)."""
 
@@ -102,6 +111,7 @@ class Esn(IntEnum):
     ESN = 1
 
 
+@quick
 class IdType(IntEnum):
     """RFC 7296 3.5; 13 RFC 7619."""
 
@@ -116,6 +126,7 @@ class IdType(IntEnum):
     NULL = 13
 
 
+@quick
 class AuthMethod(IntEnum):
     """RFC 7296 3.8; ECDSA RFC 4754, 12 RFC 6467, 13 RFC 7619, 14 RFC 7427."""
 
@@ -130,6 +141,7 @@ class AuthMethod(IntEnum):
     DIGITAL_SIGNATURE = 14
 
 
+@quick
 class CertEncoding(IntEnum):
     """RFC 7296 3.6; 14 RFC 4806, 15 RFC 7670."""
 
@@ -149,6 +161,7 @@ class CertEncoding(IntEnum):
     RAW_PUBLIC_KEY = 15
 
 
+@quick
 class TsType(IntEnum):
     """RFC 7296 3.13.1; 9 RFC 4595, 10 RFC 9478."""
 
@@ -158,6 +171,7 @@ class TsType(IntEnum):
     SECLABEL = 10
 
 
+@quick
 class ConfigType(IntEnum):
     """RFC 7296 3.15."""
 
@@ -167,6 +181,7 @@ class ConfigType(IntEnum):
     CFG_ACK = 4
 
 
+@quick
 class ConfigAttributeType(IntEnum):
     """RFC 7296 3.15.1; 16 and 19 RFC 5026, 17 and 18 RFC 5739, 20 and 21 RFC 7651, 25 and 26 RFC 8598,
     27 to 29 RFC 9464, the others 3GPP TS 24.302."""
@@ -199,6 +214,7 @@ class ConfigAttributeType(IntEnum):
     ENCDNS_DIGEST_INFO = 29
 
 
+@quick
 class HashId(IntEnum):
     """Hash algorithms of SIGNATURE_HASH_ALGORITHMS (RFC 7427 7; IDENTITY RFC 8420)."""
 
@@ -209,6 +225,7 @@ class HashId(IntEnum):
     IDENTITY = 5
 
 
+@quick
 class NotifyType(IntEnum):
     """RFC 7296 3.10.1 and the extension named beside a value; below 16384 it is an error."""
 

@@ -7,8 +7,10 @@ from enum import Enum
 from sim.ike.constants import NotifyType, ProtocolId
 from sim.ike.events import Reason
 from sim.ike.payloads import NotifyPayload
+from sim.wire.value import quick
 
 
+@quick
 class Scope(Enum):
     """How far an error reaches."""
 

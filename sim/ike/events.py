@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
-from sim.wire.value import value
+from sim.wire.value import quick, value
 
 if TYPE_CHECKING:
     from sim.ike.proposals import EspSuite, IkeSuite
 
 
+@quick
 class Reason(StrEnum):
     """Why an SA ended or never came up; named as the notify where RFC 7296 3.10.1 has one."""
 

@@ -14,8 +14,10 @@ from sim.ike.constants import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, Pay
 from sim.ike.errors import PeerError, Scope
 from sim.ike.message import Message
 from sim.ike.payloads import NotifyPayload
+from sim.wire.value import quick
 
 
+@quick
 class State(Enum):
     """Where an IKE SA is."""
 
@@ -113,9 +115,16 @@ def check_response(message: Message) -> None:
 
 def first_error(message: Message) -> NotifyPayload | None:
     """The first error notification (RFC 7296 3.10.1)."""
-    for payload in message.payloads:
-        if isinstance(payload, NotifyPayload) and payload.type < FIRST_STATUS_NOTIFY:
-            return payload
+    error = _error_of(message.shape)
+    return None if error is None else message.notify(error)
+
+
+@lru_cache(256)
+def _error_of(shape: tuple[int, ...]) -> int | None:
+    for each in shape:
+        notify_type, kind = divmod(each, 256)
+        if kind == PayloadType.NOTIFY and notify_type < FIRST_STATUS_NOTIFY:
+            return notify_type
     return None
 
 

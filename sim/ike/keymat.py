@@ -5,6 +5,8 @@ The PRFs in the tables take keys of any size, so the rule for PRFs with a fixed 
 
 from __future__ import annotations
 
+from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 from sim.crypto.prf import Prf
@@ -75,10 +77,11 @@ def _integrity_bytes(integrity: Integrity | None) -> int:
     return 0 if integrity is None else integrity.key_bytes
 
 
-def _expand(prf: Prf, key: bytes, seed: bytes, sizes: tuple[int, ...]) -> list[bytes]:
-    stream = prf.plus(key, seed, sum(sizes))
-    parts, start = [], 0
-    for size in sizes:
-        parts.append(stream[start : start + size])
-        start += size
-    return parts
+def _expand(prf: Prf, key: bytes, seed: bytes, sizes: tuple[int, ...]) -> tuple[bytes, ...]:
+    layout = _layout(sizes)
+    return layout.unpack(prf.plus(key, seed, layout.size))
+
+
+@lru_cache(64)
+def _layout(sizes: tuple[int, ...]) -> Struct:
+    return Struct("".join(f"{size}s" for size in sizes))

@@ -15,9 +15,14 @@ from sim.ike.constants import Flags, PayloadType
 from sim.ike.payloads import (
     LAST_PARSERS,
     PARSERS,
+    AuthPayload,
+    DeletePayload,
     EncryptedPayload,
+    KePayload,
+    NoncePayload,
     NotifyPayload,
     Payload,
+    SaPayload,
     UnknownPayload,
     notify_shape,
     shape_of,
@@ -45,6 +50,7 @@ _FIRST_TYPE_AT = 16
 # | Next Payload  |C|  RESERVED   |         Payload Length        |
 # +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 _GENERIC = Struct(">BBH")
+_pack_generic, _unpack_generic = _GENERIC.pack, _GENERIC.unpack_from
 
 HEADER_BYTES = _HEADER.size
 GENERIC_BYTES = _GENERIC.size
@@ -52,6 +58,12 @@ MAJOR_VERSION = 2
 _RESPONSE, _INITIATOR = int(Flags.RESPONSE), int(Flags.INITIATOR)
 NO_SPI = bytes(8)
 """The responder's SPI before the responder has chosen one."""
+
+
+_SHAPES: dict[type[Payload], int] = {
+    kind: kind.TYPE for kind in (SaPayload, KePayload, NoncePayload, AuthPayload, DeletePayload)
+}
+"""What the payloads of a class look like, where that is one shape and often asked for."""
 
 
 class ProtectedWireError(WireError):
@@ -100,8 +112,8 @@ class Message:
         self.payloads = payloads
         self.raw = raw
         self.shape = shape_of(payloads)
-        # Of several with one shape the first: what is asked for most.
-        self._by_shape = dict(zip(reversed(self.shape), reversed(payloads), strict=True))
+        # Of several with one shape, the first.
+        self._by_shape: dict[int, Payload] = dict(zip(self.shape[::-1], payloads[::-1], strict=True))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and self.raw == other.raw and self.payloads == other.payloads
@@ -113,10 +125,10 @@ class Message:
 
     def find(self, kind: type[P]) -> P | None:
         """The first payload of a class."""
-        for payload in self.payloads:
-            if isinstance(payload, kind):
-                return payload
-        return None
+        shape = _SHAPES.get(kind)
+        if shape is not None:
+            return self._by_shape.get(shape)  # type: ignore[return-value]
+        return next(iter(self.find_all(kind)), None)
 
     def find_all(self, kind: type[P]) -> tuple[P, ...]:
         return tuple([payload for payload in self.payloads if isinstance(payload, kind)])
@@ -179,15 +191,14 @@ def emit_message(header: Header, payloads: Sequence[Payload]) -> bytes:
 
 def emit_payloads(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     """The type of the first payload and the octets of the chain."""
-    parts: list[bytes] = []
+    chain = b""
     following = _inner_type(payloads[-1]) if payloads else int(PayloadType.NONE)
     for payload in reversed(payloads):
         body = payload.emit()
         bits = payload.header_bits if payload.critical or payload.reserved else 0
-        parts += body, _GENERIC.pack(following, bits, GENERIC_BYTES + len(body))
+        chain = _pack_generic(following, bits, GENERIC_BYTES + len(body)) + body + chain
         following = payload.payload_type
-    parts.reverse()
-    return following, b"".join(parts)
+    return following, chain
 
 
 def seal_message(
@@ -257,22 +268,24 @@ def _parse_chain(kind: int, data: bytes, offset: int) -> tuple[Payload, ...]:
         start = offset + GENERIC_BYTES
         if start > size:
             raise WireError(f"payload {kind} is announced but the message ends at offset {offset}")
-        following, bits, length = _GENERIC.unpack_from(data, offset)
+        following, bits, length = _unpack_generic(data, offset)
         end = offset + length
-        if end < start or end > size:
+        if not start <= end <= size:
             raise WireError(
                 f"payload {kind} at offset {offset} has length {length}, {size - offset} are left"
             )
         parse = PARSERS.get(kind)
-        if parse is None and kind in LAST_PARSERS:
-            parse, kind, following = LAST_PARSERS[kind], following, PayloadType.NONE
-        elif parse is None:
+        if parse is None:
             parse = UnknownPayload.parse
+            if kind in LAST_PARSERS:
+                parse, kind, following = LAST_PARSERS[kind], following, PayloadType.NONE
         try:
             payload = parse(data[start:end], kind, start)
         except error:
             raise WireError(f"payload {kind} at offset {offset} of {length} octets is too short") from None
-        payloads.append(payload.with_header_bits(bits) if bits else payload)
+        if bits:
+            payload = payload.with_header_bits(bits)
+        payloads.append(payload)
         kind, offset = following, end
     if offset != size:
         raise WireError(f"{size - offset} octets follow the last payload at offset {offset}")

@@ -92,6 +92,10 @@ class IdPayload(Payload):
     def payload_type(self) -> int:
         return self.role
 
+    @property
+    def shape(self) -> int:
+        return self.role
+
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
         (head,) = _BYTE_AND_24_BITS.unpack_from(body)
@@ -177,6 +181,10 @@ class NotifyPayload(Payload):
     protocol: int = 0
     spi: bytes = b""
 
+    @property
+    def shape(self) -> int:
+        return self.type << 8 | _NOTIFY_TYPE
+
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
         protocol, spi_size, notify_type = _NOTIFY.unpack_from(body)
@@ -247,6 +255,10 @@ class TsPayload(Payload):
     def payload_type(self) -> int:
         return self.role
 
+    @property
+    def shape(self) -> int:
+        return self.role
+
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
         (head,) = _BYTE_AND_24_BITS.unpack_from(body)
@@ -305,12 +317,7 @@ def shape_of(payloads: Iterable[Payload]) -> tuple[int, ...]:
 
     Few shapes go back and forth, so that what follows from one can be remembered.
     """
-    return tuple(
-        [
-            payload.payload_type if type(payload) is not NotifyPayload else payload.type << 8 | _NOTIFY_TYPE
-            for payload in payloads
-        ]
-    )
+    return tuple([payload.shape for payload in payloads])
 
 
 PayloadParser = Callable[[bytes, int, int], Payload]

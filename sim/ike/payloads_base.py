@@ -20,8 +20,8 @@ class Payload:
     received can be emitted again octet for octet.
 
     Each class has a class method `parse(body, kind, at)` for the body of a payload of type `kind`, which
-    begins `at` octets into the message; that is for errors. WireError when it is malformed, struct.error when it
-    ends within its fixed fields. The caller adds what the generic header says.
+    begins `at` octets into the message; that is for errors. WireError when it is malformed, struct.error
+    when it ends within its fixed fields. The caller adds what the generic header says.
     """
 
     TYPE: ClassVar[PayloadType]
@@ -34,10 +34,17 @@ class Payload:
         # Read for every payload of every message: a plain attribute where the class alone decides.
         if "TYPE" in cls.__dict__:
             cls.payload_type = cls.TYPE  # type: ignore[method-assign, assignment]
+            if "shape" not in cls.__dict__:
+                cls.shape = cls.TYPE  # type: ignore[method-assign, assignment]
 
     @property
     def payload_type(self) -> int:
         return self.TYPE
+
+    @property
+    def shape(self) -> int:
+        """The payload type, and what `shape_of` says of notifications."""
+        return self.payload_type
 
     def emit(self) -> bytes:
         """The body: what follows the generic payload header."""

@@ -25,6 +25,8 @@ from sim.ike.events import (
     ChildSaUp,
     Event,
     IkeSaDown,
+    MessageReceived,
+    MessageSent,
     PathChanged,
     Reason,
 )
@@ -50,6 +52,9 @@ So long as well after a peer has refused a Child SA alone: a busy flow makes no 
 
 MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
+
+_HARMLESS = frozenset({MessageSent, MessageReceived})
+"""Most events: nothing but the ledger and the observer care."""
 
 NARROWED = "no SA covers it: the selectors agreed on leave it out"
 LEFT = "no SA covers it: it comes from an address that this host has left"
@@ -176,6 +181,21 @@ class IpsecDriver(IkeDriver, Generic[P]):
     # IkeDriver
 
     def apply(self, event: Event, now: int) -> None:
+        if type(event) in _HARMLESS:
+            self.ledger.enter(event, None, now)
+        else:
+            self._act(event, now)
+        self.observe(event, now)
+
+    def pump(self, now: int) -> None:
+        super().pump(now)
+        while self._released:
+            self._release(*self._released.pop(0), now)
+
+    # Helpers, in call order
+
+    def _act(self, event: Event, now: int) -> None:
+        """Bring the data plane and the packets that wait in line with the SAs, and note the event."""
         pair = None
         if isinstance(event, ChildSaUp):
             self._failed.pop((event.connection, event.child), None)
@@ -194,14 +214,6 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.ledger.enter(event, pair, now)
         if isinstance(event, IkeSaDown):
             self._went_down(event, now)
-        self.observe(event, now)
-
-    def pump(self, now: int) -> None:
-        super().pump(now)
-        while self._released:
-            self._release(*self._released.pop(0), now)
-
-    # Helpers, in call order
 
     def _special(self, event: ChildSaUp) -> list[Policy]:
         """The policies that a new SA does not stand before, as their order decides (RFC 4301 4.4.1).

@@ -14,6 +14,7 @@ from enum import Enum
 from struct import Struct
 
 from sim.wire.buffer import Buf, WireError
+from sim.wire.value import quick
 
 HEADER = Struct(">II")
 HEADER_BYTES = HEADER.size
@@ -26,6 +27,7 @@ FIRST_SPI = 256
 """Zero is never sent, and IANA keeps 1 to 255 (RFC 4303 2.1)."""
 
 
+@quick
 class Mode(Enum):
     """What ESP wraps: a whole IP packet, or the upper layer of one (RFC 4303 3.1)."""
 

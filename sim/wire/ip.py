@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from sim.wire.buffer import Buf, WireError
 from sim.wire.checksum import internet_checksum
+from sim.wire.value import quick
 
 IPV4_HEADER_BYTES = 20
 IPV6_HEADER_BYTES = 40
@@ -44,6 +45,7 @@ _V6_ADDRESSES = Struct("16s16s")
 _FRAGMENT = Struct(">BBHI")  # next header, reserved, offset and M, identification (RFC 8200 4.5)
 
 
+@quick
 class Protocol(IntEnum):
     """IANA protocol numbers that this project names; any other stays a plain int."""
 
@@ -225,21 +227,8 @@ def _parse_v4(data: Buf) -> IpHeader:
         raise WireError(f"IPv4 total length {total} is less than its header length {size}")
     if len(data) < size:
         raise WireError(f"IPv4 header length {size}, but {len(data)} octets")
-    return IpHeader(
-        version=4,
-        src=src,
-        dst=dst,
-        ttl=ttl,
-        tos=tos,
-        identification=identification,
-        df=bool(flags & DF),
-        mf=bool(flags & MF),
-        fragment_offset=(flags & OFFSET_MASK) * 8,
-        total_length=total,
-        protocol=protocol,
-        protocol_at=9,
-        upper_offset=size,
-    )
+    df, mf, offset = flags & DF != 0, flags & MF != 0, (flags & OFFSET_MASK) * 8
+    return IpHeader(4, src, dst, ttl, tos, identification, df, mf, offset, total, protocol, 9, size)
 
 
 def _parse_v6(data: Buf) -> IpHeader:

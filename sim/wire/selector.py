@@ -47,7 +47,7 @@ class Selector(NamedTuple):
         )
 
     def contains(self, other: Selector) -> bool:
-        return self.intersect(other) == other
+        return self == other or self.intersect(other) == other
 
     def intersect(self, other: Selector) -> Selector | None:
         """What both allow, or None; the narrowing of RFC 7296 2.9."""

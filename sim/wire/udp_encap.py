@@ -10,12 +10,14 @@ from __future__ import annotations
 from enum import Enum
 
 from sim.wire.buffer import Buf
+from sim.wire.value import quick
 
 NON_ESP_MARKER = bytes(4)
 KEEPALIVE = b"\xff"
 _ESP_HEADER_BYTES = 8
 
 
+@quick
 class Kind(Enum):
     IKE = "IKE"
     ESP = "ESP"

@@ -16,12 +16,13 @@ from sim.ike.constants import ExchangeType
 from sim.ike.message import Message
 from sim.ike.payloads import Payload
 from sim.wire.address import Sock
-from sim.wire.value import value
+from sim.wire.value import quick, value
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
 
+@quick
 class Step(Enum):
     """What a task says after its turn."""
 
