@@ -50,6 +50,9 @@ RETRY_AFTER = 10 * NS_PER_S
 
 So long as well after a peer has refused a Child SA alone: a busy flow makes no exchange for each packet."""
 
+RETRY_SOON = NS_PER_S
+"""The same after a TEMPORARY_FAILURE: the peer rekeys, and will be ready in a moment (RFC 7296 2.25)."""
+
 MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
 
@@ -267,7 +270,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
     def _refused(self, key: _Key, reason: Reason, now: int) -> None:
         """The peer does not want a Child SA: ask again in a while, and not with every packet."""
-        self._failed[key] = (now + RETRY_AFTER, f"no SA: {reason}")
+        delay = RETRY_SOON if reason is Reason.TEMPORARY_FAILURE else RETRY_AFTER
+        self._failed[key] = (now + delay, f"no SA: {reason}")
         self._give_up(key, reason, now)
 
     def _give_up(self, key: _Key, reason: Reason, now: int) -> None:

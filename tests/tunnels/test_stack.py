@@ -10,7 +10,7 @@ from sim.ike.events import ChildFailed, ChildSaUp, Event, MessageSent, Reason
 from sim.net.packet import Packet
 from sim.scenario.expand import expand
 from sim.scenario.load import load_text
-from sim.tunnels.driver import HELD_PACKETS, MAX_SAS, RETRY_AFTER
+from sim.tunnels.driver import HELD_PACKETS, MAX_SAS, RETRY_AFTER, RETRY_SOON
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address
@@ -221,6 +221,22 @@ def test_a_child_that_the_peer_refuses_is_asked_for_once_in_a_while() -> None:
     assert len(refusals) == 2
     assert refusals[1] - refusals[0] >= RETRY_AFTER
     assert lab.drops("moon") == {"no SA: NO_PROPOSAL_CHOSEN": 40}
+
+
+@pytest.mark.parametrize(
+    ("reason", "delay"), [(Reason.TEMPORARY_FAILURE, RETRY_SOON), (Reason.TS_UNACCEPTABLE, RETRY_AFTER)]
+)
+def test_a_peer_that_is_busy_is_asked_again_soon(reason: Reason, delay: int) -> None:
+    """RFC 7296 2.25: what was refused for a moment is wanted all the same."""
+    lab = Lab()
+    lab.stack("moon").apply(ChildFailed(1, "sites", "lans", reason, "not now", True), lab.now)
+    lab.run(delay - 5 * NS_PER_MS)
+    lab.send()
+    lab.run(10 * NS_PER_MS)
+    assert lab.drops("moon") == {f"no SA: {reason}": 1}
+    sent = lab.send()
+    lab.run()
+    assert lab.boxes["bob"].seqs == [sent]
 
 
 def test_a_refusal_is_forgotten_when_the_child_comes_up_otherwise() -> None:
