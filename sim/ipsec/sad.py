@@ -116,9 +116,10 @@ class InboundSa:
         self.bytes = 0
         self.last_at = -1
         self.drops: Counter[Reason] = Counter()
-        self._open_plain: Callable[[bytearray, int, int], bytearray | None] = _never
+        self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _never
+        """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
         if isinstance(keyed, AeadCipher) and spec.mode is Mode.TUNNEL and not spec.esn:
-            self._open_plain = express.express_opener(keyed, self.window, self._flows)
+            self.open_plain = express.express_opener(keyed, self.window)
         self.settle(spec)
 
     @property
@@ -136,30 +137,58 @@ class InboundSa:
         `peer` is where the packet says that it comes from, None unless it came in UDP. A packet may use
         UDP or not, whatever the SA does (RFC 7296 2.23).
         """
-        inner = self._open_plain(packet, at, low) if packet[0] == _PLAIN_IPV4 else None
-        if inner is not None:
-            self.last_at = now
-            if peer is not None and peer != self._peer:
-                self._follow(peer)
-            self.packets += 1
-            self.bytes += len(inner)
-            return inner
+        inner = self.open_plain(packet, at, low) if packet[0] == _PLAIN_IPV4 else None
+        if inner is None:
+            return self.open_any(packet, at, low, peer, now)
+        return self.admit(packet, at, inner, peer, now)
+
+    def open_any(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
+        """As `open`, the long way, which any packet can take."""
         try:
             payload, next_header, newest = self.esp.open(packet, at, low)
-            self.last_at = now
-            if peer is not None and newest and peer != self._peer:
-                self._follow(peer)
+        except PacketError as error:
+            return self._dropped(error.reason)
+        return self.admit(packet, at, payload, peer if newest else None, now, next_header)
+
+    def admit(
+        self,
+        packet: bytearray,
+        at: int,
+        payload: bytearray,
+        peer: Sock | None,
+        now: int,
+        next_header: int = Protocol.IPV4,
+    ) -> bytearray | Drop:
+        """The inner packet, if what ESP held is what the SA is for.
+
+        `peer` is None unless this packet is the newest and came in UDP.
+        """
+        self.last_at = now
+        if peer is not None and peer != self._peer:
+            self._follow(peer)
+        try:
             if next_header == _DUMMY:
                 raise PacketError(Reason.DUMMY)  # RFC 4303 2.6: no error, just nothing
             inner = self._mode.open(packet, at, payload, next_header)
             if flow_key(inner) not in self._flows:
                 self._check_selectors(inner)
         except PacketError as error:
-            self.drops[error.reason] += 1
-            return DROP[error.reason]
+            return self._dropped(error.reason)
         self.packets += 1
         self.bytes += len(inner)
         return inner
+
+    def admit_known(self, inner: bytearray, peer: Sock | None, now: int) -> None:
+        """As `admit`, for a whole packet from `open_plain` whose flow this SA has admitted before."""
+        self.last_at = now
+        if peer is not None and peer != self._peer:
+            self._follow(peer)
+        self.packets += 1
+        self.bytes += len(inner)
+
+    def _dropped(self, reason: Reason) -> Drop:
+        self.drops[reason] += 1
+        return DROP[reason]
 
     def _check_selectors(self, inner: bytearray) -> None:
         """RFC 4301 5.2 step 4: what came through the SA is what the SA is for."""

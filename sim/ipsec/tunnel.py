@@ -53,6 +53,12 @@ class TunnelSealer:
         self._outer.write(out, tos, df if self._copy_df else self._df)
         return out
 
+    def headers(self, inner: int, tos: int) -> bytes:
+        """What stands before ESP around a packet of `inner` octets, with DF."""
+        out = bytearray(self.size(inner))
+        self._outer.write(out, tos, df=True)
+        return bytes(out[: self._outer.size])
+
     def size(self, inner: int) -> int:
         """The size of the outer packet around one of `inner` octets."""
         return self._outer.size + self._esp.size(inner)

@@ -1,6 +1,6 @@
 """The short way through a gateway, for flows whose packets went the long way before.
 
-    link -> enter -> known? -> forward | seal and forward | open -> known inside? -> forward | seal ...
+    link -> enter -> known? -> forward | seal and forward | open -> known inside? -> forward | seal | deliver
                        |                                                |
                        +-> IpNode.receive (the long way)                +-> IpNode.unwrapped
 
@@ -19,6 +19,7 @@ from sim.ipsec.verdict import Drop
 from sim.net.node import Enter
 from sim.net.packet import Packet
 from sim.net.port import Port
+from sim.wire.address import Sock
 from sim.wire.esp import HEADER, HEADER_BYTES
 from sim.wire.ip import (
     IPV4_HEADER_BYTES,
@@ -35,11 +36,12 @@ Send = Callable[[Packet, int], None]
 Seal = Callable[[bytearray, int], bytearray | Drop]
 Dropped = Callable[[Packet, str, int], None]
 Settle = Callable[[int], None]
+Unwrapped = Callable[[Packet, InboundSa, int], None]
 Act = Callable[[Packet, int, int, int], bool]
 """(packet, TTL to checksum as one number, what follows ports or SPI, now); False: nothing was done."""
 
-_Lane = tuple[int, int, Act]
-"""What the packet's shape must be, the sum of its addresses, and what to do."""
+_Lane = tuple[int, int, InboundSa | None, Act]
+"""What the packet's shape must be, the sum of its addresses, the SA that admitted it, and what to do."""
 Flows = dict[bytes, _Lane]
 
 _LOOK = Struct(">QI12sI")  # version to fragment offset, TTL to checksum, addresses and ports or SPI, the next
@@ -57,11 +59,13 @@ _IN_UDP = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
 class Lanes:
     """Of one node: those for packets from links, and those for packets that came out of an SA."""
 
-    def __init__(self, unwrapped: Callable[[Packet, int], None], drop: Dropped) -> None:
+    def __init__(self, unwrapped: Unwrapped, drop: Dropped, settle: Settle) -> None:
+        """`settle` is called before an inner packet goes on: its SA may have noticed that a peer moved."""
         self.outside: Flows = {}
         self.inside: Flows = {}
         self._unwrapped = unwrapped
         self._drop = drop
+        self._settle = settle
 
     def forget(self) -> None:
         self.outside.clear()
@@ -78,7 +82,7 @@ class Lanes:
                 first, hop, key, word = _look(data)
                 lane = known.get(key)
                 if lane is not None:
-                    shape, ends, act = lane
+                    shape, ends, _, act = lane
                     if (
                         (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
                         and not (first + hop + ends) % 0xFFFF
@@ -89,8 +93,8 @@ class Lanes:
 
         return enter
 
-    def forward(self, data: bytearray, send: Send, longest: int, *, unwrapped: bool) -> None:
-        """Send on what is like `data` and no longer than `longest`."""
+    def forward(self, data: bytearray, send: Send, longest: int, opener: InboundSa | None) -> None:
+        """Send on what is like `data`, which `opener` admitted if any did, and no longer than `longest`."""
 
         def act(packet: Packet, hop: int, _word: int, now: int) -> bool:
             if hop < TWO_HOPS or len(packet.data) > longest:
@@ -99,10 +103,10 @@ class Lanes:
             send(packet, now)
             return True
 
-        _learn(self.inside if unwrapped else self.outside, data, act)
+        self._learn(data, opener, act)
 
-    def seal(self, data: bytearray, seal: Seal, send: Send, longest: int, *, unwrapped: bool) -> None:
-        """Seal what is like `data` and no longer than `longest`, and send it on."""
+    def seal(self, data: bytearray, seal: Seal, send: Send, longest: int, opener: InboundSa | None) -> None:
+        """As `forward`, but seal it before."""
         drop = self._drop
 
         def act(packet: Packet, hop: int, _word: int, now: int) -> bool:
@@ -111,31 +115,38 @@ class Lanes:
                 return False
             _put_hop(data, 8, hop - (ONE_HOP if hop & 0xFFFF < 0xFEFF else ONE_HOP_CARRY))
             sealed = seal(data, now)
-            if isinstance(sealed, Drop):
+            if type(sealed) is bytearray:
+                packet.data = sealed
+                send(packet, now)
+            else:
+                assert isinstance(sealed, Drop)
                 drop(packet, sealed.reason, now)
-                return True
-            packet.data = sealed
-            send(packet, now)
             return True
 
-        _learn(self.inside if unwrapped else self.outside, data, act)
+        self._learn(data, opener, act)
+
+    def deliver(self, data: bytearray, deliver: Send, opener: InboundSa) -> None:
+        """Give to the node itself what is like `data`, which `opener` admitted."""
+
+        def act(packet: Packet, _hop: int, _word: int, now: int) -> bool:
+            deliver(packet, now)
+            return True
+
+        self._learn(data, opener, act)
 
     def open(self, data: bytearray, sa: InboundSa) -> None:
         """Open ESP like `data` with an SA."""
-        opened, take = self._opened, sa.open
+        open_with = self._open_with
 
         def act(packet: Packet, _hop: int, low: int, now: int) -> bool:
-            opened(packet, take(packet.data, IPV4_HEADER_BYTES, low, None, now), now)
+            open_with(sa, packet, IPV4_HEADER_BYTES, low, None, now)
             return True
 
-        _learn(self.outside, data, act)
+        _learn(self.outside, data, None, act)
 
-    def open_in_udp(self, data: bytearray, sas: Mapping[int, InboundSa], settle: Settle) -> None:
-        """Open ESP in UDP between the same ports as `data`; IKE and keepalives go the long way.
-
-        `settle` is called before an inner packet goes on: the SA may have noticed that its peer has moved.
-        """
-        opened = self._opened
+    def open_in_udp(self, data: bytearray, sas: Mapping[int, InboundSa]) -> None:
+        """Open ESP in UDP between the same ports as `data`; IKE and keepalives go the long way."""
+        open_with = self._open_with
         peer = addresses(data)[0], _PORT.unpack_from(data, IPV4_HEADER_BYTES)[0]
 
         def act(packet: Packet, _hop: int, word: int, now: int) -> bool:
@@ -146,14 +157,43 @@ class Lanes:
             sa = sas.get(spi)
             if sa is None:
                 return False
-            inner = sa.open(data, _IN_UDP, low, peer, now)
-            settle(now)
-            opened(packet, inner, now)
+            open_with(sa, packet, _IN_UDP, low, peer, now)
             return True
 
-        _learn(self.outside, data, act)
+        _learn(self.outside, data, None, act)
 
-    def _opened(self, packet: Packet, inner: bytearray | Drop, now: int) -> None:
+    def _open_with(
+        self, sa: InboundSa, packet: Packet, at: int, low: int, peer: Sock | None, now: int
+    ) -> None:
+        """A flow with a lane that this very SA has admitted before needs no second look at its selectors."""
+        data = packet.data
+        open_plain = sa.open_plain
+        inner = open_plain(data, at, low)
+        if inner is None:
+            self._opened(packet, sa, sa.open_any(data, at, low, peer, now), now)
+            return
+        size = len(inner)
+        if size >= _LOOK_BYTES:
+            first, hop, key, word = _look(inner)
+            lane = self.inside.get(key)
+            if lane is not None:
+                shape, ends, opener, act = lane
+                if (
+                    opener is sa
+                    and (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
+                    and not (first + hop + ends) % 0xFFFF
+                ):
+                    sa.admit_known(inner, peer, now)
+                    packet.data = inner
+                    if peer is not None:
+                        self._settle(now)  # which may take the lane away
+                    if (peer is not None and key not in self.inside) or not act(packet, hop, word, now):
+                        self._unwrapped(packet, sa, now)
+                    return
+        self._opened(packet, sa, sa.admit(data, at, inner, peer, now), now)
+
+    def _opened(self, packet: Packet, sa: InboundSa, inner: bytearray | Drop, now: int) -> None:
+        self._settle(now)
         if isinstance(inner, Drop):
             self._drop(packet, inner.reason, now)
             return
@@ -163,20 +203,23 @@ class Lanes:
             first, hop, key, word = _look(inner)
             lane = self.inside.get(key)
             if lane is not None:
-                shape, ends, act = lane
+                shape, ends, _, act = lane
                 if (
                     (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
                     and not (first + hop + ends) % 0xFFFF
                     and act(packet, hop, word, now)
                 ):
                     return
-        self._unwrapped(packet, now)
+        self._unwrapped(packet, sa, now)
+
+    def _learn(self, data: bytearray, opener: InboundSa | None, act: Act) -> None:
+        _learn(self.outside if opener is None else self.inside, data, opener, act)
 
 
-def _learn(flows: Flows, data: bytearray, act: Act) -> None:
+def _learn(flows: Flows, data: bytearray, opener: InboundSa | None, act: Act) -> None:
     if len(data) < _LOOK_BYTES or data[0] != _IPV4_SHAPE >> 56:
         return
     if len(flows) >= MAX_FLOWS:
         flows.clear()
     ends = int.from_bytes(data[12:IPV4_HEADER_BYTES], "big") % 0xFFFF
-    flows[_look(data)[2]] = (_IPV4_SHAPE | data[9] << 16, ends, act)
+    flows[_look(data)[2]] = (_IPV4_SHAPE | data[9] << 16, ends, opener, act)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
 from sim.ike.events import ChildSaDown, ChildSaUp, Event
+from sim.ipsec.sad import InboundSa
 from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop
 from sim.net.node import Enter, IpNode
@@ -22,6 +23,8 @@ from sim.wire import ip, udp
 from sim.wire.esp import HEADER
 from sim.wire.icmp import IcmpError
 from sim.wire.selector import Selector
+
+_ESP_IN_UDP_AT = ip.IPV4_HEADER_BYTES + udp.UDP_HEADER_BYTES
 
 Observer = Callable[[str, Event, int], None]
 """Called with a node's name, what its IKE endpoint reports, and the time (ns)."""
@@ -44,8 +47,8 @@ class IpsecStack(IpsecDriver[Packet]):
         self._observe = observe
         self._timer = sim.alarm(self.time_is_up)
         self._smallest_mtu = 0
-        self._passing: tuple[Packet, bool] | None = None
-        self.lanes = Lanes(self._unwrapped, node.drop)
+        self._passing: tuple[Packet, InboundSa | None] | None = None
+        self.lanes = Lanes(self._unwrapped, node.drop, self._settle)
         self.engine.changed = self.forget
         node.hook = self
         node.bind_udp(config.ike_port, self.receive)
@@ -79,13 +82,16 @@ class IpsecStack(IpsecDriver[Packet]):
         data = packet.data
         verdict = self.engine.inbound(data, now)
         if type(verdict) is bytearray:
-            self._remember_opening(data)
+            opener = self._remember_opening(data)
             packet.data = verdict
             self._settle(now)
-            self._passing = packet, True
+            if opener is None:
+                self._passing = None
+            else:
+                self._came_out(packet, opener)
             return packet
         if verdict is BYPASS:
-            self._passing = packet, False
+            self._passing = packet, None
             return packet
         if isinstance(verdict, Drop):
             self.node.drop(packet, verdict.reason, now)
@@ -139,36 +145,46 @@ class IpsecStack(IpsecDriver[Packet]):
         if self.engine.events:
             self.drain_engine(now)
 
-    def _unwrapped(self, packet: Packet, now: int) -> None:
+    def _unwrapped(self, packet: Packet, opener: InboundSa, now: int) -> None:
         """A packet that a lane opened and that has none of its own."""
-        self._passing = packet, True
+        self._came_out(packet, opener)
         self.node.unwrapped(packet, now)
 
-    def _remember_opening(self, data: bytearray) -> None:
-        """Give packets like this one, which an SA has opened, a lane."""
+    def _came_out(self, packet: Packet, opener: InboundSa) -> None:
+        """Give the flow of an inner packet a lane now if it is for this node, else when it leaves."""
+        self._passing = packet, opener
+        data = packet.data
+        if has_flow(data) and self.node.is_local(ip.addresses(data)[1]):
+            self.lanes.deliver(data, self.node.deliver, opener)
+
+    def _remember_opening(self, data: bytearray) -> InboundSa | None:
+        """Give packets like this one, which an SA has opened, a lane; the SA if they have one."""
         if data[0] != 0x45:
-            return
-        if data[9] == ip.Protocol.UDP:
-            self.lanes.open_in_udp(data, self.engine.openers, self._settle)
+            return None
+        in_udp = data[9] == ip.Protocol.UDP
+        spi, _ = HEADER.unpack_from(data, _ESP_IN_UDP_AT if in_udp else ip.IPV4_HEADER_BYTES)
+        sa = self.engine.openers[spi]
+        if in_udp:
+            self.lanes.open_in_udp(data, self.engine.openers)
         else:
-            spi, _ = HEADER.unpack_from(data, ip.IPV4_HEADER_BYTES)
-            self.lanes.open(data, self.engine.openers[spi])
+            self.lanes.open(data, sa)
+        return sa
 
     def _remember(self, packet: Packet, data: bytearray) -> None:
         """Give the flow of a packet that is being forwarded a lane."""
         if self._passing is None or self._passing[0] is not packet:
             return
-        (_, unwrapped), self._passing = self._passing, None
+        (_, opener), self._passing = self._passing, None
         if not has_flow(data):
             return
         spi_in = self.engine.protecting(data)
         if spi_in is None:
             send, longest = self.node.way(ip.addresses(data)[1])
-            self.lanes.forward(data, send, longest, unwrapped=unwrapped)
+            self.lanes.forward(data, send, longest, opener)
         else:
             sa = self.engine.sad[spi_in].outbound
             send, mtu = self.node.way(sa.spec.remote[0])
-            self.lanes.seal(data, sa.seal, send, sa.max_inner(mtu), unwrapped=unwrapped)
+            self.lanes.seal(data, sa.seal, send, sa.max_inner(mtu), opener)
 
     def _ports_changed(self, now: int) -> None:
         ports = self.node.ports.values()

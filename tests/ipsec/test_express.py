@@ -92,7 +92,7 @@ def without_express(pair: Pair) -> None:
 def test_both_ways_open_alike(data: st.DataObject) -> None:
     """Any order, loss, repetition and damage: the same verdicts, and the same state after each packet."""
     short, long = make_pair(replay_window=64), make_pair(replay_window=64)
-    long.b.pair(SPI_B)[0]._open_plain = lambda packet, at, low: None
+    long.b.pair(SPI_B)[0].open_plain = lambda packet, at, low: None
     sealed = [short.seal(packet_of(data)) for _ in range(data.draw(st.integers(1, 5)))]
     for _ in range(data.draw(st.integers(1, 12))):
         packet = bytearray(data.draw(st.sampled_from(sealed)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,11 @@ from sim.ipsec.verdict import Reason
 from sim.net.packet import Packet
 from sim.units import NS_PER_MS
 from sim.wire import ip, udp
+from sim.wire.address import pack_address
 from sim.wire.selector import Selector
 from tests.tunnels.lab import ALICE, BOB, Lab
+
+SUN_INSIDE = pack_address("10.2.0.1")
 
 
 def lanes(lab: Lab, name: str) -> tuple[int, int]:
@@ -37,6 +41,7 @@ def without_lanes(*overrides: str) -> Lab:
     for stack in lab.world.stacks.values():
         stack._remember = lambda packet, data: None  # type: ignore[method-assign]
         stack._remember_opening = lambda data: None  # type: ignore[method-assign]
+        stack._came_out = lambda packet, opener: None  # type: ignore[method-assign]
     return lab.up()
 
 
@@ -217,3 +222,43 @@ def test_icmp_and_fragments_get_no_lane() -> None:
         lab.run()
 
     assert lanes(lab, "moon") == (0, 0)
+
+
+def test_a_lane_admits_what_its_own_sa_is_for() -> None:
+    """Each packet is checked against the selectors of the SA that it came through (RFC 4301 5.2 step 4)."""
+    lab = warm()
+    narrow = (Selector.from_prefix("10.1.99.0/24"),)
+    moon, sun = (lab.stack(name).engine for name in ("moon", "sun"))
+    there = next(iter(moon.sad.values())).outbound.spec
+    here = next(iter(sun.sad.values())).outbound.spec
+    moon.install(replace(there, spi_in=0x7001, spi_out=0x7002, local_ts=narrow), lab.now)
+    sun.install(replace(here, spi_in=0x7002, spi_out=0x7001, remote_ts=narrow), lab.now)
+    for _ in range(2):
+        lab.send(df=True)
+        lab.run()
+    for src in (pack_address("10.1.99.1"), ALICE):
+        inner = udp.build((src, 7777), (BOB, 9999), bytes(72), df=True)
+        sealed = moon.sad[0x7001].outbound.seal(inner, lab.now)
+        assert isinstance(sealed, bytearray)
+        lab.world.nodes["sun"].enter(Packet(sealed, lab.now), lab.world.ports["sun:wan"], lab.now)
+    lab.run()
+
+    assert lanes(lab, "sun") == (2, 2)
+    assert lab.drops("sun") == {Reason.SELECTOR_MISMATCH: 1}
+    assert sun.sad[0x7002].inbound.packets == 1
+
+
+@pytest.mark.parametrize("overrides", [(), ("tunnels.sites.encap=true",)], ids=["plain", "in UDP"])
+def test_a_flow_to_the_gateway_itself_has_a_lane_until_the_address_goes(overrides: tuple[str, ...]) -> None:
+    first, second = Lab(*overrides).up(), without_lanes(*overrides)
+    for lab in (first, second):
+        for size in (100, 1000, 57):
+            lab.send(dst=SUN_INSIDE, size=size, df=True)
+            lab.run()
+    assert first.boxes["sun"] == replace(second.boxes["sun"], node=first.world.nodes["sun"])
+    assert len(first.boxes["sun"].seqs) == 3
+    assert state(first) == state(second)
+    assert (lanes(first, "sun"), lanes(second, "sun")) == ((1, 1), (0, 0))
+
+    first.world.ports["sun:lan"].remove_address(SUN_INSIDE)
+    assert lanes(first, "sun") == (0, 0)
