@@ -95,16 +95,17 @@ def _reached(world: World, check: ConnectionCheck, node: str) -> int | None:
 def _is_replaced(record: IkeRecord, attempts: list[IkeRecord], asked: str) -> bool:
     """Whether the end of this attempt says nothing of the connection, because another goes on in its place.
 
-    So it is after a move, and when one that nobody went on with runs out while another is up.
+    So it is after a move, and when one that the peer did not go on with runs out while another is up. What
+    was refused has failed all the same: a gateway has many callers.
     """
     if asked == "established":
         return False
     if record.reason is Reason.MOVED:
         return True
+    if record.established_at >= 0 or record.reason is not Reason.TIMEOUT:
+        return False
     others = (other for other in attempts if 0 <= other.established_at <= record.ended_at)
-    return record.established_at < 0 and any(
-        other.ended_at < 0 or other.ended_at > record.ended_at for other in others
-    )
+    return any(other.ended_at < 0 or other.ended_at > record.ended_at for other in others)
 
 
 def _failed_at(record: IkeRecord) -> int:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 import sim
+from sim.experiment.checks import _is_replaced
+from sim.ike.events import Reason
 from sim.scenario.load import load_text
 from sim.scenario.schema import ConnectionCheck, FlowCheck
+from sim.tunnels.ledger import IkeRecord
 from tests.scenario.base import TEXT
 
 MOVING = ("links.4.loss=2 %", "events.0.gap=300 ms")
@@ -111,6 +114,25 @@ def test_an_attempt_that_a_move_replaces_has_not_failed_the_connection(moved_at:
     )
     assert up["ok"]
     assert [check["ok"] for check in others] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "up_until", "replaced"),
+    [
+        (Reason.TIMEOUT, -1, True),
+        (Reason.TIMEOUT, 40, True),
+        (Reason.TIMEOUT, 20, False),
+        (Reason.AUTHENTICATION_FAILED, -1, False),
+    ],
+)
+def test_only_what_ran_out_while_another_was_up_is_replaced(
+    reason: Reason, up_until: int, replaced: bool
+) -> None:
+    """A caller with a wrong secret has failed, whoever else is connected at the time."""
+    up = IkeRecord(1, "rw", state="established", established_at=10, ended_at=up_until)
+    ended = IkeRecord(2, "rw", state="failed", reason=reason, ended_at=30)
+    assert _is_replaced(ended, [up, ended], "failed") is replaced
+    assert not _is_replaced(up, [up, ended], "closed")
 
 
 def test_an_attempt_that_fails_after_a_move_has_failed_the_connection() -> None:
