@@ -130,9 +130,15 @@ class Peer:
 
 
 class Site:
-    """Two ends on loopback that know each other: `a` calls, `b` answers whoever knows the secret."""
+    """Two ends on loopback that know each other: `a` calls, `b` answers whoever knows the secret.
 
-    def __init__(self, folder: Path, *, secret_of_a: str = SECRET, settings: str = "") -> None:
+    `netns` is the network namespace whose loopback that is, "" for ours.
+    """
+
+    def __init__(
+        self, folder: Path, *, secret_of_a: str = SECRET, settings: str = "", netns: str = ""
+    ) -> None:
+        self.netns = netns
         self.a, self.b = own_address(), own_address()
         self.ports = free_ports(self.a, self.b)
         self.words = ("--port", str(self.ports[0]), "--natt-port", str(self.ports[1]))
@@ -156,7 +162,7 @@ class Site:
         return peer
 
     def start_only(self, *words: str) -> Peer:
-        peer = Peer(*words)
+        peer = Peer(*words, netns=self.netns)
         self._running.append(peer)
         return peer
 
@@ -166,9 +172,9 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, *, secret_of_a: str = SECRET, settings: str = "") -> Iterator[Site]:
+def site(folder: Path, *, secret_of_a: str = SECRET, settings: str = "", netns: str = "") -> Iterator[Site]:
     """A site whose processes are gone afterwards."""
-    made = Site(folder, secret_of_a=secret_of_a, settings=settings)
+    made = Site(folder, secret_of_a=secret_of_a, settings=settings, netns=netns)
     try:
         yield made
     finally:

@@ -10,23 +10,28 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sim.ike.config import EndpointConfig
-from sim.ike.constants import NotifyType
+from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.endpoint import Datagram, IkeEndpoint
 from sim.ike.events import IkeSaUp
 from sim.ike.message import parse_message
+from sim.ike.tasks.base import Job
+from sim.live.netns import inside, run_ip
 from sim.scenario.configs import endpoint_config
 from sim.scenario.peer_file import read_peer
 from sim.wire.address import format_address, pack_address
 from sim.wire.selector import Selector
+from tests.ike.test_child import Rekey
+from tests.live import namespaces
 from tests.live.process import PATIENCE_S, Peer, Site, own_address, site
 
-MEMORY_KIB = 30_000
+MEMORY_KIB = 2_000
 """How much more memory a flood may cost for good."""
 COOKIE_THRESHOLD = 30
 """strongSwan's default: from so many half-open SAs on an initiator must show its address."""
@@ -34,7 +39,14 @@ COOKIE_THRESHOLD = 30
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Site]:
-    with site(tmp_path, settings="    encap: true\n") as made:  # so that ESP meets the flood on its own port
+    with hostile_site(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def hostile_site(folder: Path, netns: str = "") -> Iterator[Site]:
+    """Encapsulated, so that ESP meets the flood on its own port."""
+    with site(folder, settings="    encap: true\n", netns=netns) as made:
         text = made.file_b.read_text()
         made.file_b.write_text(text.replace("remote_ts: [10.1.0.0/16]", "remote_ts: [10.0.0.0/8]"))
         yield made
@@ -60,6 +72,29 @@ def friend(lab: Site, victim: Peer) -> Peer:
 def test_random_datagrams_at_full_speed_do_no_lasting_harm(
     lab: Site, victim: Peer, friend: Peer, seconds: float
 ) -> None:
+    withstand_flood(lab, victim, friend, seconds)
+
+
+@pytest.mark.peers
+def test_a_flood_does_no_harm_to_a_peer_that_writes_keys_and_shows_messages(tmp_path: Path) -> None:
+    """A TUN device, --keys and -v cost time and memory of their own."""
+    with namespaces.namespace("flood") as name, hostile_site(tmp_path, name) as lab:
+        run_ip("address", "add", "10.2.0.9/32", "dev", "lo", netns=name)
+        keys = tmp_path / "keys"
+        victim = lab.start(lab.file_b, "--tun", "--keys", str(keys), "-v")
+        friend = lab.start(lab.file_a, "--ping", "10.2.0.9")
+        friend.wait_for("pong")
+        rows = [file.read_text() for file in sorted(keys.iterdir())]
+        withstand_flood(lab, victim, friend, 2.0)
+        assert [file.read_text() for file in sorted(keys.iterdir())] == rows
+        assert victim.status()["left_out"] > 0, "what strangers cause is shown at a bounded rate"
+
+
+def first_answer(stranger: Stranger) -> bytes:
+    return stranger.hear(stranger.knock())
+
+
+def withstand_flood(lab: Site, victim: Peer, friend: Peer, seconds: float) -> None:
     before = victim.memory_kib()
     sent = flood(lab, seconds)
     assert_unharmed(victim, friend)
@@ -80,7 +115,9 @@ def test_a_flood_of_half_open_sas_brings_cookies_on_and_honest_peers_still_come_
     lab: Site, victim: Peer, friend: Peer
 ) -> None:
     before = victim.memory_kib()
-    answers = [Stranger(lab).first_answer() for _ in range(4 * COOKIE_THRESHOLD)]
+    strangers = [Stranger(lab) for _ in range(7 * COOKIE_THRESHOLD)]
+    knocks = [stranger.knock() for stranger in strangers]  # all of them before the first answer is read
+    answers = [stranger.hear(knock) for stranger, knock in zip(strangers, knocks, strict=True)]
     cookies = [parse_message(answer).notify(NotifyType.COOKIE) is not None for answer in answers]
     assert cookies == [n >= COOKIE_THRESHOLD for n in range(len(cookies))]
 
@@ -98,7 +135,7 @@ def test_a_flood_of_half_open_sas_brings_cookies_on_and_honest_peers_still_come_
 def test_one_address_cannot_hold_more_than_a_few_half_open_sas(lab: Site, victim: Peer) -> None:
     """strongSwan's cookie_threshold_ip is 3: who stays silent after a cookie costs nothing more."""
     address = own_address()
-    answers = [Stranger(lab, address).first_answer() for _ in range(6)]
+    answers = [first_answer(Stranger(lab, address)) for _ in range(6)]  # one by one: they share their ports
     cookies = [parse_message(answer).notify(NotifyType.COOKIE) is not None for answer in answers]
     assert cookies == [False, False, False, True, True, True]
 
@@ -132,6 +169,39 @@ def test_repeated_messages_are_answered_again_and_make_no_second_sa(
     assert_unharmed(victim, friend)
 
 
+def test_cut_and_repeated_messages_of_an_sa_change_nothing(lab: Site, victim: Peer, friend: Peer) -> None:
+    """Each request comes cut at every length first, then whole, then all of them twenty times again."""
+    stranger = Stranger(lab, secret=True)
+    assert stranger.connect()
+    sent: list[Datagram] = []
+    children = []
+
+    def cut(datagram: Datagram) -> None:
+        sent.append(datagram)
+        for size in range(len(datagram.data)):
+            stranger.send(replace(datagram, data=datagram.data[:size]))
+
+    for ask in (
+        stranger.ask_for_another_child,
+        stranger.rekey,
+        stranger.check_liveness,
+        stranger.delete_a_child,
+    ):
+        ask()
+        stranger.exchange(before_each=cut)
+        children.append(len(stranger.children()))
+    for datagram in sent * 20:
+        stranger.send(datagram)
+    assert_unharmed(victim, friend)
+
+    assert children == [2, 3, 3, 2]
+    assert [len(sent), *{datagram.src[1] for datagram in sent}] == [4, lab.ports[1]]
+    (row,) = [row for row in victim.status()["connections"] if stranger.address in row["remote"]]
+    assert {child["spi_out"] for child in row["children"]} == stranger.children()
+    counters = victim.status()["counters"]
+    print(f"\n{sum(len(datagram.data) for datagram in sent)} cut, {20 * len(sent)} repeated: {counters}")
+
+
 @pytest.mark.parametrize("messages", [1, 2, 3])
 def test_a_peer_that_vanishes_after_any_message_harms_nobody(
     lab: Site, victim: Peer, friend: Peer, messages: int
@@ -157,7 +227,7 @@ def assert_unharmed(victim: Peer, friend: Peer) -> None:
 
 def flood(lab: Site, seconds: float) -> int:
     """Random octets to both ports, some of them shaped like IKE or ESP, as fast as one process can."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = inside(lab.netns or None, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     sock.bind((own_address(), 0))
     noise = [os.urandom(1 + n * 37 % 1400) for n in range(200)]
     marked = [bytes(4) + octets for octets in noise]
@@ -181,7 +251,7 @@ class Stranger:
         self._sockets = {port: self._bind(port, shared=bool(address)) for port in lab.ports}
         self._endpoint = IkeEndpoint(self._config, rand=os.urandom)
         self._endpoint.addresses_changed([pack_address(self.address)], 0)
-        self._endpoint.initiate("ab", None, 0)
+        self._endpoint.initiate("ab", "net", 0)
         self.received: list[bytes] = []
 
     def __del__(self) -> None:
@@ -192,16 +262,28 @@ class Stranger:
         (address, port) = datagram.dst
         self._sockets[datagram.src[1]].sendto(datagram.data, (format_address(address), port))
 
-    def first_answer(self) -> bytes:
-        """What the victim says to an IKE_SA_INIT, after which nothing follows."""
+    def knock(self) -> Datagram:
+        """Send an IKE_SA_INIT, after which nothing follows."""
         (datagram,) = self._endpoint.datagrams_to_send()
         self.send(datagram)
-        return self._sockets[datagram.src[1]].recv(65535)
+        return datagram
+
+    def hear(self, asked: Datagram) -> bytes:
+        """What the victim says to that."""
+        return self._sockets[asked.src[1]].recv(65535)
 
     def connect(
         self, before_each: Callable[[Datagram], None] = lambda datagram: None, give_up_after: int = 99
     ) -> bool:
         """Whether an IKE SA came up; `give_up_after` says after how many messages of ours we vanish."""
+        self.exchange(before_each, give_up_after)
+        events = iter(self._endpoint.next_event, None)
+        return any(isinstance(event, IkeSaUp) for event in events)
+
+    def exchange(
+        self, before_each: Callable[[Datagram], None] = lambda datagram: None, give_up_after: int = 99
+    ) -> None:
+        """Send what there is to send and hear the answers, until there is nothing."""
         left = give_up_after
         while left:
             datagrams = self._endpoint.datagrams_to_send()
@@ -213,12 +295,28 @@ class Stranger:
                 left -= 1
             if left:
                 self._hear(datagrams[-1])
-        events = iter(self._endpoint.next_event, None)
-        return any(isinstance(event, IkeSaUp) for event in events)
+
+    def ask_for_another_child(self) -> None:
+        self._endpoint.initiate("ab", "more", 0)
+
+    def rekey(self) -> None:
+        (sa,) = self._endpoint._ctx.sas.values()
+        spi_in, child = next(iter(sa.children.items()))
+        sa.requests.submit(Job(ExchangeType.CREATE_CHILD_SA, [Rekey(child.config, spi_in)]), 0)
+
+    def check_liveness(self) -> None:
+        self._endpoint.check_liveness(self._endpoint.sas[0].ike_id, 0)
+
+    def delete_a_child(self) -> None:
+        self._endpoint.delete_child(self._endpoint.sas[0].children[0].spi_in, 0)
+
+    def children(self) -> set[str]:
+        """The SPIs that the victim sends to."""
+        return {f"{child.spi_in:08x}" for child in self._endpoint.sas[0].children}
 
     def _hear(self, asked: Datagram) -> None:
         """The answer to the last message; answers to cut ones are none."""
-        data = self._sockets[asked.src[1]].recv(65535)
+        data = self.hear(asked)
         self.received.append(data)
         self._endpoint.receive_datagram(data, asked.dst, asked.src, 0)
 
@@ -227,9 +325,16 @@ class Stranger:
         psk = connection.psk if secret else b"no idea"
         number = int(self.address.rpartition(".")[2])
         (child,) = connection.children
-        own = replace(child, local_ts=(Selector.from_prefix(f"10.3.{number}.0/24"),))
+        own, more = (
+            replace(child, name=name, local_ts=(Selector.from_prefix(f"10.{net}.{number}.0/24"),))
+            for name, net in (("net", 3), ("more", 4))
+        )
         changed = replace(
-            connection, psk=psk, local_addrs=(pack_address(self.address),), local_id=None, children=(own,)
+            connection,
+            psk=psk,
+            local_addrs=(pack_address(self.address),),
+            local_id=None,
+            children=(own, more),
         )
         return EndpointConfig((changed,), ike_port=lab.ports[0], natt_port=lab.ports[1])
 
