@@ -75,10 +75,14 @@ class Engine:
         self._local = frozenset(addresses)
         self._forget_flows()
 
-    def install(self, spec: ChildSpec, now: int, behind: Iterable[Policy] = ()) -> None:
+    def install(
+        self, spec: ChildSpec, now: int, behind: Iterable[Policy] = (), successor_of: int = 0
+    ) -> None:
         """Make both SAs and the policy for them: the newest pair is used, or one for just a part before it.
 
-        Nor is it used for what one of the policies in `behind` is for, where that is just a part of it.
+        Nor is it used for what one of the policies in `behind` is for, where that is just a part of it. While
+        the pair `successor_of` may be sent on, the new one waits until something has come in on it: its peer
+        may not know of it yet (RFC 7296 2.8).
         ValueError for an inbound SPI that is zero or in use, and for settings that do not fit together.
         """
         if not spec.spi_in or not spec.spi_out:
@@ -90,7 +94,13 @@ class Engine:
         inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self.openers[spec.spi_in] = inbound
-        self.spd.add_sa(policy, behind)
+        old = self._pairs.get(successor_of)
+        if old is None or old.policy not in self.spd:
+            self.spd.add_sa(policy, behind)
+            return
+        self.spd.add_after(policy, old.policy)
+        keeping = tuple(behind)
+        inbound.on_first = lambda: self._prefer(policy, keeping)
 
     def retire(self, spi_in: int) -> None:
         """Send nothing more on a pair of SAs, which goes on receiving; nothing happens when there is none."""
@@ -173,6 +183,12 @@ class Engine:
     def max_inner(self, mtu: int, spi_in: int) -> int:
         """The longest packet without IP options whose protected form fits into `mtu`; 0 if none does."""
         return self._pairs[spi_in].outbound.max_inner(mtu)
+
+    def _prefer(self, policy: Policy, behind: Iterable[Policy]) -> None:
+        """The peer uses the pair of this policy: so do we, unless it was retired meanwhile."""
+        if policy in self.spd:
+            self.spd.remove(policy)
+            self.spd.add_sa(policy, behind)
 
     def _policy(self, ip: bytearray, *, back: bool) -> Policy | None:
         try:

@@ -112,6 +112,8 @@ class InboundSa:
         self.esp = EspOpener(keyed, spec.spi_in, self.window, aead=spec.encryption.aead, esn=spec.esn)
         self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
         self._report = report
+        self.on_first: Callable[[], None] | None = None
+        """Called once, for the first packet that is authentic."""
         self.packets = 0
         self.bytes = 0
         self.last_at = -1
@@ -164,6 +166,9 @@ class InboundSa:
         `peer` is None unless this packet is the newest and came in UDP.
         """
         self.last_at = now
+        if self.on_first is not None:
+            on_first, self.on_first = self.on_first, None
+            on_first()
         if peer is not None and peer != self._peer:
             self._follow(peer)
         try:

@@ -57,6 +57,11 @@ class Spd:
         self._policies.insert(inner[-1] + 1 if inner else 0, policy)
         self._changed()
 
+    def add_after(self, policy: Policy, other: Policy) -> None:
+        """Put a policy right behind another one; ValueError when that is not in the list."""
+        self._policies.insert(self._policies.index(other) + 1, policy)
+        self._changed()
+
     def remove(self, policy: Policy) -> None:
         """Forget a policy; ValueError when it is not in the list."""
         self._policies.remove(policy)

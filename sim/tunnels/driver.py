@@ -202,7 +202,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
         pair = None
         if isinstance(event, ChildSaUp):
             self._failed.pop((event.connection, event.child), None)
-            self.engine.install(child_spec(event), now, behind=self._special(event))
+            # Whoever asked for a rekeying may send at once; who agreed waits for a sign (RFC 7296 2.8).
+            old = 0 if event.initiator else event.replaces
+            self.engine.install(child_spec(event), now, behind=self._special(event), successor_of=old)
             self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaRetired):
             self.engine.retire(event.spi_in)
