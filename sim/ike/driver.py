@@ -33,9 +33,10 @@ class IkeDriver(ABC):
         """Call `handle_timer` at `at`, and no longer at any time set before; None cancels."""
 
     def pump(self, now: int) -> None:
-        endpoint = self.endpoint
-        while (event := endpoint.next_event()) is not None:
-            self.apply(event, now)
+        endpoint, apply = self.endpoint, self.apply
+        next_event = endpoint.next_event
+        while (event := next_event()) is not None:
+            apply(event, now)
         for datagram in endpoint.datagrams_to_send():
             self.transmit(datagram, now)
         self.arm(endpoint.next_timer())

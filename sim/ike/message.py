@@ -217,16 +217,14 @@ def seal_message(
     first_type, chain = emit_payloads(payloads)
     pad_length = -(len(chain) + 1) % cipher.block_bytes
     padding = rand(pad_length) if rand is not None and pad_length else bytes(pad_length)
-    plaintext = b"".join((chain, padding, bytes((pad_length,))))
+    plaintext = chain + padding + pad_length.to_bytes(1, "big")
     iv = cipher.next_iv(iv_counter)
     size = GENERIC_BYTES + len(iv) + len(plaintext) + cipher.icv_bytes
     # The ICV covers all from the IKE header to the IV, lengths included (RFC 7296 3.14, RFC 5282 5.1).
-    aad = _pack_header(header, PayloadType.SK, size) + _GENERIC.pack(first_type, 0, size)
-    start = len(aad) + len(iv)
-    out = bytearray(HEADER_BYTES + size)
-    out[:start] = aad + iv
-    cipher.seal_into(aad, iv, plaintext, memoryview(out)[start:])
-    return bytes(out)
+    aad = _pack_header(header, PayloadType.SK, size) + _pack_generic(first_type, 0, size)
+    sealed = bytearray(len(plaintext) + cipher.icv_bytes)
+    cipher.seal_into(aad, iv, plaintext, memoryview(sealed))
+    return aad + iv + sealed
 
 
 def open_message(message: Message, cipher: Cipher) -> Message:

@@ -55,6 +55,7 @@ _NOTIFY = Struct(">BBH")  # protocol, SPI size, type
 _DELETE = Struct(">BBH")  # protocol, SPI size, number of SPIs
 _EAP = Struct(">BBH")  # code, identifier, length
 
+_16_BITS, _24_BITS = 0xFFFF, 0xFFFFFF  # the RESERVED_BITS of a body, as masks
 _NONCE_BYTES = range(16, 257)
 _NOTIFY_TYPE = int(PayloadType.NOTIFY)
 
@@ -75,7 +76,7 @@ class KePayload(Payload):
         return cls(group, body[_KE.size :], reserved=reserved)
 
     def emit(self) -> bytes:
-        return _KE.pack(self.group, self.body_reserved) + self.data
+        return _KE.pack(self.group, self.reserved & _16_BITS) + self.data
 
 
 @value
@@ -99,10 +100,10 @@ class IdPayload(Payload):
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
         (head,) = _BYTE_AND_24_BITS.unpack_from(body)
-        return cls(kind, head >> 24, body[4:], reserved=head & 0xFFFFFF)
+        return cls(kind, head >> 24, body[4:], reserved=head & _24_BITS)
 
     def emit(self) -> bytes:
-        return _BYTE_AND_24_BITS.pack(self.id_type << 24 | self.body_reserved) + self.data
+        return _BYTE_AND_24_BITS.pack(self.id_type << 24 | self.reserved & _24_BITS) + self.data
 
 
 @value
@@ -146,10 +147,10 @@ class AuthPayload(Payload):
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
         (head,) = _BYTE_AND_24_BITS.unpack_from(body)
-        return cls(head >> 24, body[4:], reserved=head & 0xFFFFFF)
+        return cls(head >> 24, body[4:], reserved=head & _24_BITS)
 
     def emit(self) -> bytes:
-        return _BYTE_AND_24_BITS.pack(self.method << 24 | self.body_reserved) + self.data
+        return _BYTE_AND_24_BITS.pack(self.method << 24 | self.reserved & _24_BITS) + self.data
 
 
 @value
@@ -262,10 +263,10 @@ class TsPayload(Payload):
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
         (head,) = _BYTE_AND_24_BITS.unpack_from(body)
-        return cls(kind, parse_selectors(body[4:], at + 4, head >> 24), reserved=head & 0xFFFFFF)
+        return cls(kind, parse_selectors(body[4:], at + 4, head >> 24), reserved=head & _24_BITS)
 
     def emit(self) -> bytes:
-        head = _BYTE_AND_24_BITS.pack(len(self.selectors) << 24 | self.body_reserved)
+        head = _BYTE_AND_24_BITS.pack(len(self.selectors) << 24 | self.reserved & _24_BITS)
         return head + emit_selectors(self.selectors)
 
 

@@ -24,6 +24,7 @@ from sim.wire.value import value
 # ~                        SPI (variable)                         ~
 # ~                        <Transforms>                           ~
 _PROPOSAL = Struct(">BBHBBBB")
+_unpack_proposal = _PROPOSAL.unpack_from
 
 # +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 # | Last Substruc |   RESERVED    |        Transform Length       |
@@ -80,6 +81,11 @@ class Proposal(NamedTuple):
         """The transforms of one type, in order of preference."""
         return tuple([transform for transform in self.transforms if transform.type == kind])
 
+    def with_spi(self, spi: bytes, number: int | None = None) -> Proposal:
+        """The same proposal with another SPI, and another number if one is given."""
+        number = self.number if number is None else number
+        return Proposal(number, self.protocol, spi, self.transforms, self.reserved)
+
     def without(self, kind: int) -> Proposal:
         """The same proposal with no transform of that type."""
         return self._replace(transforms=tuple([t for t in self.transforms if t.type != kind]))
@@ -95,7 +101,7 @@ class SaPayload(Payload):
 
     @classmethod
     def parse(cls, body: bytes, kind: int, at: int) -> Self:
-        return cls(_parse_proposals(Reader(body, at)))
+        return cls(_parse_proposals(body, at))
 
     def emit(self) -> bytes:
         last = len(self.proposals) - 1
@@ -107,17 +113,22 @@ class SaPayload(Payload):
         )
 
 
-def _parse_proposals(r: Reader) -> tuple[Proposal, ...]:
+def _parse_proposals(body: bytes, at: int) -> tuple[Proposal, ...]:
     proposals = []
-    more = _MORE_PROPOSALS
+    start, size, more = 0, len(body), _MORE_PROPOSALS
     while more == _MORE_PROPOSALS:
-        more, reserved, length, number, protocol, spi_size, count = r.unpack(_PROPOSAL)
-        spi, base = r.take(spi_size), r.base + r.offset
-        transforms = _parse_transforms(r.take(length - _PROPOSAL.size - spi_size), base, count)
-        proposals.append(Proposal(number, protocol, spi, transforms, reserved))
+        more, reserved, length, number, protocol, spi_size, count = _unpack_proposal(body, start)
+        spi_at, end = start + _PROPOSAL.size, start + length
+        begin = spi_at + spi_size
+        if not begin <= end <= size:
+            raise WireError(f"Proposal Length is {length} at offset {at + start}, {size - start} are left")
+        transforms = _parse_transforms(body[begin:end], at + begin, count)
+        proposals.append(Proposal(number, protocol, body[spi_at:begin], transforms, reserved))
+        start = end
     if more != _LAST:
         raise WireError(f"Last Substruc of a proposal is {more}, not 0 or 2 (RFC 7296 3.3.1)")
-    r.done()
+    if start != size:
+        raise WireError(f"{size - start} octets too many at offset {at + start}")
     return tuple(proposals)
 
 

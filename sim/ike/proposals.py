@@ -98,7 +98,7 @@ def format_proposal(proposal: Proposal) -> str:
 
 def offer(proposals: Iterable[Proposal], spi: bytes = b"") -> tuple[Proposal, ...]:
     """The proposals as an SA payload carries them: numbered from 1, each with the sender's SPI (3.3.1)."""
-    return tuple([proposal._replace(number=n, spi=spi) for n, proposal in enumerate(proposals, 1)])
+    return tuple([proposal.with_spi(spi, n) for n, proposal in enumerate(proposals, 1)])
 
 
 def select(
@@ -107,7 +107,7 @@ def select(
     """The offered proposal cut down to one transform of each type, or None for NO_PROPOSAL_CHOSEN.
 
     Number, SPI and transforms stay the initiator's, untouched: an answer needs
-    `chosen._replace(spi=own_spi)`. `ke_group` is the group of the KE payload that came along; the choice may
+    `chosen.with_spi(own_spi)`. `ke_group` is the group of the KE payload that came along; the choice may
     still name another one, which is for INVALID_KE_PAYLOAD to tell.
     """
     for group in (ke_group, None) if ke_group is not None else (None,):

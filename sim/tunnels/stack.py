@@ -188,17 +188,17 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def _ports_changed(self, now: int) -> None:
         ports = self.node.ports.values()
-        self._smallest_mtu = min(port.mtu for port in ports)
-        self.engine.local_addresses = frozenset(address for port in ports for address, _ in port.addresses)
+        self._smallest_mtu = min([port.mtu for port in ports])
+        self.engine.local_addresses = frozenset([address for port in ports for address, _ in port.addresses])
         self.endpoint.addresses_changed(self._usable_addresses(), now)
         self.pump(now)
 
     def _usable_addresses(self) -> list[bytes]:
         """The addresses of ports that are up; first those that the routes to the peers leave from."""
         up = [address for port in self.node.ports.values() if port.up for address, _ in port.addresses]
-        peers = (remote for connection in self.config.connections for remote in connection.remote_addrs)
-        preferred = (self.node.source_address(peer) for peer in peers)
-        return list(dict.fromkeys([*(address for address in preferred if address in up), *up]))
+        peers = [remote for connection in self.config.connections for remote in connection.remote_addrs]
+        preferred = [self.node.source_address(peer) for peer in peers] if len(up) > 1 else []
+        return list(dict.fromkeys([address for address in preferred if address in up] + up))
 
     def _too_big(self, packet: Packet, sealed: bytearray, now: int) -> bool:
         """Tell the inner source what fits when the sealed packet must not be fragmented (RFC 4301 8.2.1)."""

@@ -100,7 +100,7 @@ class RespondChild(Task):
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
             if self._more:
                 out.add_last(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
-            out.add(SaPayload((self._chosen._replace(spi=spi_octets(child.spi_in)),)))
+            out.add(SaPayload((self._chosen.with_spi(spi_octets(child.spi_in)),)))
             if self._nonce:
                 out.add(NoncePayload(self._nonce))
             if self._pair is not None:

@@ -170,7 +170,7 @@ class RespondIkeRekey(Task):
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        out.add(SaPayload((self._chosen._replace(spi=self._spi),)), NoncePayload(self._nonce))
+        out.add(SaPayload((self._chosen.with_spi(self._spi),)), NoncePayload(self._nonce))
         out.add(KePayload(self._ke_group, self._pair.public))
         if sa.rekeying_ike is None:
             out.then.append(lambda then: inherit(self._new, sa, then))

@@ -185,7 +185,7 @@ class RespondSaInit(Task):
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        proposal = self._choice.proposal._replace(spi=b"")
+        proposal = self._choice.proposal.with_spi(b"")
         out.add(SaPayload((proposal,)), KePayload(self._choice.ke.group, self._pair.public))
         out.add(NoncePayload(sa.nonce_r))
         if sa.path.natt:
