@@ -40,10 +40,6 @@ Unwrapped = Callable[[Packet, InboundSa, int], None]
 Act = Callable[[Packet, int, int, int], bool]
 """(packet, TTL to checksum as one number, what follows ports or SPI, now); False: nothing was done."""
 
-_Lane = tuple[int, int, InboundSa | None, Act]
-"""What the packet's shape must be, the sum of its addresses, the SA that admitted it, and what to do."""
-Flows = dict[bytes, _Lane]
-
 _LOOK = Struct(">QI12sI")  # version to fragment offset, TTL to checksum, addresses and ports or SPI, the next
 _LOOK_BYTES = _LOOK.size
 _look = _LOOK.unpack_from
@@ -54,6 +50,35 @@ _SHAPE = 0xFF00FFFF0000 << 16 | MF | OFFSET_MASK
 _IPV4_SHAPE = 0x45 << 56
 _PROTOCOL = 0xFF << 16
 _IN_UDP = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
+
+
+class Lane:
+    """What to do with packets of one flow, which the SA `opener` admitted if they came out of one.
+
+    `first`, `hop` and `size` are of the last packet that was found right: the same once more is right, too.
+    So it is in most flows that do not number their packets (RFC 6864 4.1), and in ESP.
+    """
+
+    __slots__ = ("_ends", "_shape", "act", "first", "hop", "opener", "size")
+
+    def __init__(self, data: bytearray, opener: InboundSa | None, act: Act) -> None:
+        self._shape = _IPV4_SHAPE | data[9] << 16
+        self._ends = int.from_bytes(data[12:IPV4_HEADER_BYTES], "big") % 0xFFFF
+        self.opener = opener
+        self.act = act
+        self.first = self.hop = self.size = 0
+
+    def fits(self, first: int, hop: int, size: int) -> bool:
+        """Whether a packet of this key is whole and of the flow's protocol, and its header checksum right."""
+        if (first & _SHAPE) + (hop & _PROTOCOL) != size << 32 | self._shape:
+            return False
+        if (first + hop + self._ends) % 0xFFFF:
+            return False
+        self.first, self.hop, self.size = first, hop, size
+        return True
+
+
+Flows = dict[bytes, Lane]
 
 
 class Lanes:
@@ -81,13 +106,12 @@ class Lanes:
             if size >= _LOOK_BYTES:
                 first, hop, key, word = _look(data)
                 lane = known.get(key)
-                if lane is not None:
-                    shape, ends, _, act = lane
-                    if (
-                        (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
-                        and not (first + hop + ends) % 0xFFFF
-                        and act(packet, hop, word, now)
-                    ):
+                if lane is not None and (
+                    (first == lane.first and hop == lane.hop and size == lane.size)
+                    or lane.fits(first, hop, size)
+                ):
+                    act = lane.act
+                    if act(packet, hop, word, now):
                         return
             receive(packet, port, now)
 
@@ -176,20 +200,22 @@ class Lanes:
         if size >= _LOOK_BYTES:
             first, hop, key, word = _look(inner)
             lane = self.inside.get(key)
-            if lane is not None:
-                shape, ends, opener, act = lane
-                if (
-                    opener is sa
-                    and (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
-                    and not (first + hop + ends) % 0xFFFF
-                ):
-                    sa.admit_known(inner, peer, now)
-                    packet.data = inner
-                    if peer is not None:
-                        self._settle(now)  # which may take the lane away
-                    if (peer is not None and key not in self.inside) or not act(packet, hop, word, now):
-                        self._unwrapped(packet, sa, now)
-                    return
+            if (
+                lane is not None
+                and lane.opener is sa
+                and (
+                    (first == lane.first and hop == lane.hop and size == lane.size)
+                    or lane.fits(first, hop, size)
+                )
+            ):
+                sa.admit_known(inner, peer, now)
+                packet.data = inner
+                if peer is not None:
+                    self._settle(now)  # which may take the lane away
+                act = lane.act
+                if (peer is not None and key not in self.inside) or not act(packet, hop, word, now):
+                    self._unwrapped(packet, sa, now)
+                return
         self._opened(packet, sa, sa.admit(data, at, inner, peer, now), now)
 
     def _opened(self, packet: Packet, sa: InboundSa, inner: bytearray | Drop, now: int) -> None:
@@ -202,14 +228,8 @@ class Lanes:
         if size >= _LOOK_BYTES:
             first, hop, key, word = _look(inner)
             lane = self.inside.get(key)
-            if lane is not None:
-                shape, ends, _, act = lane
-                if (
-                    (first & _SHAPE) + (hop & _PROTOCOL) == size << 32 | shape
-                    and not (first + hop + ends) % 0xFFFF
-                    and act(packet, hop, word, now)
-                ):
-                    return
+            if lane is not None and lane.fits(first, hop, size) and lane.act(packet, hop, word, now):
+                return
         self._unwrapped(packet, sa, now)
 
     def _learn(self, data: bytearray, opener: InboundSa | None, act: Act) -> None:
@@ -221,5 +241,4 @@ def _learn(flows: Flows, data: bytearray, opener: InboundSa | None, act: Act) ->
         return
     if len(flows) >= MAX_FLOWS:
         flows.clear()
-    ends = int.from_bytes(data[12:IPV4_HEADER_BYTES], "big") % 0xFFFF
-    flows[_look(data)[2]] = (_IPV4_SHAPE | data[9] << 16, ends, opener, act)
+    flows[_look(data)[2]] = Lane(data, opener, act)
