@@ -56,9 +56,8 @@ class Channel:
             assert self._own is not None
             self._sealed += 1
             packet = seal_message(header, payloads, self._own, self._sealed, rand=sa.ctx.rand)
-        return Encoded(
-            exchange, message_id, response, notation(exchange, response, shape_of(payloads)), packet
-        )
+        words = notation(shape_of(payloads), exchange, response)
+        return Encoded(exchange, message_id, response, words, packet)
 
     def decode(self, message: Message) -> Message:
         """The message with its inner payloads; WireError or IntegrityError when it is not the peer's."""

@@ -132,7 +132,7 @@ class Conversation:
     def report(self, received: Inbound) -> str:
         """Report a message that was accepted; what it held, in the notation of RFC 7296 1.2."""
         message = received.message
-        payloads = notation(message.header.exchange, message.header.is_response, message.shape)
+        payloads = notation(message.shape, message.header.exchange, message.header.is_response)
         self.channel.received(message, payloads, received.src, received.dst)
         return payloads
 

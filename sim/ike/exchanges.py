@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 
 from sim.ike.constants import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, PayloadType
 from sim.ike.errors import PeerError, Scope
 from sim.ike.message import Message
 from sim.ike.payloads import NotifyPayload
+from sim.ike.shapes import Shape, remembered
 from sim.wire.value import quick
 
 
@@ -99,7 +99,7 @@ def check_request(message: Message) -> None:
     if unknown is not None:
         text = f"the peer insists on a payload of type {unknown.payload_type}, which is not known here"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text, data=bytes((unknown.payload_type,)))
-    _check(_request_problem(message.header.exchange, message.shape))
+    _check(_request_problem(message.shape, message.header.exchange))
 
 
 def check_response(message: Message) -> None:
@@ -110,7 +110,7 @@ def check_response(message: Message) -> None:
     exchange = message.header.exchange
     stateless = exchange == ExchangeType.IKE_SA_INIT and message.notify(NotifyType.COOKIE) is not None
     if not stateless and first_error(message) is None:
-        _check(_response_problem(exchange, message.shape))
+        _check(_response_problem(message.shape, exchange))
 
 
 def first_error(message: Message) -> NotifyPayload | None:
@@ -119,8 +119,8 @@ def first_error(message: Message) -> NotifyPayload | None:
     return None if error is None else message.notify(error)
 
 
-@lru_cache(256)
-def _error_of(shape: tuple[int, ...]) -> int | None:
+@remembered
+def _error_of(shape: Shape) -> int | None:
     for each in shape:
         notify_type, kind = divmod(each, 256)
         if kind == PayloadType.NOTIFY and notify_type < FIRST_STATUS_NOTIFY:
@@ -136,13 +136,13 @@ def _check(problem: str) -> None:
 # The table is asked once for each of the few shapes that go back and forth.
 
 
-@lru_cache(256)
-def _request_problem(exchange: int, shape: tuple[int, ...]) -> str:
+@remembered
+def _request_problem(shape: Shape, exchange: int) -> str:
     return _problem(REQUESTS[ExchangeType(exchange)], shape)
 
 
-@lru_cache(256)
-def _response_problem(exchange: int, shape: tuple[int, ...]) -> str:
+@remembered
+def _response_problem(shape: Shape, exchange: int) -> str:
     return _problem(RESPONSES[ExchangeType(exchange)], shape)
 
 

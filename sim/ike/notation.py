@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, name_of
+from sim.ike.shapes import Shape, remembered
 
 _SIDED: dict[int, str] = {PayloadType.KE: "KE", PayloadType.NONCE: "N", PayloadType.SA: "SA"}
 _PLAIN: dict[int, str] = {
@@ -23,9 +22,8 @@ _PLAIN: dict[int, str] = {
 _SA_SUFFIX: dict[int, str] = {ExchangeType.IKE_SA_INIT: "1", ExchangeType.IKE_AUTH: "2"}
 
 
-# The same few messages go back and forth: they are put into words once.
-@lru_cache(1024)
-def notation(exchange: int, response: bool, shape: tuple[int, ...]) -> str:
+@remembered
+def notation(shape: Shape, exchange: int, response: bool) -> str:
     """The payloads of a message of this shape; in every exchange but IKE_SA_INIT they are inside SK {...}."""
     names = ", ".join([_name(kind, response, exchange) for kind in shape])
     if exchange == ExchangeType.IKE_SA_INIT:

@@ -109,16 +109,12 @@ def test_reasons_are_named_as_notifies() -> None:
 
 def test_messages_in_the_notation_of_the_rfc() -> None:
     strange = NotifyPayload(40000)
-    assert notation(INIT, False, shape_of([SA, KE, NONCE])) == "HDR, SAi1, KEi, Ni"
-    assert (
-        notation(AUTHENTICATE, True, shape_of([ID_R, AUTH, SA, TS_I, TS_R]))
-        == "HDR, SK {IDr, AUTH, SAr2, TSi, TSr}"
-    )
-    assert (
-        notation(CREATE, False, shape_of([SA, NONCE, strange, EXTRA]))
-        == "HDR, SK {SAi, Ni, N(40000), payload 99}"
-    )
-    assert notation(INFORM, True, shape_of([])) == "HDR, SK {}"
+    init, auth = shape_of([SA, KE, NONCE]), shape_of([ID_R, AUTH, SA, TS_I, TS_R])
+    create = shape_of([SA, NONCE, strange, EXTRA])
+    assert notation(init, INIT, False) == "HDR, SAi1, KEi, Ni"
+    assert notation(auth, AUTHENTICATE, True) == "HDR, SK {IDr, AUTH, SAr2, TSi, TSr}"
+    assert notation(create, CREATE, False) == "HDR, SK {SAi, Ni, N(40000), payload 99}"
+    assert notation(shape_of([]), INFORM, True) == "HDR, SK {}"
 
 
 def message(exchange: ExchangeType, payloads: list[Payload]) -> Message:
