@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sim.ike.proposals import Proposal
 
 
+IKE_PORT = 500
+
+
 @quick
 class StartAction(Enum):
     """What happens to a Child SA when its connection is loaded; the driver acts on it."""
@@ -91,7 +94,9 @@ class ConnectionConfig:
     """One peer, or one kind of peer: its addresses, identities, secret, suites and Child SAs.
 
     `local_addrs` () is any address that the host has, `remote_addrs` () any peer (which only a responder
-    can serve). `local_id` None is the own address, `remote_id` None any identity that knows the secret.
+    can serve). With `remote_port` 500 the peer's ports are as ours; any other one is where it does NAT
+    traversal, and all messages go there from our own such port, with the non-ESP marker.
+    `local_id` None is the own address, `remote_id` None any identity that knows the secret.
     `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives. `encap` forces UDP
     encapsulation by a NAT detection hash that cannot match.
     """
@@ -102,6 +107,7 @@ class ConnectionConfig:
     children: tuple[ChildConfig, ...] = ()
     local_addrs: tuple[bytes, ...] = ()
     remote_addrs: tuple[bytes, ...] = ()
+    remote_port: int = IKE_PORT
     local_id: Identity | None = None
     remote_id: Identity | None = None
     mobike: bool = True
@@ -128,7 +134,7 @@ class EndpointConfig:
     """
 
     connections: tuple[ConnectionConfig, ...] = ()
-    ike_port: int = 500
+    ike_port: int = IKE_PORT
     natt_port: int = 4500
     cookie_threshold: int = 30
     cookie_threshold_ip: int = 3

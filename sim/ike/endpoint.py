@@ -14,7 +14,7 @@ from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
 from sim.ike.lifetimes import rekey_child, rekey_ike
-from sim.ike.path import Path
+from sim.ike.path import Path, first_path
 from sim.ike.reception import Reception
 from sim.ike.sa import initiate as begin
 from sim.ike.tasks.base import Job
@@ -218,11 +218,10 @@ class IkeEndpoint:
 
     def _path(self, config: ConnectionConfig) -> Path | None:
         """The first pair of addresses of one family, or None."""
-        port = self.config.ike_port
         for remote in config.remote_addrs:
             for local in self._ctx.local:
                 if len(local) == len(remote) and (not config.local_addrs or local in config.local_addrs):
-                    return Path((local, port), (remote, port))
+                    return first_path(self.config, config, local, remote)
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from sim.ike.config import IKE_PORT, ConnectionConfig, EndpointConfig
 from sim.wire.address import Sock
 
 
@@ -43,6 +44,13 @@ class Path:
     def suspect_nat(self) -> None:
         """Encapsulate until NAT detection has answered, if a NAT is likely (RFC 4555 3.5)."""
         self.suspected = self.natt and is_private(self.local[0]) and not is_private(self.remote[0])
+
+
+def first_path(config: EndpointConfig, connection: ConnectionConfig, local: bytes, remote: bytes) -> Path:
+    """Where an initiator's first message goes: to IKE's port, or to the one port that its peer has."""
+    if connection.remote_port != IKE_PORT:
+        return Path((local, config.natt_port), (remote, connection.remote_port))
+    return Path((local, config.ike_port), (remote, config.ike_port))
 
 
 def is_private(address: bytes) -> bool:

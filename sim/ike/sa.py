@@ -21,7 +21,7 @@ from sim.ike.keymat import IkeKeys
 from sim.ike.lifetimes import Lifetimes
 from sim.ike.message import NO_SPI
 from sim.ike.mobility import reconsider, start_update
-from sim.ike.path import Path
+from sim.ike.path import Path, first_path
 from sim.ike.payloads import NotifyPayload
 from sim.ike.proposals import IkeSuite, Proposal, format_proposal
 from sim.ike.reports import child_down, child_retired, child_up, ike_up, keys_derived, path_changed
@@ -210,8 +210,7 @@ class IkeSa:
         wanted: list[Wanted] = [(child.config, None) for child in self.children.values()]
         wanted += [(task.config, task.packet) for task in self.requests.tasks(InitiateChild)]
         wanted += self.wanted
-        port = self.ctx.config.ike_port
-        path = Path((local, port), (self.path.remote[0], port))
+        path = first_path(self.ctx.config, self.connection, local, self.path.remote[0])
         initiate(self.ctx, self.connection, path, wanted, now)
         if self.state is State.ESTABLISHED:
             self.end_politely(reason, text, now)

@@ -35,6 +35,7 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         children=tuple(child_config(child, conf) for child, conf in connection.children.items()),
         local_addrs=tuple(map(pack_address, connection.local_addrs)),
         remote_addrs=tuple(map(pack_address, connection.remote_addrs)),
+        remote_port=connection.remote_port,
         local_id=_identity(connection.local_id),
         remote_id=_identity(connection.remote_id),
         mobike=connection.mobike,

@@ -127,6 +127,8 @@ class Connection(_IkeSettings):
     """Empty: whatever address leads to the peer."""
     remote_addrs: Many[Address] = ()
     """Where to find the peer; empty: it must come to us."""
+    remote_port: Annotated[int, Field(ge=1, le=65535)] = 500
+    """Where it does NAT traversal; 500: its ports are ours, which are 500 and 4500 by default."""
     local_id: OwnIdentityText | None = None
     """None: our address."""
     remote_id: IdentityText | None = None

@@ -236,3 +236,29 @@ def test_two_clients_behind_one_nat(loss: int) -> None:
 
     assert len(gateway.b.all(IkeSaUp)) == 2
     assert len({event.remote for event in gateway.b.all(IkeSaUp)}) == 2
+
+
+def test_a_peer_with_one_port_of_its_own_is_called_there_from_the_start() -> None:
+    """Every message has the non-ESP marker, also the first, and no port changes (RFC 7296 2.23)."""
+    pair = Pair(
+        replace(CONNECTION_A, remote_port=14500), b_config=EndpointConfig(ike_port=1500, natt_port=14500)
+    ).establish()
+    assert {(sent.datagram.src[1], sent.datagram.dst[1]) for sent in pair.sent if sent.side == "a"} == {
+        (4500, 14500)
+    }
+    assert all(sent.datagram.data.startswith(bytes(4)) for sent in pair.sent)
+    (child,) = pair.a.children.values()
+    assert (child.local[1], child.remote[1]) == (4500, 14500)
+
+
+def test_it_is_called_there_again_when_the_address_changes_before_the_sa_is_up() -> None:
+    pair = Pair(
+        replace(CONNECTION_A, remote_port=14500, mobike=False),
+        b_config=EndpointConfig(ike_port=1500, natt_port=14500),
+    )
+    pair.drop(1)
+    pair.initiate()
+    pair.a_addr = HOME
+    pair.settle()
+    assert pair.up
+    assert {sent.datagram.dst[1] for sent in pair.sent if sent.side == "a"} == {14500}

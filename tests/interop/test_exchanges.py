@@ -77,6 +77,15 @@ def test_either_side_deletes_a_child_alone(stage: Stage, role: Role) -> None:
     scene.assert_works()
 
 
+def test_we_reach_strongswan_at_a_port_of_its_own(stage: Stage) -> None:
+    scene = stage("we initiate", daemon="port_nat_t = 14500", ours={"settings": {"remote_port": 14500}})
+    scene.establish()
+
+    assert scene.theirs.sa().local[1] == 14500
+    assert scene.theirs.sa().remote[1] == 4500
+    scene.assert_works()
+
+
 def test_we_return_the_cookie_that_strongswan_demands(stage: Stage) -> None:
     scene = stage("we initiate", daemon="cookie_threshold = 1")
     open_half(scene)

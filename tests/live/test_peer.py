@@ -17,7 +17,7 @@ import pytest
 from sim.live.peer import GOODBYE_S
 from sim.scenario.errors import ScenarioError
 from sim.scenario.peer_file import read_peer
-from tests.live.process import SECRET, Site, site
+from tests.live.process import SECRET, Site, free_ports, site
 
 
 @pytest.fixture
@@ -222,6 +222,21 @@ def test_a_file_without_connections_is_refused(tmp_path: Path) -> None:
 def test_a_busy_port_is_one_sentence(lab: Site) -> None:
     lab.start(lab.file_b)
     assert "is in use by another program" in refusal(str(lab.file_b), *lab.words)
+
+
+def test_two_peers_with_ports_of_their_own_find_each_other(lab: Site) -> None:
+    """`remote_port` is where the other one does NAT traversal; nobody needs the ports of the other."""
+    others = free_ports(lab.a, lab.b)
+    assert not set(others) & set(lab.ports)
+    b = lab.start(lab.file_b)
+    text = lab.file_a.read_text()
+    lab.file_a.write_text(text.replace("    local_id", f"    remote_port: {lab.ports[1]}\n    local_id"))
+    lab.words = ("--port", str(others[0]), "--natt-port", str(others[1]))
+    a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "2")
+    assert a.end() == 0, a.errors
+    up = b.wait_for("ike up")
+    assert (up["local"], up["remote"]) == (f"{lab.b}[{lab.ports[1]}]", f"{lab.a}[{others[1]}]")
+    b.wait_for("ike down", reason="DELETED_BY_PEER")
 
 
 @pytest.mark.parametrize("stream", ["--json", "2>&1"])

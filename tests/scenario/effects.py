@@ -244,6 +244,7 @@ CASES: dict[str, Case] = {
     "FlowCheck.min_received": _case("checks.1.min_received=100000"),
     "Connection.local_addrs": _case("connections.alice.rw.local_addrs=[203.0.113.77]"),
     "Connection.remote_addrs": _case("connections.alice.rw.remote_addrs=[198.51.100.254]"),
+    "Connection.remote_port": _case("connections.alice.rw.remote_port=4500"),
     "Connection.local_id": _case("connections.alice.rw.local_id=me"),
     "Connection.remote_id": _case("connections.alice.rw.remote_id=you"),
     "Connection.psk": _case("connections.alice.rw.psk=other"),

@@ -28,6 +28,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("local_id", "alice@example.org", "local_id", Identity.parse("alice@example.org")),
     ("remote_id", "moon.example", "remote_id", Identity.parse("moon.example")),
     ("mobike", False, "mobike", False),
+    ("remote_port", 14500, "remote_port", 14500),
     ("encap", True, "encap", True),
     ("dpd_delay", "30 s", "dpd_delay", 30 * NS_PER_S),
     ("keep_alive", "7 s", "keepalive", 7 * NS_PER_S),

@@ -133,6 +133,7 @@ class Importer:
         return {
             "local_addrs": self._value(view, "local_addrs", values.parse_addresses, ()),
             "remote_addrs": self._value(view, "remote_addrs", values.parse_addresses, ()),
+            "remote_port": self._value(view, "remote_port", values.parse_number, 500),
             "local_id": self._side(view, "local", sides["local"]),
             "remote_id": self._side(view, "remote", sides["remote"]),
             "proposals": self._proposals(view, "proposals", ProtocolId.IKE),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sim.ike.config import IKE_PORT
 from sim.ike.identity import Identity
 from sim.scenario.errors import Path, Problem, ScenarioError
 from sim.scenario.expand import expand
@@ -124,6 +125,8 @@ class _Writer:
             yield f"local_addrs = {_LIST.join(connection.local_addrs)}"
         if connection.remote_addrs:
             yield f"remote_addrs = {_LIST.join(connection.remote_addrs)}"
+        if connection.remote_port != IKE_PORT:  # strongSwan marks messages where neither port is 500
+            yield from (f"remote_port = {connection.remote_port}", "local_port = 4500")
         yield f"proposals = {_LIST.join(map(their_proposal, connection.proposals))}"
         yield f"mobike = {_yes(connection.mobike)}"
         yield f"encap = {_yes(connection.encap)}"

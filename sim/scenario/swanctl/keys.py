@@ -48,10 +48,10 @@ _NO_EAP = "EAP is not supported yet"
 _NO_MARK = "there are no marks or interface ids here"
 
 CONNECTION: dict[str, Rule] = {
-    **_used("local_addrs", "remote_addrs", "proposals", "mobike", "encap", "dpd_delay"),
+    **_used("local_addrs", "remote_addrs", "remote_port", "proposals", "mobike", "encap", "dpd_delay"),
     **_used("rekey_time", "over_time", "rand_time"),
     **_refused("only IKEv2 is supported", "version", harmless="0 2"),
-    **_refused("the port belongs to the whole host", "local_port", "remote_port", harmless="500"),
+    **_refused("the port belongs to the whole host", "local_port", harmless="500 4500"),
     **_refused("virtual IPs are not supported yet", "vips", "pools"),
     **_refused("PPKs are not supported", "ppk_id"),
     **_refused("PPKs are not supported", "ppk_required", harmless=NO),

@@ -87,6 +87,7 @@ _CONNECTIONS = st.fixed_dictionaries(
             max_size=3,
         ),
         "mobike": st.booleans(),
+        "remote_port": st.sampled_from([500, 4500, 65535]),
         "encap": st.booleans(),
         "dpd_delay": _SECONDS,
         "keep_alive": _SECONDS | st.just("1500 ms"),
