@@ -64,7 +64,9 @@ class Lab:
         peer = ("peer", "name", ends[1], "netns", other.name)
         _ip("link", "add", "name", ends[0], "netns", one.name, "type", "veth", *peer)
         for namespace, end, cidr in zip((one, other), ends, (one_cidr, other_cidr), strict=True):
-            namespace.ip("address", "add", cidr, "dev", end)
+            # Nobody else can have an IPv6 address here, and to find that out takes seconds (RFC 4862 5.4).
+            unique = ("nodad",) if ":" in cidr else ()
+            namespace.ip("address", "add", cidr, "dev", end, *unique)
             namespace.ip("link", "set", end, "up")
         return ends
 

@@ -2,6 +2,7 @@
 
 10.1.0.1 initiator .2 --- 192.168.1/24 --- .1 NAT .1 --- 203.0.113/24 --- .2 responder 10.2.0.1
 10.1.0.1 initiator .1 -------------------- 203.0.113/24 ------------------ .2 responder 10.2.0.1
+10.1.0.1 initiator ::1 ------------------- 2001:db8::/64 ---------------- ::2 responder 10.2.0.1
 
 The NAT is Linux with nftables, or simulated by us and with the same addresses.
 """
@@ -23,10 +24,11 @@ from tests.interop.simulated import simulated_nat
 from tests.interop.strongswan import StrongSwan
 
 Role = Literal["we initiate", "we respond"]
-Path = Literal["veth", "masquerade", "simulated"]
+Path = Literal["veth", "veth6", "masquerade", "simulated"]
 
 ROLES: tuple[Role, ...] = ("we initiate", "we respond")
 PATHS: tuple[Path, ...] = ("veth", "masquerade", "simulated")
+"""Those of IPv4."""
 SUITES = {
     "aes128gcm16-prfsha256-x25519": "aes128gcm16",
     "aes256-sha256-modp2048": "aes256-sha256",
@@ -40,8 +42,14 @@ QUICK = "retransmit_timeout = 0.3"
 comes while it still works on the answer to the first ("ignoring request with ID 0, already processing")."""
 
 INSIDE, OUTSIDE = "10.1.0.1", "10.2.0.1"
-INITIATOR = {"veth": "203.0.113.1", "masquerade": "192.168.1.2", "simulated": "192.168.1.2"}
+INITIATOR = {
+    "veth": "203.0.113.1",
+    "veth6": "2001:db8::1",
+    "masquerade": "192.168.1.2",
+    "simulated": "192.168.1.2",
+}
 RESPONDER = "203.0.113.2"
+RESPONDER_6 = "2001:db8::2"
 
 
 @dataclass
@@ -79,8 +87,8 @@ class Scene:
         At strongSwan's side there always seems to be one: that is how it asks for ESP in UDP.
         """
         sa = self.ours.sa()
-        assert (sa.nat_local, sa.nat_remote) == (self.path != "veth" and self.role == "we initiate", True)
-        assert self.seen_by_responder() == "203.0.113.1"
+        assert (sa.nat_local, sa.nat_remote) == (self.nat and self.role == "we initiate", True)
+        self.assert_seen_by_responder()
         assert ping(self.ours.namespace, self.their_inner).received == 1
         assert ping(self.theirs.namespace, self.our_inner).received == 1
 
@@ -92,13 +100,19 @@ class Scene:
     @property
     def our_address(self) -> str:
         """As we see it ourselves."""
-        return INITIATOR[self.path] if self.role == "we initiate" else RESPONDER
+        return INITIATOR[self.path] if self.role == "we initiate" else responder(self.path)
 
-    def seen_by_responder(self) -> str:
-        """The initiator's address, after a NAT if there is one."""
+    @property
+    def nat(self) -> bool:
+        return self.path in ("masquerade", "simulated")
+
+    def assert_seen_by_responder(self) -> None:
+        """The initiator's address is its own, or that of the NAT."""
         if self.role == "we initiate":
-            return self.theirs.sa().remote[0]
-        return format_address(self.ours.sa().remote[0])
+            seen = self.theirs.sa().remote[0]
+        else:
+            seen = format_address(self.ours.sa().remote[0])
+        assert seen == ("203.0.113.1" if self.nat else INITIATOR[self.path])
 
 
 def set_up(
@@ -120,18 +134,18 @@ def set_up(
     `ours` and `theirs` are changed values of that side's Connection, `limits` of our EndpointConfig; `daemon`
     are lines of strongswan.conf. With `keys` ours go to the lab's folder, as tshark wants them.
     """
-    initiator, responder, router = ground(lab, path, random_ports=random_ports)
+    initiator, answerer, router = ground(lab, path, random_ports=random_ports)
     one, other = connections(path, suite)
     we_initiate = role == "we initiate"
     mine, yours = (one, other) if we_initiate else (other, one)
-    spaces = (initiator, responder) if we_initiate else (responder, initiator)
+    spaces = (initiator, answerer) if we_initiate else (answerer, initiator)
     inner = (INSIDE, OUTSIDE) if we_initiate else (OUTSIDE, INSIDE)
     peer = StrongSwan(spaces[1], settings=daemon)
     peer.load(replace(yours, **(theirs or {})).swanctl())  # type: ignore[arg-type]
     folder = lab.folder / "keys" if keys else None
     view = replace(mine, **(ours or {}))  # type: ignore[arg-type]
     we = Ours(lab, spaces[0], view, keys=folder, retransmit=retransmit, **(limits or {}))
-    return Scene(role, path, we, peer, initiator, responder, router, *inner)
+    return Scene(role, path, we, peer, initiator, answerer, router, *inner)
 
 
 def ground(
@@ -152,6 +166,9 @@ def _join(
     if path == "veth":
         lab.link(initiator, "203.0.113.1/24", responder, "203.0.113.2/24")
         return None
+    if path == "veth6":
+        lab.link(initiator, f"{INITIATOR[path]}/64", responder, f"{RESPONDER_6}/64")
+        return None
     if path == "simulated":
         simulated_nat(lab, initiator, responder)
         return None
@@ -163,11 +180,15 @@ def _join(
     return router
 
 
+def responder(path: Path) -> str:
+    return RESPONDER_6 if path == "veth6" else RESPONDER
+
+
 def connections(path: Path, suite: str) -> tuple[Connection, Connection]:
     """The initiator's and the responder's; the latter takes whoever knows the secret."""
     one = Connection(
         INITIATOR[path],
-        RESPONDER,
+        responder(path),
         "10.1.0.0/24",
         "10.2.0.0/24",
         proposals=suite,
