@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -78,11 +79,20 @@ def deafen(namespace: Namespace) -> None:
 @contextmanager
 def stopped(scene: Scene) -> Iterator[None]:
     """strongSwan's ports stay open, but nobody reads there."""
-    scene.theirs.process.send(signal.SIGSTOP)
+    process = scene.theirs.process
+    process.send(signal.SIGSTOP)
+    until(lambda: threads(process.pid) == {"T"}, lambda: f"strongSwan still runs: {threads(process.pid)}")
     try:
         yield
     finally:
-        scene.theirs.process.send(signal.SIGCONT)
+        process.send(signal.SIGCONT)
+
+
+def threads(pid: int) -> set[str]:
+    """The states of a process's threads, as in proc(5)."""
+    return {
+        stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    }
 
 
 def assert_gone(scene: Scene, reason: Reason, text: str) -> None:
