@@ -41,15 +41,35 @@ _v4_dst = Struct("16x4s").unpack_from
 _v6_dst = Struct("24x16s").unpack_from
 _CACHED_DESTINATIONS = 65536
 
-Way = tuple[Callable[[Packet, int], None], int]
+Send = Callable[[Packet, int], None]
+Way = tuple[Send, int]
 """What takes packets to a destination, and up to what size."""
 
 
-def _nowhere(_packet: Packet, _now: int) -> None: ...
+class _Course:
+    """Where IPv4 packets without options to one destination go; without a way they are for this node.
 
+    `first`, `second` and `size` are of the last packet that was found right, and the same once more is right.
+    `onward` is its second eight octets with the TTL counted down, 0 when that ends here.
+    """
 
-_DELIVER: Way = (_nowhere, ip.MAX_PACKET_BYTES)
-"""Marks the destinations that are the node's own."""
+    __slots__ = ("first", "longest", "onward", "second", "send", "size")
+
+    def __init__(self, way: Way | None) -> None:
+        self.send: Send | None
+        self.send, self.longest = way or (None, ip.MAX_PACKET_BYTES)
+        self.first = self.second = self.size = self.onward = 0
+
+    def fits(self, first: int, second: int, dst: int, size: int) -> bool:
+        """Whether a packet is whole, without options, and its header checksum right."""
+        if first >> 32 & 0xFF00FFFF != 0x45000000 | size or (first + second + dst) % 0xFFFF:
+            return False
+        self.first, self.second, self.size = first, second, size
+        # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
+        less = _ONE_HOP if second >> 32 & 0xFFFF < 0xFEFF else _ONE_HOP_CARRY
+        self.onward = second - less if second >> 57 else 0
+        return True
+
 
 Enter = Callable[[Packet, Port, int], None]
 """What takes a packet that arrived at a port."""
@@ -110,7 +130,7 @@ class IpNode:
         self._identification = 0
         self._ways: dict[bytes, Way] = {}
         self._onward: set[bytes] = set()  # destinations of packets to forward
-        self._fast: dict[int, Way] = {}  # by IPv4 destination as a number; only while there is no hook
+        self._fast: dict[int, _Course] = {}  # by IPv4 destination as a number; only while there is no hook
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -191,21 +211,18 @@ class IpNode:
         size = len(data)
         if size >= 20:
             first, second, dst = _unpack_words(data)
-            if first >> 32 & 0xFF00FFFF == 0x45000000 | size and not (first + second + dst) % 0xFFFF:
-                out = self._fast.get(dst)
-                if out is None:
-                    if not first & _FRAGMENT_BITS:
-                        self.accepted(packet, port, now)
-                        return
-                elif out is _DELIVER:
+            course = self._fast.get(dst)
+            if course is not None and (
+                (first == course.first and second == course.second and size == course.size)
+                or course.fits(first, second, dst, size)
+            ):
+                send = course.send
+                if send is None:
                     hand_over = self.deliver if first & _FRAGMENT_BITS else self._hand_over
                     hand_over(packet, now)
                     return
-                elif second >> 57 and size <= out[1]:
-                    # TTL - 1, and the checksum by RFC 1624 equation 3, as in `ip.decrement_ttl`.
-                    second -= _ONE_HOP if second >> 32 & 0xFFFF < 0xFEFF else _ONE_HOP_CARRY
-                    _pack_second(data, 8, second)
-                    send = out[0]
+                if course.onward and size <= course.longest:
+                    _pack_second(data, 8, course.onward)
                     send(packet, now)
                     return
         if not is_sound(data):
@@ -383,9 +400,9 @@ class IpNode:
     def _learn(self, dst: bytes) -> None:
         """Let the next packet to `dst` take the first branch of `receive`."""
         if dst in self._local:
-            self._fast[int.from_bytes(dst, "big")] = _DELIVER
+            self._fast[int.from_bytes(dst, "big")] = _Course(None)
         elif self.forwarding and is_unicast(dst) and self.routes.lookup(dst) is not None:
-            self._fast[int.from_bytes(dst, "big")] = self.way(dst)
+            self._fast[int.from_bytes(dst, "big")] = _Course(self.way(dst))
 
     def _forget(self) -> None:
         self._fast.clear()

@@ -44,7 +44,7 @@ def test_each_hop_takes_one_from_the_ttl_and_keeps_the_checksum() -> None:
 
 @given(st.integers(0, 0xFFFF), st.integers(2, 255), st.integers(0, 255))
 def test_both_ways_of_forwarding_write_the_same_octets(ident: int, ttl: int, tos: int) -> None:
-    """The first packet goes the general way, the second the short one; every checksum occurs."""
+    """The first packet goes the general way, the others the short one; every checksum occurs."""
     line = Line(WIDE)
     ear = Ear(line.right)
     template = bytes(IP(src="10.0.0.1", dst="10.0.2.2", ttl=ttl, id=ident, tos=tos) / UDP() / b"x")
@@ -57,6 +57,19 @@ def test_both_ways_of_forwarding_write_the_same_octets(ident: int, ttl: int, tos
     else:
         (octets,) = seen
         assert octets == recomputed(IP(octets))
+
+
+def test_a_packet_that_is_nearly_one_that_passed_is_checked_like_any_other() -> None:
+    """One bit of the header or the length is other (RFC 1812 5.2.2)."""
+    line = Line(WIDE)
+    ear = Ear(line.right)
+    good = bytes(IP(src="10.0.0.1", dst="10.0.2.2") / UDP() / bytes(20))
+    flipped = [(int.from_bytes(good, "big") ^ 1 << bit).to_bytes(48, "big") for bit in range(8 * 28, 8 * 48)]
+    for data in (good, good, *flipped, good[:-1], good + b"x", good):
+        line.r1.enter(Packet(bytearray(data), 0, ear), line.r1.ports["west"], 0)
+    line.run()
+    assert len(ear.packets) == 3
+    assert line.r1.drops == {"malformed IP packet": 162}
 
 
 @pytest.mark.parametrize("ttl", [1, 2])
