@@ -38,7 +38,7 @@ Dropped = Callable[[Packet, str, int], None]
 Settle = Callable[[int], None]
 Unwrapped = Callable[[Packet, InboundSa, int], None]
 Act = Callable[[Packet, int, int, int], bool]
-"""(packet, TTL to checksum as one number, what follows ports or SPI, now); False: nothing was done."""
+"""(packet, TTL to checksum on the way on or 0, what follows ports or SPI, now); False: nothing was done."""
 
 _LOOK = Struct(">QI12sI")  # version to fragment offset, TTL to checksum, addresses and ports or SPI, the next
 _LOOK_BYTES = _LOOK.size
@@ -56,17 +56,18 @@ class Lane:
     """What to do with packets of one flow, which the SA `opener` admitted if they came out of one.
 
     `first`, `hop` and `size` are of the last packet that was found right: the same once more is right, too.
-    So it is in most flows that do not number their packets (RFC 6864 4.1), and in ESP.
+    So it is in most flows that do not number their packets (RFC 6864 4.1), and in ESP. `onward` is its `hop`
+    with the TTL counted down and the checksum to match, 0 when that ends here.
     """
 
-    __slots__ = ("_ends", "_shape", "act", "first", "hop", "opener", "size")
+    __slots__ = ("_ends", "_shape", "act", "first", "hop", "onward", "opener", "size")
 
     def __init__(self, data: bytearray, opener: InboundSa | None, act: Act) -> None:
         self._shape = _IPV4_SHAPE | data[9] << 16
         self._ends = int.from_bytes(data[12:IPV4_HEADER_BYTES], "big") % 0xFFFF
         self.opener = opener
         self.act = act
-        self.first = self.hop = self.size = 0
+        self.first = self.hop = self.size = self.onward = 0
 
     def fits(self, first: int, hop: int, size: int) -> bool:
         """Whether a packet of this key is whole and of the flow's protocol, and its header checksum right."""
@@ -75,6 +76,8 @@ class Lane:
         if (first + hop + self._ends) % 0xFFFF:
             return False
         self.first, self.hop, self.size = first, hop, size
+        less = ONE_HOP if hop & 0xFFFF < 0xFEFF else ONE_HOP_CARRY
+        self.onward = hop - less if hop >= TWO_HOPS else 0
         return True
 
 
@@ -111,7 +114,7 @@ class Lanes:
                     or lane.fits(first, hop, size)
                 ):
                     act = lane.act
-                    if act(packet, hop, word, now):
+                    if act(packet, lane.onward, word, now):
                         return
             receive(packet, port, now)
 
@@ -120,10 +123,10 @@ class Lanes:
     def forward(self, data: bytearray, send: Send, longest: int, opener: InboundSa | None) -> None:
         """Send on what is like `data`, which `opener` admitted if any did, and no longer than `longest`."""
 
-        def act(packet: Packet, hop: int, _word: int, now: int) -> bool:
-            if hop < TWO_HOPS or len(packet.data) > longest:
+        def act(packet: Packet, onward: int, _word: int, now: int) -> bool:
+            if not onward or len(packet.data) > longest:
                 return False
-            _put_hop(packet.data, 8, hop - (ONE_HOP if hop & 0xFFFF < 0xFEFF else ONE_HOP_CARRY))
+            _put_hop(packet.data, 8, onward)
             send(packet, now)
             return True
 
@@ -133,11 +136,11 @@ class Lanes:
         """As `forward`, but seal it before."""
         drop = self._drop
 
-        def act(packet: Packet, hop: int, _word: int, now: int) -> bool:
+        def act(packet: Packet, onward: int, _word: int, now: int) -> bool:
             data = packet.data
-            if hop < TWO_HOPS or len(data) > longest:
+            if not onward or len(data) > longest:
                 return False
-            _put_hop(data, 8, hop - (ONE_HOP if hop & 0xFFFF < 0xFEFF else ONE_HOP_CARRY))
+            _put_hop(data, 8, onward)
             sealed = seal(data, now)
             if type(sealed) is bytearray:
                 packet.data = sealed
@@ -152,7 +155,7 @@ class Lanes:
     def deliver(self, data: bytearray, deliver: Send, opener: InboundSa) -> None:
         """Give to the node itself what is like `data`, which `opener` admitted."""
 
-        def act(packet: Packet, _hop: int, _word: int, now: int) -> bool:
+        def act(packet: Packet, _onward: int, _word: int, now: int) -> bool:
             deliver(packet, now)
             return True
 
@@ -162,7 +165,7 @@ class Lanes:
         """Open ESP like `data` with an SA."""
         open_with = self._open_with
 
-        def act(packet: Packet, _hop: int, low: int, now: int) -> bool:
+        def act(packet: Packet, _onward: int, low: int, now: int) -> bool:
             open_with(sa, packet, IPV4_HEADER_BYTES, low, None, now)
             return True
 
@@ -173,7 +176,7 @@ class Lanes:
         open_with = self._open_with
         peer = addresses(data)[0], _PORT.unpack_from(data, IPV4_HEADER_BYTES)[0]
 
-        def act(packet: Packet, _hop: int, word: int, now: int) -> bool:
+        def act(packet: Packet, _onward: int, word: int, now: int) -> bool:
             data = packet.data
             if len(data) < _IN_UDP + HEADER_BYTES or word >> 16 != len(data) - IPV4_HEADER_BYTES:
                 return False
@@ -213,7 +216,7 @@ class Lanes:
                 if peer is not None:
                     self._settle(now)  # which may take the lane away
                 act = lane.act
-                if (peer is not None and key not in self.inside) or not act(packet, hop, word, now):
+                if (peer is not None and key not in self.inside) or not act(packet, lane.onward, word, now):
                     self._unwrapped(packet, sa, now)
                 return
         self._opened(packet, sa, sa.admit(data, at, inner, peer, now), now)
@@ -228,7 +231,7 @@ class Lanes:
         if size >= _LOOK_BYTES:
             first, hop, key, word = _look(inner)
             lane = self.inside.get(key)
-            if lane is not None and lane.fits(first, hop, size) and lane.act(packet, hop, word, now):
+            if lane is not None and lane.fits(first, hop, size) and lane.act(packet, lane.onward, word, now):
                 return
         self._unwrapped(packet, sa, now)
 
