@@ -20,7 +20,7 @@ from tests.interop.netns import Lab, until
 from tests.interop.ping import ping
 from tests.interop.scene import QUICK, ROLES, SUITES, Path, Role, Scene, set_up
 from tests.interop.sniffer import Sniffer, write_capture
-from tests.interop.test_exchanges import installed, open_half
+from tests.interop.test_exchanges import open_half
 from tests.interop.test_topologies import IKE_SA_INIT, WARNING, Frame, frames
 from tests.peers import require
 
@@ -245,3 +245,9 @@ def packets_of(seen: list[Seen]) -> set[str]:
 def refuser(role: Role) -> str:
     """Who responds."""
     return "they" if role == "we initiate" else "we"
+
+
+def installed(scene: Scene) -> set[int]:
+    """The inbound SPIs that strongSwan uses."""
+    (sa,) = scene.theirs.sas()
+    return {child.spi_in for child in sa.children if child.state == "INSTALLED"}
