@@ -25,11 +25,38 @@ IKE_PORT = 500
 
 @quick
 class StartAction(Enum):
-    """What happens to a Child SA when its connection is loaded; the driver acts on it."""
+    """What happens to a Child SA when its connection is loaded, when the peer closes it, or is dead.
+
+    The driver acts on what is loaded and on traps, the endpoint sets up again.
+    """
 
     NONE = "none"
     TRAP = "trap"
     START = "start"
+
+
+@quick
+class Unique(Enum):
+    """What a responder does with the IKE SAs that it has with a peer which sets up another one.
+
+    All but NEVER end them silently if the peer says INITIAL_CONTACT (RFC 7296 2.4). Without it NO keeps
+    them, REPLACE deletes them, and KEEP refuses the new one.
+    """
+
+    NO = "no"
+    NEVER = "never"
+    KEEP = "keep"
+    REPLACE = "replace"
+
+
+@quick
+class Childless(Enum):
+    """Whether IKE_AUTH may, or should, do without a Child SA (RFC 6023)."""
+
+    NEVER = "never"
+    ALLOW = "allow"
+    PREFER = "prefer"
+    FORCE = "force"
 
 
 @quick
@@ -82,6 +109,8 @@ class ChildConfig:
     local_ts: tuple[Selector, ...] = ()
     remote_ts: tuple[Selector, ...] = ()
     start: StartAction = StartAction.NONE
+    close_action: StartAction = StartAction.NONE
+    dpd_action: StartAction = StartAction.NONE
     replay_window: int = 32
     copy_df: bool = True
     rekey_time: int = 3600 * NS_PER_S
@@ -97,8 +126,9 @@ class ConnectionConfig:
     can serve). With `remote_port` 500 the peer's ports are as ours; any other one is where it does NAT
     traversal, and all messages go there from our own such port, with the non-ESP marker.
     `local_id` None is the own address, `remote_id` None any identity that knows the secret.
-    `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives. `encap` forces UDP
-    encapsulation by a NAT detection hash that cannot match.
+    `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives; `keyingtries` 0 never gives up.
+    `encap` forces UDP encapsulation by a NAT detection hash that cannot match. `window` is how many requests
+    of the peer's we take at once (RFC 7296 2.3). `reauth_time` 0 never authenticates again.
     """
 
     name: str
@@ -116,6 +146,12 @@ class ConnectionConfig:
     keepalive: int = 20 * NS_PER_S
     retransmit: RetransmitPolicy = RETRANSMIT["strongswan"]
     return_routability: ReturnRoutability = ReturnRoutability.BEFORE
+    unique: Unique = Unique.NO
+    childless: Childless = Childless.ALLOW
+    keyingtries: int = 1
+    window: int = 1
+    reauth_time: int = 0
+    make_before_break: bool = False
     rekey_time: int = 14400 * NS_PER_S
     over_time: int = 1440 * NS_PER_S
     rand_time: int = 1440 * NS_PER_S

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sim.ike.child import ChildSa
     from sim.ike.identity import Identity
     from sim.ike.sa import IkeSa
+    from sim.ike.tasks.child_terms import PacketSelectors
     from sim.ike.view import SaView
 
 Peers = tuple["Identity | None", "Identity | None"]
@@ -68,6 +69,7 @@ class Context:
         self.inner_hosts: dict[bytes, ChildSa] = {}
         self.half_open = 0
         self.half_open_from: Counter[bytes] = Counter()
+        self.waiting: dict[tuple[str, str | None], PacketSelectors | None] = {}
         self.closed: dict[str, SaView] = {}
         self.local: tuple[bytes, ...] = ()
         self._spis: set[int] = set()

@@ -19,14 +19,19 @@ from sim.ike.errors import PeerError, RefusedError, Scope, UnprovenError, reason
 from sim.ike.exchanges import REFUSALS, SERVED_IN, State, check_request, check_response, first_error
 from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import notation
+from sim.ike.payloads import NotifyPayload
 from sim.ike.requests import Outstanding
-from sim.ike.tasks.base import Inbound, Outgoing, Task, build_all, process_all
+from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task, build_all, process_all
 from sim.ike.tasks.responders import responder_tasks
+from sim.ike.window import announce_window
+from sim.units import NS_PER_S
 from sim.wire.address import Sock, format_sock
 from sim.wire.buffer import WireError
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
+
+_TELL_AGAIN = 60 * NS_PER_S
 
 
 @dataclass(slots=True)
@@ -44,8 +49,10 @@ class Conversation:
         self.sa = sa
         self.channel = channel
         self.expected = self.first_protected = 0
+        self._ahead: set[int] = set()
         self._answered: dict[int, Answered] = {}
         self._serving: list[Task] = []
+        self._tell_again_at = 0
 
     @property
     def answered_protected(self) -> bool:
@@ -80,11 +87,11 @@ class Conversation:
 
     def _receive_request(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         sa, header = self.sa, message.header
-        if header.message_id < self.expected:
+        if header.message_id < self.expected or header.message_id in self._ahead:
             self.repeat(message, src, dst)
             return
-        if header.message_id > self.expected or not self.channel.protected:
-            self._reject("message ID outside the window", src, f"request {header.message_id} is not expected")
+        if header.message_id >= self.expected + sa.window or not self.channel.protected:
+            self._refuse_id(message, src, now)
             return
         if header.exchange not in SERVED_IN.get(sa.state, ()):
             text = f"exchange {header.exchange} is not served while the IKE SA is {sa.state.value}"
@@ -100,10 +107,11 @@ class Conversation:
     def _serve(self, received: Inbound, problem: PeerError | None, now: int) -> None:
         """Answer a request that is authentic and new; `problem` when it cannot even be read."""
         sa = self.sa
-        self.expected += 1
+        self._advance(received.message.header.message_id)
         payloads = self.report(received)
         sa.heard(received, now)
         out = Outgoing()
+        announce_window(sa, out, received.message.header.exchange)
         try:
             if problem is not None:
                 raise problem
@@ -120,6 +128,22 @@ class Conversation:
         if problem is not None:
             sa.misunderstood(problem, now)
         sa.requests.pump(now)
+
+    def _advance(self, message_id: int) -> None:
+        """Requests may overtake each other within the window (RFC 7296 2.3)."""
+        self._ahead.add(message_id)
+        while self.expected in self._ahead:
+            self._ahead.discard(self.expected)
+            self.expected += 1
+
+    def _refuse_id(self, message: Message, src: Sock, now: int) -> None:
+        """Never acknowledge it; tell a peer that holds the keys, once a minute (RFC 7296 2.3)."""
+        sa, message_id = self.sa, message.header.message_id
+        self._reject("message ID outside the window", src, f"request {message_id} is not expected")
+        if self.channel.protected and sa.state is State.ESTABLISHED and now >= self._tell_again_at:
+            self.channel.decode(message)
+            self._tell_again_at = now + _TELL_AGAIN
+            sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [TellInvalidId(message_id)]), now)
 
     def _perform(self, received: Inbound, out: Outgoing, now: int) -> None:
         check_request(received.message)
@@ -140,7 +164,9 @@ class Conversation:
         """Send a response to where the request came from, and keep it instead of older ones."""
         message = received.message
         answered = Answered(digest_of(message), payloads, response)
-        self._answered = {message.header.message_id: answered}
+        oldest = self.expected - self.sa.window
+        self._answered = {number: old for number, old in self._answered.items() if number >= oldest}
+        self._answered[message.header.message_id] = answered
         self.channel.send(response, received.dst, received.src)
 
     def _receive_response(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
@@ -215,6 +241,17 @@ class Conversation:
 
     def _reject(self, reason: str, src: Sock, text: str) -> None:
         self.sa.ctx.reject(reason, src, text)
+
+
+class TellInvalidId(Task):
+    """INVALID_MESSAGE_ID goes into a request of our own (RFC 7296 2.3)."""
+
+    def __init__(self, message_id: int) -> None:
+        self._data = message_id.to_bytes(4, "big")
+
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(NotifyPayload(NotifyType.INVALID_MESSAGE_ID, self._data))
+        return Step.DONE
 
 
 def digest_of(message: Message) -> bytes:

@@ -14,9 +14,8 @@ from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
 from sim.ike.lifetimes import rekey_child, rekey_ike
-from sim.ike.path import Path, first_path
 from sim.ike.reception import Reception
-from sim.ike.sa import initiate as begin
+from sim.ike.sa import connect
 from sim.ike.tasks.base import Job
 from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.delete import DeleteChild
@@ -47,7 +46,6 @@ class IkeEndpoint:
         self._ctx = Context(config, rand, usage)
         self._reception = Reception(self._ctx)
         self._connections = {connection.name: connection for connection in config.connections}
-        self._waiting: dict[tuple[str, str | None], PacketSelectors | None] = {}
 
     # -- inputs ------------------------------------------------------------------------------------------
 
@@ -89,7 +87,7 @@ class IkeEndpoint:
         self._ctx.local = tuple(local)
         for sa in list(self._ctx.sas.values()):
             sa.reconsider(now)
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._ctx.waiting = self._ctx.waiting, {}
         for (name, child), selectors in waiting.items():
             config = self._connections[name]
             self._want(config, config.children if child is None else (_child(config, child),), selectors, now)
@@ -210,19 +208,7 @@ class IkeEndpoint:
     ) -> None:
         if not config.remote_addrs:
             raise ValueError(f"connection {config.name!r} names no remote address to initiate to")
-        path = self._path(config)
-        if path is None:
-            self._waiting.update({(config.name, child.name): packet for child in children})
-            return
-        begin(self._ctx, config, path, [(child, packet) for child in children], now)
-
-    def _path(self, config: ConnectionConfig) -> Path | None:
-        """The first pair of addresses of one family, or None."""
-        for remote in config.remote_addrs:
-            for local in self._ctx.local:
-                if len(local) == len(remote) and (not config.local_addrs or local in config.local_addrs):
-                    return first_path(self.config, config, local, remote)
-        return None
+        connect(self._ctx, config, [(child, packet) for child in children], now)
 
 
 def _child(config: ConnectionConfig, name: str) -> ChildConfig:

@@ -29,6 +29,7 @@ class Lifetimes:
     def __init__(self, sa: IkeSa) -> None:
         self._sa = sa
         self._refused_at = -1
+        self.reauth_at = 0
 
     # -- Child SAs ---------------------------------------------------------------------------------------
 
@@ -56,9 +57,34 @@ class Lifetimes:
         if config.rekey_time:
             soft = _earlier(config.rekey_time, config.rand_time, int.from_bytes(sa.own_spi, "big"))
             sa.ctx.timers.arm(self._key, now + soft, lambda due: self._ike_due(now, due))
+        if config.reauth_time and not self.reauth_at:
+            self.reauth_at = now + _earlier(config.reauth_time, *self._spread(config.reauth_time))
+        if self.reauth_at:
+            sa.ctx.timers.arm((sa.ike_id, "reauth"), max(now, self.reauth_at), self._reauth_due)
 
     def stop_ike(self) -> None:
         self._sa.ctx.timers.cancel(self._key)
+        self._sa.ctx.timers.cancel((self._sa.ike_id, "reauth"))
+
+    def limit_authentication(self, lifetime: int, now: int) -> None:
+        """The responder takes our authentication for that long (RFC 4478 3): renew it when 9/10 are over."""
+        at = now + lifetime * 9 // 10
+        if not self.reauth_at or at < self.reauth_at:
+            self.reauth_at = at
+            self._sa.ctx.timers.arm((self._sa.ike_id, "reauth"), at, self._reauth_due)
+
+    def _spread(self, limit: int) -> tuple[int, int]:
+        sa = self._sa
+        return min(sa.connection.rand_time, limit // 10), int.from_bytes(sa.own_spi, "big")
+
+    def _reauth_due(self, now: int) -> None:
+        """Who can call authenticates again; who cannot has said how long this one holds (RFC 4478 2)."""
+        sa = self._sa
+        text = f"authenticated {format_duration(now - sa.established_at)} ago"
+        if sa.connection.remote_addrs:
+            sa.reauthenticate(text, now)
+        else:
+            sa.end_politely(Reason.EXPIRED, f"{text}, and the peer did not do so again", now)
 
     def retry_ike(self, reason: Reason, now: int) -> None:
         """As `retry_child`, for the IKE SA."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType
 from sim.ike.tasks.base import Job, Outgoing, Task, build_all
+from sim.ike.window import announce_window
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -83,7 +84,7 @@ class Requests:
         if not self.outstanding:
             return True
         alone = any(task.alone for task in job.tasks) or any(self._outstanding_alone())
-        return not alone and len(self.outstanding) < self.window
+        return not alone and self._next_id < min(self.outstanding) + self.window
 
     def _outstanding_alone(self) -> Iterator[bool]:
         return (task.alone for outstanding in self.outstanding.values() for task in outstanding.job.tasks)
@@ -132,6 +133,7 @@ class Requests:
     def _start(self, job: Job, now: int) -> None:
         out = Outgoing()
         build_all(job.tasks, self.sa, out, now)
+        announce_window(self.sa, out, job.exchange)
         # IKE_SA_INIT keeps its ID 0 through cookies and new groups (RFC 7296 2.2).
         message_id = 0 if job.exchange == ExchangeType.IKE_SA_INIT else self._next_id
         self._next_id = message_id + 1

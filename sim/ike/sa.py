@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sim.crypto.cipher import cipher
 from sim.ike.channel import Channel
 from sim.ike.child import ChildSa
-from sim.ike.config import ChildConfig, ConnectionConfig
+from sim.ike.config import ChildConfig, ConnectionConfig, StartAction
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.conversation import Conversation
 from sim.ike.events import IkeSaDown, Reason
@@ -24,18 +24,23 @@ from sim.ike.mobility import reconsider, start_update
 from sim.ike.path import Path, first_path
 from sim.ike.payloads import NotifyPayload
 from sim.ike.proposals import IkeSuite, Proposal, format_proposal
+from sim.ike.recovery import action_after
 from sim.ike.reports import child_down, child_retired, child_up, ike_up, keys_derived, path_changed
 from sim.ike.requests import Requests
 from sim.ike.tasks.auth import Establish, InitiateAuth
+from sim.ike.tasks.auth_lifetime import HeedLifetime
 from sim.ike.tasks.base import Inbound, Job, Task
 from sim.ike.tasks.child_initiate import CreateWanted, InitiateChild
+from sim.ike.tasks.child_rekey import RekeyChild
 from sim.ike.tasks.child_terms import PacketSelectors
+from sim.ike.tasks.childless import wants_childless
 from sim.ike.tasks.confirm_path import ConfirmPath
 from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.mobike import SetUpMobike
 from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
 from sim.ike.watch import Watch
+from sim.ike.window import heed_window
 from sim.units import format_duration
 from sim.wire.address import Sock, format_sock
 
@@ -97,6 +102,10 @@ class IkeSa:
         self.lifetimes = Lifetimes(self)
         self.rekeying_ike: RekeyIke | None = None
         self.standby = False
+        self.tries = self.window = 1
+        self.peer_is_childless = False
+        self.successor = self.breaks = 0
+        self._afterwards: list[Wanted] = []
         self.started_from = path.remote[0]
         self.counted = False
         self.init_digest = b""
@@ -127,8 +136,8 @@ class IkeSa:
 
     def authenticate(self, now: int) -> None:
         """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
-        tasks: list[Task] = [InitiateAuth(), SetUpMobike(), Establish()]
-        if self.wanted:
+        tasks: list[Task] = [InitiateAuth(), SetUpMobike(), Establish(), HeedLifetime()]
+        if self.wanted and not wants_childless(self):
             tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
         tasks += [ConfirmPath(self.path), CreateWanted()]
         self.requests.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
@@ -176,6 +185,7 @@ class IkeSa:
     def heard(self, received: Inbound, now: int) -> None:
         """The peer sent an authentic, new message; follow its address where that is allowed."""
         self.last_in_at = now
+        heed_window(self, received.message)
         path = self.path
         if self.state is State.HALF_OPEN:
             # The port moves, and MOBIKE counts from the addresses of the first IKE_AUTH (RFC 4555 3.3).
@@ -207,9 +217,7 @@ class IkeSa:
 
     def start_over(self, local: bytes, now: int, reason: Reason, text: str) -> None:
         """Set the connection up afresh from an address, with all Child SAs that this IKE SA was for."""
-        wanted: list[Wanted] = [(child.config, None) for child in self.children.values()]
-        wanted += [(task.config, task.packet) for task in self.requests.tasks(InitiateChild)]
-        wanted += self.wanted
+        wanted = self._all_wanted()
         path = first_path(self.ctx.config, self.connection, local, self.path.remote[0])
         initiate(self.ctx, self.connection, path, wanted, now)
         if self.state is State.ESTABLISHED:
@@ -233,6 +241,7 @@ class IkeSa:
         new.local_id, new.remote_id = self.local_id, self.remote_id
         new.mobike, new.peer_addresses = self.mobike, self.peer_addresses
         new.announced, new.seen_as = self.announced, self.seen_as
+        new.lifetimes.reauth_at = self.lifetimes.reauth_at
         self.ctx.by_spi[new.own_spi] = new
         return new
 
@@ -263,9 +272,36 @@ class IkeSa:
         at = now + self.ctx.config.half_open_timeout
         self.ctx.timers.arm((self.ike_id, "standby"), at, lambda due: self.end(self.reason, self.text, due))
 
-    def reauthenticate(self, now: int) -> None:
-        """The peer rekeys nothing: set up a new IKE SA with all Child SAs, then delete this one (1.3)."""
-        self.start_over(self.path.local[0], now, Reason.REAUTHENTICATED, "the peer rekeys nothing")
+    def reauthenticate(self, text: str, now: int) -> None:
+        """Set up a new IKE SA with all Child SAs of this one (RFC 7296 2.8.3); `text` says why."""
+        if self.state is not State.ESTABLISHED or self.standby:
+            return
+        if not self.connection.make_before_break:
+            self._afterwards = self._all_wanted()
+            self.end_politely(Reason.REAUTHENTICATED, text, now)
+        elif self.ctx.sas.get(self.successor) is None:
+            new = connect(self.ctx, self.connection, self._all_wanted(), now)
+            if new is not None:
+                self.successor, new.breaks = new.ike_id, self.ike_id
+
+    def settled(self, now: int) -> None:
+        """A Child SA that we asked for is settled; after the last one, what this IKE SA replaces goes."""
+        if self.breaks and not self.wanted and not self.requests.tasks(InitiateChild):
+            old = self.ctx.sas.get(self.breaks)
+            self.breaks = 0
+            if old is not None:
+                old.end_politely(Reason.REAUTHENTICATED, "its peers have authenticated each other again", now)
+
+    def _all_wanted(self) -> list[Wanted]:
+        """All Child SAs that this IKE SA has, or was to have."""
+        wanted: list[Wanted] = [(c.config, None) for c in self.children.values() if not c.replaced]
+        wanted += [
+            (task.config, task.packet) for task in self._asked_for() if not isinstance(task, RekeyChild)
+        ]
+        return wanted + list(self.wanted)
+
+    def _asked_for(self) -> list[InitiateChild]:
+        return self.requests.tasks(InitiateChild)
 
     # -- going down --------------------------------------------------------------------------------------
 
@@ -311,6 +347,12 @@ class IkeSa:
 
     def end(self, reason: Reason, text: str, now: int) -> None:
         """The IKE SA and its Child SAs are gone, at both ends; only repeated requests are still answered."""
+        if self.state is State.ESTABLISHED:
+            self._afterwards += [
+                wanted
+                for wanted in self._all_wanted()
+                if action_after(wanted[0], reason) is StartAction.START
+            ]
         self._report_down(reason, text)
         self._close(now)
 
@@ -343,6 +385,8 @@ class IkeSa:
             f"{format_sock(self.path.remote)} did not answer {request.payloads} within "
             f"{format_duration(sum(delays))}, sent {len(delays)} times"
         )
+        if self.state is State.CONNECTING and self.connection.keyingtries != self.tries:
+            self._afterwards = self._all_wanted()
         if self.reason is Reason.NONE:
             self.end(Reason.TIMEOUT, text, now)
         else:
@@ -386,6 +430,15 @@ class IkeSa:
             ctx.timers.arm((self.ike_id, "linger"), now + ctx.config.half_open_timeout, self._forget)
         else:
             self._forget(now)
+        self._go_on_elsewhere(now)
+
+    def _go_on_elsewhere(self, now: int) -> None:
+        """Set the connection up afresh, if that is to follow and nobody has done so yet."""
+        wanted, self._afterwards = self._afterwards, []
+        if wanted and self.connection.remote_addrs and self.ctx.connected(self.connection.name) is None:
+            new = connect(self.ctx, self.connection, wanted, now)
+            if new is not None and self.established_at < 0:
+                new.tries = self.tries + 1
 
     def _forget(self, now: int) -> None:
         self.ctx.by_spi.pop(self.own_spi, None)
@@ -403,13 +456,32 @@ class IkeSa:
         self.state = state
 
 
-def initiate(ctx: Context, config: ConnectionConfig, path: Path, wanted: Iterable[Wanted], now: int) -> None:
+def connect(ctx: Context, config: ConnectionConfig, wanted: Iterable[Wanted], now: int) -> IkeSa | None:
+    """Begin an IKE SA from the address that fits, or wait for such an address."""
+    path = path_to(config, ctx)
+    if path is None:
+        ctx.waiting.update({(config.name, child.name): packet for child, packet in wanted})
+        return None
+    return initiate(ctx, config, path, wanted, now)
+
+
+def path_to(config: ConnectionConfig, ctx: Context) -> Path | None:
+    """The first pair of addresses of one family, or None."""
+    for remote in config.remote_addrs:
+        for local in ctx.local:
+            if len(local) == len(remote) and (not config.local_addrs or local in config.local_addrs):
+                return first_path(ctx.config, config, local, remote)
+    return None
+
+
+def initiate(ctx: Context, config: ConnectionConfig, path: Path, wanted: Iterable[Wanted], now: int) -> IkeSa:
     """Begin an IKE SA, for Child SAs with the selectors of the packets that asked for them."""
     sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
     ctx.by_spi[sa.spi_i] = sa
     ctx.index(sa)
     sa.wanted.extend(wanted)
     sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+    return sa
 
 
 def _inner_hosts(child: ChildSa) -> list[bytes]:

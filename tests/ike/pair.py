@@ -196,7 +196,11 @@ class Pair:
 
     def establish(self) -> Pair:
         """Bring the connection up from `a` and forget nothing."""
-        self.initiate()
+        return self.establish_with("net")
+
+    def establish_with(self, child: str | None) -> Pair:
+        """As `establish`, with this Child SA, or all."""
+        self.initiate(child)
         self.settle()
         assert self.up
         return self

@@ -73,8 +73,6 @@ class RespondAuth(Task):
             raise _failed(f"{identity} did not prove that it knows our pre-shared key")
         sa.remote_id = identity
         sa.local_id = own or sa.connection.local_id or Identity.of_address(sa.path.local[0])
-        if message.notify(NotifyType.INITIAL_CONTACT) is not None:
-            self._forget_others(sa, now)
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
@@ -96,13 +94,6 @@ class RespondAuth(Task):
         for connection in sorted(fitting, key=lambda c: -peer.match(c.remote_id)):
             return connection
         raise _failed(f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else ""))
-
-    def _forget_others(self, sa: IkeSa, now: int) -> None:
-        """The peer has no other IKE SA with us, so ours are left over (RFC 7296 2.4)."""
-        for other in list(sa.ctx.of_peer(sa)):
-            # What came up since this peer began is not left over: both sides may have initiated at once.
-            if other.established_at < sa.created_at:
-                other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)
 
 
 class Establish(Task):

@@ -79,16 +79,21 @@ class InitiateChild(Task):
         error = first_error(message)
         if error is not None and self._another_group(error):
             return Step.MORE
+        self._conclude(sa, message, error, now)
+        if self._exchange == ExchangeType.CREATE_CHILD_SA:
+            sa.settled(now)
+        return Step.DONE
+
+    def _conclude(self, sa: IkeSa, message: Message, error: NotifyPayload | None, now: int) -> None:
         answer = message.find(SaPayload)
         if answer is None:
             self._refused(sa, error, now)
-            return Step.DONE
+            return
         problem = self._problem(answer, message)
         if problem:
             self._reject(sa, answer, problem, now)
         else:
             self._install(sa, answer.proposals[0], message, now)
-        return Step.DONE
 
     def abandon(self, sa: IkeSa) -> None:
         sa.ctx.release_spi(self._spi_in)
@@ -193,6 +198,7 @@ class CreateWanted(Task):
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         sa.create_wanted(now)
+        sa.settled(now)
         return Step.DONE
 
 

@@ -94,7 +94,7 @@ class RekeyChild(InitiateChild):
             sa.wanted.append((old.config, None))
             sa.create_wanted(now)
         elif kind == NotifyType.NO_ADDITIONAL_SAS:
-            sa.reauthenticate(now)
+            sa.reauthenticate(text, now)
         else:
             sa.lifetimes.retry_child(old, reason_of(kind), now)
 

@@ -16,9 +16,9 @@ from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
 from sim.ike.child import ChildSa, spi_octets
-from sim.ike.config import ChildConfig
+from sim.ike.config import ChildConfig, Childless
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformType
-from sim.ike.errors import PeerError
+from sim.ike.errors import PeerError, Scope
 from sim.ike.events import ChildFailed
 from sim.ike.exchanges import State
 from sim.ike.message import Message
@@ -86,6 +86,8 @@ class RespondChild(Task):
             if self._asked:
                 self._create(sa, message, now)
         except PeerError as error:
+            if error.scope is Scope.IKE_SA:
+                raise
             self._error = error
             name = next((config.name for config in self._configs), "")
             sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text, False))
@@ -111,6 +113,12 @@ class RespondChild(Task):
     def _check_state(self, sa: IkeSa, message: Message) -> None:
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             check_child_may_change(sa)
+        elif self._asked and sa.connection.childless is Childless.FORCE:
+            text = "a Child SA may only follow IKE_AUTH (childless = force)"
+            raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
+        elif not self._asked and sa.connection.childless is Childless.NEVER:
+            text = "IKE_AUTH without a Child SA, which was not announced (childless = never)"
+            raise PeerError(NotifyType.INVALID_SYNTAX, text, Scope.IKE_SA)
 
     def _options(self, sa: IkeSa, message: Message) -> list[Option]:
         """What each configured Child SA allows of the selectors on offer."""

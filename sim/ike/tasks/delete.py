@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.ike.child import ChildSa, spi_octets
+from sim.ike.config import ChildConfig
 from sim.ike.constants import NotifyType, ProtocolId, name_of
 from sim.ike.errors import reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import REFUSALS, first_error
 from sim.ike.payloads import DeletePayload, NotifyPayload
+from sim.ike.recovery import restart_children
 from sim.ike.succession import concede
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.wire.address import format_sock
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 class DeleteIke(Task):
     """The last request of an IKE SA that is down already; notifications say why."""
+
+    alone = True
 
     def __init__(self, notifies: tuple[NotifyPayload, ...] = ()) -> None:
         self._notifies = notifies
@@ -62,6 +66,7 @@ class RespondDelete(Task):
 
     def __init__(self) -> None:
         self._halves: list[bytes] = []
+        self._closed: list[ChildConfig] = []
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         reason, text = _cause(sa, received)
@@ -80,6 +85,8 @@ class RespondDelete(Task):
             out.then.append(lambda then: sa.end(self._reason, self._text, then))
         elif self._halves:
             out.add(DeletePayload(ProtocolId.ESP, tuple(self._halves)))
+        if self._closed and not self._ends:
+            out.then.append(lambda then: restart_children(sa, self._closed, self._reason, then))
         return Step.DONE
 
     def _delete_children(
@@ -93,6 +100,7 @@ class RespondDelete(Task):
                 sa.retire_child(child, Reason.REKEYED, "rekeyed by the peer", now)
             else:
                 sa.remove_child(child, reason, text)
+                self._closed.append(child.config)
 
 
 def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:

@@ -139,7 +139,7 @@ class RekeyIke(Task):
         text = f"{format_sock(sa.path.remote)} refused to rekey the IKE SA: {name}; we offered {offered}"
         sa.ctx.emit(RekeyFailed(sa.ike_id, sa.connection.name, "", reason_of(error.type), text))
         if error.type == NotifyType.NO_ADDITIONAL_SAS:
-            sa.reauthenticate(now)
+            sa.reauthenticate(text, now)
         else:
             sa.lifetimes.retry_ike(reason_of(error.type), now)
         return Step.DONE

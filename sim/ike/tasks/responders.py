@@ -9,12 +9,14 @@ from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.message import Message
 from sim.ike.payloads import TsPayload
 from sim.ike.tasks.auth import Establish, RespondAuth
+from sim.ike.tasks.auth_lifetime import AnnounceLifetime, HeedLifetime
 from sim.ike.tasks.base import Task
 from sim.ike.tasks.child_rekey import RespondRekey
 from sim.ike.tasks.child_respond import RespondChild
 from sim.ike.tasks.delete import RespondDelete
 from sim.ike.tasks.ike_rekey import RespondIkeRekey
 from sim.ike.tasks.mobike import RespondMobike, SetUpMobike
+from sim.ike.tasks.uniqueness import KeepUnique
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 RESPONDERS: dict[int, Callable[[], list[Task]]] = {
     ExchangeType.IKE_AUTH: lambda: [
         RespondAuth(),
+        KeepUnique(),
         SetUpMobike(),
         Establish(),
+        AnnounceLifetime(),
         RespondChild(ExchangeType.IKE_AUTH),
     ],
-    ExchangeType.INFORMATIONAL: lambda: [RespondMobike(), RespondDelete()],
+    ExchangeType.INFORMATIONAL: lambda: [RespondMobike(), HeedLifetime(), RespondDelete()],
 }
 
 

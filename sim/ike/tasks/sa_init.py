@@ -33,6 +33,7 @@ from sim.ike.proposals import (
     select,
 )
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
+from sim.ike.tasks.childless import childless_payloads, childless_problem, heed_childless
 from sim.ike.tasks.nat_detection import detect_nat, natd_payloads
 from sim.wire.address import format_sock
 from sim.wire.buffer import WireError
@@ -132,8 +133,13 @@ class InitiateSaInit(Task):
         sa.ctx.timers.cancel((sa.ike_id, "patience"))
         sa.doubt(Reason.NONE, "")
         detect_nat(sa, received)
+        heed_childless(sa, message)
         sa.float_port()
-        sa.authenticate(now)
+        problem = childless_problem(sa)
+        if problem:
+            sa.end(Reason.CHILDLESS_UNSUPPORTED, f"{format_sock(sa.path.remote)}: {problem}", now)
+        else:
+            sa.authenticate(now)
 
 
 @dataclass(slots=True)
@@ -190,6 +196,7 @@ class RespondSaInit(Task):
         out.add(NoncePayload(sa.nonce_r))
         if sa.path.natt:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
+        out.add_last(*childless_payloads(sa))
         return Step.DONE
 
 

@@ -1,0 +1,35 @@
+"""What a new IKE SA means for those that there are with the same peer (RFC 7296 2.4, swanctl's `unique`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.ike.config import Unique
+from sim.ike.constants import NotifyType
+from sim.ike.errors import PeerError, Scope
+from sim.ike.events import Reason
+from sim.ike.tasks.base import Inbound, Step, Task
+
+if TYPE_CHECKING:
+    from sim.ike.sa import IkeSa
+
+
+class KeepUnique(Task):
+    """The responder's, once it knows for certain who its peer is."""
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        policy = sa.connection.unique
+        # What came up since this peer began is not left over: both sides may have initiated at once.
+        others = [other for other in sa.ctx.of_peer(sa) if other.established_at < sa.created_at]
+        if policy is not Unique.NEVER and received.message.notify(NotifyType.INITIAL_CONTACT) is not None:
+            for other in others:
+                other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)
+        elif policy is Unique.REPLACE:
+            for other in others:
+                other.end_politely(
+                    Reason.REPLACED, f"{sa.remote_id} has a new IKE SA (unique = replace)", now
+                )
+        elif policy is Unique.KEEP and others:
+            text = f"{sa.remote_id} has an IKE SA already (unique = keep)"
+            raise PeerError(NotifyType.AUTHENTICATION_FAILED, text, Scope.IKE_SA)
+        return Step.DONE
