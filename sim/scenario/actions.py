@@ -9,7 +9,7 @@ from typing import Any
 from sim.net.nat import NatBox
 from sim.net.port import Port
 from sim.scenario.passing import note_courses
-from sim.scenario.schema import DownEvent, Event, MoveEvent, RebindEvent, UpEvent
+from sim.scenario.schema import DownEvent, Event, MoveEvent, RebindEvent, SaEvent, UpEvent
 from sim.scenario.world import World
 from sim.tunnels.narrate import LogEntry
 from sim.units import format_duration
@@ -66,11 +66,19 @@ def _down(world: World, event: DownEvent, now: int) -> None:
     _log(world, event, now, f"{event.node}:{event.interface} goes down")
 
 
+def _command(world: World, event: SaEvent, now: int) -> None:
+    stack = world.stacks[event.node]
+    what = event.connection if event.child is None else f"{event.connection}/{event.child}"
+    _log(world, event, now, f"{event.node} is told to {event.do} {what}")
+    stack.command(event.do, event.connection, event.child, now)
+
+
 _ACTIONS: dict[type, Callable[[World, Any, int], None]] = {
     MoveEvent: _move,
     RebindEvent: _rebind,
     UpEvent: _up,
     DownEvent: _down,
+    SaEvent: _command,
 }
 
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from sim.ike.config import (
     RETRANSMIT,
     ChildConfig,
+    Childless,
     ConnectionConfig,
     EndpointConfig,
     ReturnRoutability,
     StartAction,
+    Unique,
 )
 from sim.ike.constants import ProtocolId
 from sim.ike.identity import Identity
@@ -18,6 +20,8 @@ from sim.ike.proposals import parse_proposal
 from sim.scenario.schema import Connection, ConnectionChild
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
+
+_DPD_ACTION = {"clear": StartAction.NONE, "trap": StartAction.TRAP, "restart": StartAction.START}
 
 
 def endpoint_config(connections: Mapping[str, Connection]) -> EndpointConfig:
@@ -44,6 +48,12 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         keepalive=connection.keep_alive,
         retransmit=RETRANSMIT[connection.retransmit],
         return_routability=routability,
+        unique=Unique(connection.unique),
+        childless=Childless(connection.childless),
+        keyingtries=connection.keyingtries,
+        window=connection.window,
+        reauth_time=connection.reauth_time,
+        make_before_break=connection.make_before_break,
         rekey_time=connection.rekey_time,
         over_time=over_time,
         rand_time=min(
@@ -64,6 +74,8 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         start=StartAction(child.start_action),
         replay_window=child.replay_window,
         copy_df=child.copy_df,
+        close_action=StartAction(child.close_action),
+        dpd_action=_DPD_ACTION[child.dpd_action],
         rekey_time=child.rekey_time,
         life_time=life_time,
         rand_time=min(child.rekey_time, margin if child.rand_time is None else child.rand_time),

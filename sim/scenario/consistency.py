@@ -16,6 +16,7 @@ from sim.scenario.schema import (
     CbrFlow,
     Check,
     ConnectionCheck,
+    DownEvent,
     Event,
     FlowCheck,
     GatewayNode,
@@ -23,7 +24,9 @@ from sim.scenario.schema import (
     MoveEvent,
     NatNode,
     RebindEvent,
+    SaEvent,
     Scenario,
+    UpEvent,
     record_names,
 )
 
@@ -133,6 +136,8 @@ def _events(scenario: Scenario) -> Found:
         model = scenario.nodes[event.node]
         if isinstance(event, RebindEvent) and not isinstance(model, NatNode):
             yield (*path, "node"), f"{event.node} is a {model.kind}: only a NAT has mappings"
+        if isinstance(event, SaEvent):
+            yield from (((*path, key), text) for key, text in _commanded(scenario, event))
         for key, interface in _switched(event).items():
             if interface not in model.interfaces:
                 yield (*path, key), _unknown(f"interface of {event.node}", interface, model.interfaces)
@@ -144,7 +149,31 @@ def _switched(event: Event) -> dict[str, str]:
     """Which key names which interface."""
     if isinstance(event, MoveEvent):
         return {"from": event.from_, "to": event.to}
-    return {} if isinstance(event, RebindEvent) else {"interface": event.interface}
+    return {"interface": event.interface} if isinstance(event, UpEvent | DownEvent) else {}
+
+
+def _commanded(scenario: Scenario, event: SaEvent) -> Iterator[tuple[str, str]]:
+    """What is wrong with the connection or the Child SA that a command names."""
+    tunnels = {
+        name: tunnel.children
+        for name, tunnel in scenario.tunnels.items()
+        if event.node in (tunnel.initiator, tunnel.responder)
+    }
+    own = {name: conn.children for name, conn in scenario.connections.get(event.node, {}).items()}
+    known: dict[str, Iterable[str]] = {**tunnels, **own}
+    if event.connection not in known:
+        yield "connection", _unknown(f"connection of {event.node}", event.connection, known)
+    elif event.child is not None and event.child not in known[event.connection]:
+        yield "child", _unknown(f"child of {event.connection}", event.child, known[event.connection])
+    elif event.do in ("initiate", "reauthenticate") and _only_answers(scenario, event):
+        yield "do", f"{event.node} only answers this connection: it knows no address to call"
+
+
+def _only_answers(scenario: Scenario, event: SaEvent) -> bool:
+    tunnel = scenario.tunnels.get(event.connection)
+    if tunnel is not None:
+        return event.node != tunnel.initiator
+    return not scenario.connections[event.node][event.connection].remote_addrs
 
 
 def _checks(scenario: Scenario) -> Found:

@@ -14,11 +14,12 @@ from sim.scenario.schema import Scenario, Tunnel, TunnelSide
 _START_ACTION = {"at once": "start", "trap": "trap", "none": "none"}
 _SHARED = (
     *("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability"),
+    *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
     *("rekey_time", "over_time", "rand_time"),
 )
 _SHARED_CHILD = (
     *("mode", "esp_proposals", "replay_window", "copy_df"),
-    *("rekey_time", "life_time", "rand_time"),
+    *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
 )
 
 Plain = dict[str, Any]

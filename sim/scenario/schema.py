@@ -39,6 +39,7 @@ from sim.scenario.schema_traffic import (
     PingFlow,
     RebindEvent,
     ReplayFlow,
+    SaEvent,
     UpEvent,
     record_names,
 )
@@ -56,11 +57,9 @@ from sim.units import format_duration
 
 __all__ = [
     "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
-    "Flow",
-    "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
-    "PingFlow",
-    "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "Scenario", "Tunnel", "TunnelAuth", "TunnelChild",
-    "TunnelSide", "UpEvent", "json_schema", "record_names",
+    "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
+    "PingFlow", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent", "Scenario", "Tunnel",
+    "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip
 
 

@@ -106,7 +106,22 @@ class DownEvent(_Event):
     interface: Name
 
 
-Event = Annotated[MoveEvent | RebindEvent | UpEvent | DownEvent, Field(discriminator="do")]
+class SaEvent(_Event):
+    """What a user of the node commands, as with `swanctl --initiate`, `--rekey` and `--terminate`."""
+
+    do: Literal["initiate", "rekey", "reauthenticate", "terminate"]
+    connection: Name
+    child: Name | None = None
+    """None: the IKE SA; of `initiate` all Child SAs."""
+
+    @model_validator(mode="after")
+    def _authenticates_no_child(self) -> Self:
+        if self.do == "reauthenticate" and self.child is not None:
+            raise ValueError("a Child SA is not authenticated: leave out `child`")
+        return self
+
+
+Event = Annotated[MoveEvent | RebindEvent | UpEvent | DownEvent | SaEvent, Field(discriminator="do")]
 
 
 class ConnectionCheck(Model):

@@ -43,6 +43,10 @@ class _Child(Model):
     )
     replay_window: Annotated[int, Field(ge=32, le=4096)] = 32
     copy_df: bool = True
+    close_action: Literal["none", "trap", "start"] = "none"
+    """What follows when the peer closes it: a packet may ask for it again, or it is set up at once."""
+    dpd_action: Literal["clear", "trap", "restart"] = "clear"
+    """The same when the peer does not answer any more."""
     rekey_time: Interval = 3600 * NS_PER_S
     """When a successor is asked for; 0 s: never."""
     life_time: Interval | None = None
@@ -83,6 +87,18 @@ class _IkeSettings(Model):
     """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
     retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"
     """Whose timing unanswered requests are repeated with."""
+    unique: Literal["no", "never", "keep", "replace"] = "no"
+    """What becomes of an older IKE SA with the same peer: see swanctl.conf."""
+    childless: Literal["never", "allow", "prefer", "force"] = "allow"
+    """Whether IKE_AUTH does without a Child SA, which then follows (RFC 6023)."""
+    keyingtries: Annotated[int, Field(ge=0, le=1000)] = 1
+    """How often an unanswered connection is tried; 0: for ever."""
+    window: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many requests of the peer's are taken at once (RFC 7296 2.3); strongSwan has no such setting."""
+    reauth_time: Interval = 0
+    """When the peers authenticate again, by a new IKE SA; 0 s: never."""
+    make_before_break: bool = False
+    """Whether the old IKE SA goes only when the new one has all Child SAs."""
     rekey_time: Interval = 4 * 3600 * NS_PER_S
     """When a successor of the IKE SA is asked for; 0 s: never."""
     over_time: Interval | None = None

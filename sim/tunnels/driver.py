@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import takewhile
 from typing import Generic, TypeVar
 
@@ -30,6 +31,7 @@ from sim.ike.events import (
     PathChanged,
     Reason,
 )
+from sim.ike.recovery import action_after
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved
 from sim.ipsec.policy import Action, Policy
@@ -161,6 +163,22 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.endpoint.acquire(*key, selectors, now)
         self.pump(now)
 
+    def command(self, verb: str, connection: str, child: str | None, now: int) -> None:
+        """Initiate, rekey, reauthenticate or terminate a connection, or one of its Child SAs."""
+        endpoint = self.endpoint
+        mine = [sa for sa in endpoint.sas if sa.connection == connection]
+        if verb == "initiate":
+            endpoint.initiate(connection, child, now)
+        elif child is None:
+            act = {"rekey": endpoint.rekey_ike, "reauthenticate": endpoint.reauthenticate}
+            for sa in mine:
+                act.get(verb, endpoint.delete)(sa.ike_id, now)
+        else:
+            act_on_child = endpoint.rekey if verb == "rekey" else endpoint.delete_child
+            for spi in [view.spi_in for sa in mine for view in sa.children if view.child == child]:
+                act_on_child(spi, now)
+        self.pump(now)
+
     def drain_engine(self, now: int) -> None:
         """Tell IKE what the data plane noticed; worth a call when `engine.events` is not empty."""
         while (event := self.engine.next_event()) is not None:
@@ -211,6 +229,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
             self.engine.remove(event.spi_in)
+            self._trap(event)
         elif isinstance(event, PathChanged):
             for spi in event.spis_in:
                 self.engine.move(spi, event.local, event.remote, event.encap)
@@ -229,6 +248,15 @@ class IpsecDriver(IkeDriver, Generic[P]):
         earlier = takewhile(lambda name: name != event.child, (child.name for child in connection.children))
         found = (self._traps.get((event.connection, name)) for name in earlier)
         return [trap.policy for trap in found if trap is not None and not trap.mute]
+
+    def _trap(self, event: ChildSaDown) -> None:
+        """From now on a packet may ask for this Child SA, if close_action or dpd_action is trap."""
+        connection = next(c for c in self.config.connections if c.name == event.connection)
+        child = connection.child(event.child)
+        if child and connection.remote_addrs and action_after(child, event.reason) is StartAction.TRAP:
+            key = (event.connection, event.child)
+            if (trap := self._traps.get(key)) is not None:
+                self._traps[key] = replace(trap, mute="")
 
     def _sas(self, key: _Key) -> int:
         """How many pairs of SAs a child has."""

@@ -63,6 +63,15 @@ def _case(*overrides: str) -> Case:
 STILL = "events=[]"
 UNCHECKED = "checks=[]"
 QUIET = (UNCHECKED, STILL, "traffic=[]")
+LEFT_BEHIND = (
+    UNCHECKED,
+    "traffic=[]",
+    "duration=40 s",
+    "tunnels.rw.mobike=false",
+    "tunnels.rw.dpd_delay=500 ms",
+    "tunnels.rw.retransmit=libreswan",
+)
+"""The SA stays behind when its host moves; a liveness check finds out."""
 NO_NAT = (
     "nodes.home={kind: router, interfaces: {lan: 192.168.1.1/24, wan: 198.18.0.10/24, dsl: 198.19.0.10/24}}"
 )
@@ -71,6 +80,7 @@ UNEVEN = "links.4.delay={up: 1 ms, down: 3 ms}"
 NINE = "links.0.queue={up: 9 packets, down: 9 packets}"
 SLOW = "links.0.rate=100 kbit/s"
 RANDOM = "links.4.jitter={distribution: normal, scale: 3 ms}"
+COMMAND = "events=[{at: 1 s, node: alice, do: rekey, connection: rw}]"
 PING = "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms}]"
 WEB = f"traffic=[{{name: p, kind: replay, file: {CAPTURE}, from: alice, to: bob}}]"
 STRAY = "traffic.late={name: p, kind: replay, file: {file}, from: carol, to: 'home:wan', start: 1 s}"
@@ -154,6 +164,20 @@ CASES: dict[str, Case] = {
     "Tunnel.mobike": _case("tunnels.rw.mobike=false"),
     "Tunnel.encap": _case(NO_NAT, "tunnels.rw.encap=true"),
     "Tunnel.dpd_delay": _case(*QUIET, "tunnels.rw.dpd_delay=500 ms"),
+    "Tunnel.unique": _case(
+        *QUIET, "tunnels.rw.reauth_time=1 s", "tunnels.rw.make_before_break=true",
+        "tunnels.rw.unique=replace",
+    ),
+    "Tunnel.childless": _case(*QUIET, "tunnels.rw.childless=prefer"),
+    "Tunnel.keyingtries": _case(
+        *QUIET, "duration=40 s", "links.3.loss=100 %", "tunnels.rw.retransmit=libreswan",
+        "tunnels.rw.keyingtries=2",
+    ),
+    "Tunnel.window": _case(*QUIET, "tunnels.rw.window=3"),
+    "Tunnel.reauth_time": _case(*QUIET, "tunnels.rw.reauth_time=1 s"),
+    "Tunnel.make_before_break": _case(
+        *QUIET, "tunnels.rw.reauth_time=1 s", "tunnels.rw.make_before_break=true",
+    ),
     "Tunnel.rekey_time": _case(*QUIET, "tunnels.rw.rekey_time=500 ms"),
     "Tunnel.over_time": _case(
         *QUIET, "links.3.loss=0 %", "tunnels.rw.rekey_time=500 ms", "tunnels.rw.rand_time=0 s",
@@ -181,6 +205,11 @@ CASES: dict[str, Case] = {
         STILL, UNCHECKED, "duration=9 s", "traffic.up.rate=1 Mbit/s", f"{CHILD}.replay_window=4096",
     ),
     "TunnelChild.copy_df": _case(f"{CHILD}.copy_df=false"),
+    "TunnelChild.close_action": _case(
+        UNCHECKED, "traffic=[]", "events=[{at: 1 s, node: moon, do: terminate, connection: rw, child: net}]",
+        f"{CHILD}.close_action=start",
+    ),
+    "TunnelChild.dpd_action": _case(*LEFT_BEHIND, f"{CHILD}.dpd_action=restart"),
     "TunnelChild.rekey_time": _case(f"{CHILD}.rekey_time=700 ms"),
     "TunnelChild.life_time": _case(f"{CHILD}.rekey_time=0 s", f"{CHILD}.life_time=700 ms"),
     "TunnelChild.rand_time": _case(f"{CHILD}.rekey_time=700 ms", f"{CHILD}.rand_time=500 ms"),
@@ -224,6 +253,11 @@ CASES: dict[str, Case] = {
     "DownEvent.node": _case(DOWN, "events.0.node=bob"),
     "DownEvent.do": _case(DOWN, "events.0.do=up"),
     "DownEvent.interface": _case(DOWN, "events.0.interface=wlan"),
+    "SaEvent.at": _case(COMMAND, "events.0.at=2 s"),
+    "SaEvent.node": _case(COMMAND, "events.0.node=moon"),
+    "SaEvent.do": _case(COMMAND, "events.0.do=terminate"),
+    "SaEvent.connection": _case(COMMAND, "events.0={at: 1 s, node: alice, do: rekey, connection: two}"),
+    "SaEvent.child": _case(COMMAND, "events.0.child=net"),
     "UpEvent.at": _case(UP, "events.0.at=2 s"),
     "UpEvent.node": _case(UP, "events.0.node=bob"),
     "UpEvent.do": _case(UP, "events.0.do=down"),
@@ -245,6 +279,10 @@ CASES: dict[str, Case] = {
     "Connection.local_addrs": _case("connections.alice.rw.local_addrs=[203.0.113.77]"),
     "Connection.remote_addrs": _case("connections.alice.rw.remote_addrs=[198.51.100.254]"),
     "Connection.remote_port": _case("connections.alice.rw.remote_port=4500"),
+    "Connection.unique": _case(
+        *QUIET, "connections.alice.rw.reauth_time=1 s", "connections.alice.rw.make_before_break=true",
+        "connections.moon.rw.unique=replace",
+    ),
     "Connection.local_id": _case("connections.alice.rw.local_id=me"),
     "Connection.remote_id": _case("connections.alice.rw.remote_id=you"),
     "Connection.psk": _case("connections.alice.rw.psk=other"),
@@ -265,7 +303,7 @@ def _expanded_cases() -> dict[str, Case]:
         if key.startswith(("Tunnel.", "TunnelChild."))
         and key not in ("Tunnel.initiator", "Tunnel.responder", "Tunnel.auth", "TunnelChild.start")
     }
-    return {key: case._replace(expanded=True) for key, case in (own | same).items()}
+    return {key: case._replace(expanded=True) for key, case in (same | own).items()}
 
 
 def _at_one_end(change: str) -> str:

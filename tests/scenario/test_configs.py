@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from sim.ike.config import RETRANSMIT, ChildConfig, ConnectionConfig, ReturnRoutability, StartAction
+from sim.ike.config import (
+    RETRANSMIT,
+    ChildConfig,
+    Childless,
+    ConnectionConfig,
+    ReturnRoutability,
+    StartAction,
+    Unique,
+)
 from sim.ike.constants import ProtocolId
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
@@ -33,6 +41,12 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("dpd_delay", "30 s", "dpd_delay", 30 * NS_PER_S),
     ("keep_alive", "7 s", "keepalive", 7 * NS_PER_S),
     ("retransmit", "iked", "retransmit", RETRANSMIT["iked"]),
+    ("unique", "keep", "unique", Unique.KEEP),
+    ("childless", "force", "childless", Childless.FORCE),
+    ("keyingtries", 0, "keyingtries", 0),
+    ("window", 4, "window", 4),
+    ("reauth_time", "1 h", "reauth_time", 3600 * NS_PER_S),
+    ("make_before_break", True, "make_before_break", True),
     ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
     ("rekey_time", "50 s", "over_time", 5 * NS_PER_S),
     ("over_time", "7 s", "over_time", 7 * NS_PER_S),
@@ -47,6 +61,8 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("replay_window", 4096, "replay_window", 4096),
     ("copy_df", False, "copy_df", False),
     ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
+    ("close_action", "trap", "close_action", StartAction.TRAP),
+    ("dpd_action", "restart", "dpd_action", StartAction.START),
     ("rekey_time", "50 s", "life_time", 55 * NS_PER_S),
     ("life_time", "3700 s", "life_time", 3700 * NS_PER_S),
     ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),

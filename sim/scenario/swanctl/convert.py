@@ -36,6 +36,7 @@ _SECRETS = {
         "private keys are not supported yet, and no file is read",
     ),
 }
+_DPD_ACTION = {"none": "clear", "trap": "trap", "start": "restart"}
 _AUTH_SECTION = re.compile(r"(local|remote)", re.IGNORECASE)
 _CERT_SECTION = re.compile(r"(ca)?cert", re.IGNORECASE)
 
@@ -140,7 +141,14 @@ class Importer:
             "mobike": self._value(view, "mobike", values.parse_bool, True),
             "encap": self._value(view, "encap", values.parse_bool, False),
             "dpd_delay": format_duration(self._value(view, "dpd_delay", values.parse_time, 0)),
-            **self._times(view, ("rekey_time", "over_time", "rand_time")),
+            "unique": self._value(view, "unique", values.one_of("no", "never", "keep", "replace"), "no"),
+            "childless": self._value(
+                view, "childless", values.one_of("allow", "prefer", "force", "never"), "allow"
+            ),
+            "keyingtries": self._value(view, "keyingtries", values.parse_tries, 1),
+            "window": self._daemon.window(view.path[-1]),
+            "make_before_break": self._daemon.make_before_break(view.path[-1]),
+            **self._times(view, ("rekey_time", "over_time", "rand_time", "reauth_time")),
             "keep_alive": format_duration(self._daemon.keep_alive(view.path[-1])),
             "retransmit": self._daemon.retransmit(view.path[-1]),
             "return_routability": self._daemon.return_routability(view.path[-1]),
@@ -180,6 +188,8 @@ class Importer:
             "esp_proposals": self._proposals(view, "esp_proposals", ProtocolId.ESP),
             "replay_window": self._value(view, "replay_window", values.parse_number, 32),
             "copy_df": self._value(view, "copy_df", values.parse_bool, True),
+            "close_action": self._value(view, "close_action", values.parse_action, "none"),
+            "dpd_action": _DPD_ACTION[self._value(view, "dpd_action", values.parse_action, "none")],
             **self._times(view, ("rekey_time", "life_time", "rand_time")),
             "start_action": self._value(view, "start_action", values.parse_action, "none"),
         }

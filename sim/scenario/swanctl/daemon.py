@@ -13,12 +13,12 @@ from sim.ike.config import RETRANSMIT
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.swanctl.keys import suggest
 from sim.scenario.swanctl.syntax import View, parse
-from sim.scenario.swanctl.values import parse_bool, parse_time
+from sim.scenario.swanctl.values import parse_bool, parse_number, parse_time
 from sim.units import NS_PER_S, parse_duration
 
 TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
-OWN = ("keep_alive", "retransmit", "return_routability")
+OWN = ("keep_alive", "retransmit", "return_routability", "window", "make_before_break")
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
 _KEYS = {"retransmit_timeout": 0, "retransmit_base": 1, "retransmit_tries": 2}
@@ -30,6 +30,7 @@ class DaemonSettings:
 
     keep_alive_ns: int = 20 * NS_PER_S
     preset: str = "strongswan"
+    overlap: bool = False
     own: dict[str, dict[str, str]] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -39,6 +40,13 @@ class DaemonSettings:
 
     def retransmit(self, name: str) -> str:
         return self.own.get(name, {}).get("retransmit", self.preset)
+
+    def make_before_break(self, name: str) -> bool:
+        text = self.own.get(name, {}).get("make_before_break")
+        return self.overlap if text is None else parse_bool(text)
+
+    def window(self, name: str) -> int:
+        return parse_number(self.own.get(name, {}).get("window", "1"))
 
     def return_routability(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
@@ -75,6 +83,8 @@ def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
         try:
             if key == "keep_alive":
                 found.keep_alive_ns = parse_time(text)
+            elif key == "make_before_break":
+                found.overlap = parse_bool(text)
             elif key in _KEYS:
                 timing[_KEYS[key]] = float(text)
             elif key in _PORTS:
@@ -101,8 +111,10 @@ def _own(view: View) -> dict[str, str]:
                 raise ValueError(f"unknown key; {suggest(key, OWN)}")
             if key == "keep_alive":
                 parse_duration(setting.value or "")
-            elif key == "return_routability":
+            elif key in ("return_routability", "make_before_break"):
                 parse_bool(setting.value or "")
+            elif key == "window":
+                parse_number(setting.value or "")
             elif setting.value not in RETRANSMIT:
                 raise ValueError(f"{setting.value!r} is no preset; {suggest(str(setting.value), RETRANSMIT)}")
         except ValueError as error:

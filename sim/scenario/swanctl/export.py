@@ -82,6 +82,7 @@ class _Writer:
         yield f"# {_comment(self._scenario.name)}: {self._node}; include this file in strongswan.conf"
         yield "charon {"
         yield f"    keep_alive = {self._seconds(('keep_alive',), first.keep_alive)}"
+        yield f"    make_before_break = {_yes(first.make_before_break)}"
         if first.retransmit in TIMING:
             timeout, base, tries = TIMING[first.retransmit]
             yield f"    retransmit_timeout = {timeout}"
@@ -110,6 +111,15 @@ class _Writer:
             self._note(
                 (name, "retransmit"), "strongSwan cannot repeat the requests of this connection like that"
             )
+        if connection.window > 1:
+            yield f"window = {connection.window}"
+            self._note((name, "window"), "strongSwan takes one request at a time")
+        if connection.make_before_break != first.make_before_break:
+            yield f"make_before_break = {_yes(connection.make_before_break)}"
+            self._note(
+                (name, "make_before_break"),
+                "strongSwan has one setting for all connections, that of the first",
+            )
         if not connection.return_routability:
             yield "return_routability = no"
         elif connection.mobike:
@@ -131,8 +141,11 @@ class _Writer:
         yield f"mobike = {_yes(connection.mobike)}"
         yield f"encap = {_yes(connection.encap)}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
-        yield from ("fragmentation = no", "send_certreq = no", "reauth_time = 0s")
-        yield from self._times((name,), connection, ("rekey_time", "over_time", "rand_time"))
+        yield from ("fragmentation = no", "send_certreq = no")
+        yield f"unique = {connection.unique}"
+        yield f"childless = {connection.childless}"
+        yield f"keyingtries = {connection.keyingtries}"
+        yield from self._times((name,), connection, ("reauth_time", "rekey_time", "over_time", "rand_time"))
         yield from _section("local", self._auth((name, "local_id"), connection.local_id))
         yield from _section("remote", self._auth((name, "remote_id"), connection.remote_id))
         children = (
@@ -163,6 +176,8 @@ class _Writer:
         yield f"replay_window = {child.replay_window}"
         yield f"copy_df = {_yes(child.copy_df)}"
         yield f"start_action = {child.start_action}"
+        yield f"close_action = {child.close_action}"
+        yield f"dpd_action = {child.dpd_action}"
         yield from self._times((name, "children", label), child, ("rekey_time", "life_time", "rand_time"))
 
     def _secrets(self) -> Lines:

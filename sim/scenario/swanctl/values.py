@@ -70,6 +70,22 @@ def parse_action(text: str) -> Literal["none", "trap", "start"]:
     return action
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser of these words alone."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def parse_tries(text: str) -> int:
+    """`keyingtries`: a number, or %forever, which is 0."""
+    return 0 if text.lower() == "%forever" else parse_number(text)
+
+
 def parse_addresses(text: str) -> tuple[str, ...]:
     """Single addresses; () for any."""
     items = parse_list(text)

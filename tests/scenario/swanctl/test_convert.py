@@ -68,6 +68,11 @@ def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
         ("local_port = 4500", "remote_port", 500),
         ("dpd_delay = 30", "dpd_delay", 30 * NS_PER_S),
         ("rekey_time = 0", "rekey_time", 0),
+        ("reauth_time = 3h", "reauth_time", 10800 * NS_PER_S),
+        ("unique = replace", "unique", "replace"),
+        ("childless = prefer", "childless", "prefer"),
+        ("keyingtries = 0", "keyingtries", 0),
+        ("keyingtries = %forever", "keyingtries", 0),
         ("over_time = 1h", "over_time", 3600 * NS_PER_S),
         ("rand_time = 2m", "rand_time", 120 * NS_PER_S),
         ("dpd_delay = 2 m", "dpd_delay", 120 * NS_PER_S),
@@ -105,7 +110,10 @@ def test_settings_of_a_connection(line: str, key: str, value: object, tmp_path: 
         ("start_action = start", "start_action", "start"),
         ("replay_window = 128", "replay_window", 128),
         ("copy_df = no", "copy_df", False),
-        ("dpd_action = clear", "mode", "tunnel"),
+        ("dpd_action = clear", "dpd_action", "clear"),
+        ("dpd_action = restart", "dpd_action", "restart"),
+        ("dpd_action = trap", "dpd_action", "trap"),
+        ("close_action = start", "close_action", "start"),
         ("rekey_time = 10m", "rekey_time", 600 * NS_PER_S),
         ("life_time = 3h", "life_time", 10800 * NS_PER_S),
         ("rand_time = 5", "rand_time", 5 * NS_PER_S),
@@ -120,7 +128,6 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("reauth_time = 3h", "reauth_time: ignored: nobody authenticates again"),
         ("fragmentation = yes", "fragmentation: ignored: IKE fragmentation"),
         ("send_cert = always", "send_cert: ignored"),
         ("proposals = aes192-aes256-sha256-sha512-modp2048", "proposals: aes192, sha512 of the proposal"),
@@ -140,7 +147,8 @@ def test_what_changes_nothing_on_the_wire_is_a_warning(line: str, words: str, tm
         ("version = 1", "only IKEv2 is supported"),
         ("vips = 0.0.0.0", "virtual IPs are not supported yet"),
         ("pools = p", "virtual IPs are not supported yet"),
-        ("childless = force", "always comes with a Child SA"),
+        ("childless = forced", "'forced' is not one of allow, prefer, force, never"),
+        ("unique = yes", "'yes' is not one of no, never, keep, replace"),
         ("mobkie = no", "unknown key; did you mean `mobike`?"),
         ("mobike = perhaps", "neither yes nor no"),
         ("dpd_delay = 3x", "is no time"),
@@ -166,7 +174,6 @@ def test_what_cannot_be_done_is_refused_on_its_line(line: str, words: str, tmp_p
         ("ah_proposals = sha256", "AH is not supported"),
         ("local_ts = dynamic[tcp/80]", "`dynamic` stands alone"),
         ("remote_ts = 10.1.0.0/33", "10.1.0.0/33"),
-        ("dpd_action = restart", "not set up again on its own"),
         ("start_action = trap|start", "the actions are none, trap and start"),
         ("replay_window = 8", "greater than or equal to 32"),
         ("start_acton = trap", "did you mean `start_action`?"),
@@ -282,9 +289,9 @@ def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
 
 
 def test_an_inherited_setting_is_told_where_it_stands(tmp_path: Path) -> None:
-    text = "defaults { reauth_time = 1h }\n" + BASE.replace("rw {", "rw : defaults {")
+    text = "defaults { fragmentation = yes }\n" + BASE.replace("rw {", "rw : defaults {")
     (warning,) = _import(tmp_path, text).warnings
-    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.reauth_time: ")
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.fragmentation: ")
 
 
 @pytest.mark.parametrize(
