@@ -1,22 +1,22 @@
 """Ciphers as ESP and the SK payload use them: one AEAD, or one cipher and one MAC over its output.
 
-RFC 4303 2 to 3.3 and RFC 7296 3.14 for the layout, RFC 4106, 7634 and 5282 for AEADs (nonce = salt ‖ IV),
-RFC 3602 for CBC. Padding and trailers belong to the callers.
+RFC 4303 2 to 3.3 and RFC 7296 3.14 for the layout, RFC 4106, 4309, 7634 and 5282 for AEADs: the nonce is
+salt ‖ IV. The other ciphers are in `sim.crypto.block`. Padding and trailers belong to the callers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hmac import compare_digest
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher as PycaCipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
+from sim.crypto.block import AesCtr, BlockCipher, Null, aes_cbc, triple_des_cbc
 from sim.crypto.errors import IntegrityError
+from sim.crypto.gcm import ShortGcm
 from sim.crypto.ids import EncryptionId
 from sim.crypto.suites import Encryption, Integrity
 from sim.wire.buffer import Buf
@@ -68,14 +68,20 @@ def cipher(
     return MacCipher(encryption, integrity, encryption_key, integrity_key, rand)
 
 
-_AEADS: dict[EncryptionId, type[AESGCM] | type[ChaCha20Poly1305]] = {
+Aead = AESGCM | AESCCM | ChaCha20Poly1305 | ShortGcm
+_AEADS: dict[EncryptionId, Callable[[bytes], Aead]] = {
+    EncryptionId.ENCR_AES_CCM_8: partial(AESCCM, tag_length=8),
+    EncryptionId.ENCR_AES_CCM_12: partial(AESCCM, tag_length=12),
+    EncryptionId.ENCR_AES_CCM_16: partial(AESCCM, tag_length=16),
+    EncryptionId.ENCR_AES_GCM_8: partial(ShortGcm, icv_bytes=8),
+    EncryptionId.ENCR_AES_GCM_12: partial(ShortGcm, icv_bytes=12),
     EncryptionId.ENCR_AES_GCM_16: AESGCM,
     EncryptionId.ENCR_CHACHA20_POLY1305: ChaCha20Poly1305,
 }
 
 
 class AeadCipher:
-    """An AEAD with an explicit 64-bit IV, which is a counter (RFC 4106 3.1, RFC 7634 2)."""
+    """An AEAD with an explicit 64-bit IV, which is a counter (RFC 4106 3.1, RFC 4309 3.1, RFC 7634 2)."""
 
     __slots__ = (
         "_aead",
@@ -124,52 +130,24 @@ class AeadCipher:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 
 
-class AesCbc:
-    """AES in CBC mode, without padding (RFC 3602).
-
-    A CBC context for each packet costs more than the encryption of 1400 octets, so one context each way runs
-    on without end, and the IV is put in its place in the chain: CBC starts a packet from the IV where the
-    context would go on from its last ciphertext block.
-    """
-
-    __slots__ = ("_chain", "_decryptor", "_encryptor")
-
-    def __init__(self, key: bytes) -> None:
-        context = PycaCipher(AES(key), CBC(bytes(16)))
-        self._encryptor = context.encryptor()
-        self._decryptor = context.decryptor()
-        self._chain = (
-            0  # the last ciphertext block, which the encryptor will XOR into the next plaintext block
-        )
-
-    def encrypt(self, iv: Buf, plaintext: Buf) -> bytes:
-        if not plaintext:
-            return b""
-        first = _number(plaintext[:16]) ^ _number(iv) ^ self._chain
-        ciphertext = self._encryptor.update(b"".join((first.to_bytes(16, "big"), plaintext[16:])))
-        self._chain = _number(ciphertext[-16:])
-        return ciphertext
-
-    def decrypt(self, iv: Buf, ciphertext: Buf) -> bytes:
-        return self._decryptor.update(b"".join((iv, ciphertext)))[16:]
-
-
-def _number(block: Buf) -> int:
-    return int.from_bytes(block, "big")
-
-
-_CIPHERS: dict[EncryptionId, type[AesCbc]] = {EncryptionId.ENCR_AES_CBC: AesCbc}
+_CIPHERS: dict[EncryptionId, Callable[[bytes], BlockCipher]] = {
+    EncryptionId.ENCR_3DES: triple_des_cbc,
+    EncryptionId.ENCR_NULL: Null,
+    EncryptionId.ENCR_AES_CBC: aes_cbc,
+    EncryptionId.ENCR_AES_CTR: AesCtr,
+}
 
 
 class MacCipher:
     """A cipher, then a MAC over aad ‖ IV ‖ ciphertext ‖ tail, which is checked first (RFC 4303 3.4.4.1)."""
 
-    __slots__ = ("_cipher", "_keyed", "_rand", "block_bytes", "icv_bytes", "iv_bytes", "name")
+    __slots__ = ("_cipher", "_counted", "_keyed", "_rand", "block_bytes", "icv_bytes", "iv_bytes", "name")
 
     def __init__(
         self, encryption: Encryption, integrity: Integrity, key: bytes, integrity_key: bytes, rand: Rand
     ) -> None:
         self._cipher = _CIPHERS[encryption.id](key)
+        self._counted = self._cipher.counted
         self._keyed = integrity.start(integrity_key)
         self._rand = rand
         self.name = f"{encryption.name}/{integrity.name}"
@@ -178,8 +156,9 @@ class MacCipher:
         self.block_bytes = encryption.block_bytes
 
     def next_iv(self, counter: int) -> bytes:
-        """An unpredictable IV (RFC 3602 3); the counter is not needed."""
-        return self._rand(self.iv_bytes)
+        """The counter, or an unpredictable IV where the mode needs that (RFC 3602 3, RFC 3686 3.1)."""
+        size = self.iv_bytes
+        return counter.to_bytes(8, "big")[8 - size :] if self._counted else self._rand(size)
 
     def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
         if len(iv) != self.iv_bytes:

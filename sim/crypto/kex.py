@@ -1,8 +1,8 @@
-"""Diffie-Hellman groups: MODP (RFC 3526), ECP (RFC 5903), Curve25519 (RFC 8031), checked as RFC 6989 asks.
+"""Diffie-Hellman groups, checked as RFC 6989 asks, and what they have in common with key encapsulation.
 
-A private value is the octets that `rand` returned, unchanged; octets outside the group's range are drawn
-again. So whoever replays the draws replays the exchange. Left out: key encapsulation (ML-KEM), whose
-responder needs the initiator's value before it has one of its own.
+MODP (RFC 2409 6.2, RFC 3526), ECP (RFC 5903), brainpool (RFC 6954), Curve25519 and Curve448 (RFC 8031). A
+private value is the octets that `rand` returned, unchanged; octets outside the group's range are drawn
+again. So whoever replays the draws replays the exchange. ML-KEM is in `sim.crypto.kem`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
-from sim.crypto.modp import power
+from sim.crypto.modp import PRIMES, power
 
 Rand = Callable[[int], bytes]
 
@@ -24,17 +24,17 @@ _MAX_DRAWS = 100  # a source that is refused this often is broken, not unlucky
 
 
 class KeyPair(Protocol):
-    """One side's private value. `public` is what its KE payload carries."""
+    """The initiator's private value. `public` is what its KE payload carries."""
 
     @property
     def public(self) -> bytes: ...
 
     def agree(self, peer_public: bytes) -> bytes:
-        """The shared secret g^ir; CryptoError when the peer's value fails the checks of RFC 6989."""
+        """The shared secret, by the responder's KE payload; CryptoError when that fails its checks."""
 
 
 class KeyExchange(Protocol):
-    """One group; `public_bytes` is the size of its KE payload's data."""
+    """One method; `public_bytes` is the size of the initiator's KE payload data."""
 
     @property
     def id(self) -> KeyExchangeId: ...
@@ -43,11 +43,28 @@ class KeyExchange(Protocol):
     @property
     def public_bytes(self) -> int: ...
 
-    def generate(self, rand: Rand) -> KeyPair: ...
+    def generate(self, rand: Rand) -> KeyPair:
+        """The initiator begins."""
+
+    def respond(self, peer_public: bytes, rand: Rand) -> tuple[bytes, bytes]:
+        """The responder's KE payload data and the shared secret; CryptoError as from `KeyPair.agree`."""
+
+
+class _Group:
+    """Diffie-Hellman: the responder does what the initiator does."""
+
+    __slots__ = ()
+
+    def generate(self, rand: Rand) -> KeyPair:
+        raise NotImplementedError
+
+    def respond(self, peer_public: bytes, rand: Rand) -> tuple[bytes, bytes]:
+        pair = self.generate(rand)
+        return pair.public, pair.agree(peer_public)
 
 
 @dataclass(frozen=True, slots=True)
-class Modp:
+class Modp(_Group):
     """A group over a safe prime with generator 2; values are left padded to its size (RFC 7296 3.4)."""
 
     id: KeyExchangeId
@@ -84,7 +101,7 @@ class _ModpPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Ecp:
+class Ecp(_Group):
     """A group over a prime curve; values are x and y without a prefix, the secret is x alone (RFC 5903 7)."""
 
     id: KeyExchangeId
@@ -119,32 +136,68 @@ class _EcpPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve25519:
-    id: KeyExchangeId = KeyExchangeId.CURVE25519
-    name: str = "CURVE_25519"
-    public_bytes: int = 32
+class Montgomery(_Group):
+    """X25519 or X448: a value and the secret are one coordinate (RFC 8031 3.1)."""
+
+    id: KeyExchangeId
+    name: str
+    public_bytes: int
+    private: type[x25519.X25519PrivateKey] | type[x448.X448PrivateKey]
+    point: type[x25519.X25519PublicKey] | type[x448.X448PublicKey]
 
     def generate(self, rand: Rand) -> KeyPair:
-        return _Curve25519Pair(self, x25519.X25519PrivateKey.from_private_bytes(rand(self.public_bytes)))
+        return _MontgomeryPair(self, self.private.from_private_bytes(rand(self.public_bytes)))
 
 
-class _Curve25519Pair:
-    __slots__ = ("_group", "_private", "public")
+class _MontgomeryPair:
+    __slots__ = ("_exchange", "_group", "public")
 
-    def __init__(self, group: Curve25519, private: x25519.X25519PrivateKey) -> None:
+    def __init__(self, group: Montgomery, private: x25519.X25519PrivateKey | x448.X448PrivateKey) -> None:
         self._group = group
-        self._private = private
+        self._exchange: Callable[[object], bytes] = private.exchange  # type: ignore[assignment]
         self.public = private.public_key().public_bytes_raw()
 
     def agree(self, peer_public: bytes) -> bytes:
         _check_size(self._group, peer_public)
         try:
-            return self._private.exchange(x25519.X25519PublicKey.from_public_bytes(peer_public))
-        except ValueError as error:  # all zero: a point of low order (RFC 7748 6.1)
+            return self._exchange(self._group.point.from_public_bytes(peer_public))
+        except ValueError as error:  # all zero: a point of low order (RFC 7748 6.1, 6.2)
             raise CryptoError(f"the peer's {self._group.name} value gives an all-zero secret") from error
 
 
-def _check_size(group: KeyExchange, public: bytes) -> None:
+CURVE25519 = Montgomery(
+    KeyExchangeId.CURVE25519, "CURVE_25519", 32, x25519.X25519PrivateKey, x25519.X25519PublicKey
+)
+CURVE448 = Montgomery(KeyExchangeId.CURVE448, "CURVE_448", 56, x448.X448PrivateKey, x448.X448PublicKey)
+
+ECP_GROUPS = tuple(
+    Ecp(id_, id_.name, curve, curve.group_order)
+    for id_, curve in (
+        (KeyExchangeId.ECP_256, ec.SECP256R1()),
+        (KeyExchangeId.ECP_384, ec.SECP384R1()),
+        (KeyExchangeId.ECP_521, ec.SECP521R1()),
+        (KeyExchangeId.BRAINPOOL_P256R1, ec.BrainpoolP256R1()),
+        (KeyExchangeId.BRAINPOOL_P384R1, ec.BrainpoolP384R1()),
+        (KeyExchangeId.BRAINPOOL_P512R1, ec.BrainpoolP512R1()),
+    )
+)
+
+# Exponents have the size that RFC 3526 8 estimates for each prime: 220 to 320 bits for 2048 ones.
+MODP_GROUPS = tuple(
+    Modp(id_, id_.name, PRIMES[bits], exponent_bytes)
+    for id_, bits, exponent_bytes in (
+        (KeyExchangeId.MODP_1024, 1024, 32),
+        (KeyExchangeId.MODP_1536, 1536, 32),
+        (KeyExchangeId.MODP_2048, 2048, 32),
+        (KeyExchangeId.MODP_3072, 3072, 40),
+        (KeyExchangeId.MODP_4096, 4096, 48),
+        (KeyExchangeId.MODP_6144, 6144, 56),
+        (KeyExchangeId.MODP_8192, 8192, 64),
+    )
+)
+
+
+def _check_size(group: Modp | Ecp | Montgomery, public: bytes) -> None:
     if len(public) != group.public_bytes:
         raise CryptoError(f"a {group.name} value has {group.public_bytes} octets, not {len(public)}")
 

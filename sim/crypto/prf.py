@@ -1,15 +1,12 @@
-"""Pseudorandom functions and prf+ (RFC 7296 2.13; RFC 2104, RFC 4868)."""
+"""Pseudorandom functions and prf+ (RFC 7296 2.13; RFC 2104, 4868, 4434, 4615)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sim.crypto.ids import PrfId
+from sim.crypto.mac import WholeMac
 from sim.wire.buffer import Buf
-
-Mac = Callable[[bytes, Buf], bytes]
-"""The whole MAC of some data, called with the key and the data."""
 
 _MAX_BLOCKS = 255  # the counter of prf+ is one octet
 _COUNTERS = [bytes((counter,)) for counter in range(1, _MAX_BLOCKS + 1)]
@@ -20,13 +17,15 @@ class Prf:
     """One pseudorandom function, called as `prf(key, data)`.
 
     `key_bytes` is the preferred key size, which SK_d, SK_pi and SK_pr have (RFC 7296 2.14); any size works.
+    `nonce_bytes` is how much of each nonce makes the key of SKEYSEED, None for all of it.
     """
 
     id: PrfId
     key_bytes: int
     out_bytes: int
     name: str
-    mac: Mac
+    mac: WholeMac
+    nonce_bytes: int | None = None
 
     def __call__(self, key: bytes, data: Buf) -> bytes:
         return self.mac(key, data)

@@ -1,26 +1,20 @@
 """The algorithms that work, by transform id. A new algorithm is a new row.
 
-Sizes are octets and come from RFC 3602, 4106, 7634 (ciphers), 2404, 4868 (integrity), 7296 2.13 (PRFs).
+Sizes are octets and come from RFC 2410, 2451, 3602, 3686, 4106, 4309, 7634 (ciphers), 2404, 3566, 4494, 4868
+(integrity), 7296 2.13, 4434, 4615 (PRFs).
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm, HashContext
-from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
-from sim.crypto.kex import Curve25519, Ecp, KeyExchange, Modp
-from sim.crypto.modp import PRIME_2048
-from sim.crypto.prf import Mac, Prf
-
-MacStart = Callable[[bytes], HashContext]
-"""A keyed MAC that has seen no data yet; copying it saves the key schedule."""
+from sim.crypto.kem import ML_KEMS
+from sim.crypto.kex import CURVE448, CURVE25519, ECP_GROUPS, MODP_GROUPS, KeyExchange
+from sim.crypto.mac import MacStart, any_key, cmac, hmac, padded_key, whole_hmac, xcbc
+from sim.crypto.prf import Prf
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +52,8 @@ class Integrity:
     start: MacStart
 
 
-def _hmac(algorithm: type[HashAlgorithm]) -> MacStart:
-    return partial(HMAC, algorithm=algorithm())
-
-
-def _whole_hmac(digest: str) -> Mac:
-    # Of octets at hand; quicker than to key an HMAC, to feed it and to finish it.
-    return partial(hmac.digest, digest=digest)
-
-
-def _aes_gcm(bits: int) -> Encryption:
-    return Encryption(
-        EncryptionId.ENCR_AES_GCM_16, bits, bits // 8, 4, 8, 16, 1, aead=True, name=f"AES_GCM_16_{bits}"
-    )
+def _aead(id_: EncryptionId, name: str, bits: int, salt_bytes: int, icv_bytes: int) -> Encryption:
+    return Encryption(id_, bits, bits // 8, salt_bytes, 8, icv_bytes, 1, aead=True, name=f"{name}_{bits}")
 
 
 def _aes_cbc(bits: int) -> Encryption:
@@ -79,42 +62,60 @@ def _aes_cbc(bits: int) -> Encryption:
     )
 
 
+def _aes_ctr(bits: int) -> Encryption:
+    return Encryption(
+        EncryptionId.ENCR_AES_CTR, bits, bits // 8, 4, 8, 0, 1, aead=False, name=f"AES_CTR_{bits}"
+    )
+
+
+_AES_BITS = (128, 192, 256)
+_AES_AEADS = (
+    (EncryptionId.ENCR_AES_GCM_16, "AES_GCM_16", 4, 16),
+    (EncryptionId.ENCR_AES_GCM_12, "AES_GCM_12", 4, 12),
+    (EncryptionId.ENCR_AES_GCM_8, "AES_GCM_8", 4, 8),
+    (EncryptionId.ENCR_AES_CCM_16, "AES_CCM_16", 3, 16),
+    (EncryptionId.ENCR_AES_CCM_12, "AES_CCM_12", 3, 12),
+    (EncryptionId.ENCR_AES_CCM_8, "AES_CCM_8", 3, 8),
+)
+
 ENCRYPTION: dict[tuple[EncryptionId, int | None], Encryption] = {
     (row.id, row.key_bits): row
     for row in (
-        _aes_gcm(128),
-        _aes_gcm(256),
+        *(_aead(id_, name, bits, *sizes) for id_, name, *sizes in _AES_AEADS for bits in _AES_BITS),
         Encryption(
             EncryptionId.ENCR_CHACHA20_POLY1305, None, 32, 4, 8, 16, 1, aead=True, name="CHACHA20_POLY1305"
         ),
-        _aes_cbc(128),
-        _aes_cbc(256),
+        *map(_aes_cbc, _AES_BITS),
+        *map(_aes_ctr, _AES_BITS),
+        Encryption(EncryptionId.ENCR_3DES, None, 24, 0, 8, 0, 8, aead=False, name="3DES_CBC"),
+        Encryption(EncryptionId.ENCR_NULL, None, 0, 0, 0, 0, 1, aead=False, name="NULL"),
     )
 }
+"""NULL is for ESP alone: who negotiates an IKE SA must refuse it (RFC 7296 5)."""
 
 INTEGRITY: dict[IntegrityId, Integrity] = {
     row.id: row
     for row in (
-        Integrity(IntegrityId.AUTH_HMAC_SHA1_96, 20, 12, "HMAC_SHA1_96", _hmac(SHA1)),
-        Integrity(IntegrityId.AUTH_HMAC_SHA2_256_128, 32, 16, "HMAC_SHA2_256_128", _hmac(SHA256)),
+        Integrity(IntegrityId.AUTH_HMAC_SHA1_96, 20, 12, "HMAC_SHA1_96", hmac(SHA1)),
+        Integrity(IntegrityId.AUTH_AES_XCBC_96, 16, 12, "AES_XCBC_96", xcbc),
+        Integrity(IntegrityId.AUTH_AES_CMAC_96, 16, 12, "AES_CMAC_96", cmac),
+        Integrity(IntegrityId.AUTH_HMAC_SHA2_256_128, 32, 16, "HMAC_SHA2_256_128", hmac(SHA256)),
+        Integrity(IntegrityId.AUTH_HMAC_SHA2_384_192, 48, 24, "HMAC_SHA2_384_192", hmac(SHA384)),
+        Integrity(IntegrityId.AUTH_HMAC_SHA2_512_256, 64, 32, "HMAC_SHA2_512_256", hmac(SHA512)),
     )
 }
 
 PRF: dict[PrfId, Prf] = {
     row.id: row
     for row in (
-        Prf(PrfId.PRF_HMAC_SHA1, 20, 20, "PRF_HMAC_SHA1", _whole_hmac("sha1")),
-        Prf(PrfId.PRF_HMAC_SHA2_256, 32, 32, "PRF_HMAC_SHA2_256", _whole_hmac("sha256")),
-        Prf(PrfId.PRF_HMAC_SHA2_384, 48, 48, "PRF_HMAC_SHA2_384", _whole_hmac("sha384")),
-        Prf(PrfId.PRF_HMAC_SHA2_512, 64, 64, "PRF_HMAC_SHA2_512", _whole_hmac("sha512")),
+        Prf(PrfId.PRF_HMAC_SHA1, 20, 20, "PRF_HMAC_SHA1", whole_hmac("sha1")),
+        Prf(PrfId.PRF_AES128_XCBC, 16, 16, "PRF_AES128_XCBC", padded_key(xcbc), nonce_bytes=8),
+        Prf(PrfId.PRF_HMAC_SHA2_256, 32, 32, "PRF_HMAC_SHA2_256", whole_hmac("sha256")),
+        Prf(PrfId.PRF_HMAC_SHA2_384, 48, 48, "PRF_HMAC_SHA2_384", whole_hmac("sha384")),
+        Prf(PrfId.PRF_HMAC_SHA2_512, 64, 64, "PRF_HMAC_SHA2_512", whole_hmac("sha512")),
+        Prf(PrfId.PRF_AES128_CMAC, 16, 16, "PRF_AES128_CMAC", any_key(cmac), nonce_bytes=8),
     )
 }
 
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
-KEY_EXCHANGE: dict[KeyExchangeId, KeyExchange] = {
-    # 256 bits of exponent lie within the 220 to 320 that RFC 3526 8 estimates for this prime.
-    KeyExchangeId.MODP_2048: Modp(KeyExchangeId.MODP_2048, "MODP_2048", PRIME_2048, 32),
-    KeyExchangeId.ECP_256: Ecp(KeyExchangeId.ECP_256, "ECP_256", ec.SECP256R1(), _P256_ORDER),
-    KeyExchangeId.CURVE25519: Curve25519(),
-}
+_METHODS: tuple[KeyExchange, ...] = (*MODP_GROUPS, *ECP_GROUPS, CURVE25519, CURVE448, *ML_KEMS)
+KEY_EXCHANGE: dict[KeyExchangeId, KeyExchange] = {row.id: row for row in _METHODS}

@@ -11,6 +11,11 @@ from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF
 from sim.ike.constants import Esn, TransformType
 from sim.ike.payloads_sa import Transform
 
+ADDITIONAL = tuple(TransformType(kind) for kind in range(TransformType.ADDKE1, TransformType.ADDKE7 + 1))
+"""The transform types of additional key exchanges, `ke1_...` to `ke7_...` in a proposal (RFC 9370 2.2.1)."""
+
+KEY_EXCHANGES = (TransformType.KE, *ADDITIONAL)
+
 _KEY_BITS = (128, 192, 256)
 _KEYED = {
     "": EncryptionId.ENCR_AES_CBC,
@@ -74,6 +79,7 @@ _KEY_EXCHANGE = {
     "mlkem1024": KeyExchangeId.ML_KEM_1024,
     "modpnone": KeyExchangeId.NONE,
 }
+_ADDITIONAL = {"none" if id_ == KeyExchangeId.NONE else name: id_ for name, id_ in _KEY_EXCHANGE.items()}
 _ESN = {"noesn": Esn.NO_ESN, "esn": Esn.ESN}
 
 _ALIASES = {
@@ -104,6 +110,9 @@ def _tokens() -> dict[str, Transform]:
         (TransformType.ESN, _ESN),
     ):
         table.update({name: Transform(kind, algorithm) for name, algorithm in names.items()})
+    for number, kind in enumerate(ADDITIONAL, 1):
+        methods = {f"ke{number}_{name}": id_ for name, id_ in _ADDITIONAL.items()}
+        table.update({name: Transform(kind, id_) for name, id_ in methods.items()})
     return table
 
 
@@ -115,7 +124,13 @@ def _aliases() -> dict[str, str]:
         if name.endswith((f"gcm{size}", f"ccm{size}"))
     }
     plain = {f"aes{bits}gcm": f"aes{bits}gcm16" for bits in _KEY_BITS}
-    return _ALIASES | in_bits | plain
+    additional = {
+        f"ke{number}_{alias}": f"ke{number}_{name}"
+        for number in range(1, len(ADDITIONAL) + 1)
+        for alias, name in _ALIASES.items()
+        if name in _KEY_EXCHANGE
+    }
+    return _ALIASES | in_bits | plain | additional
 
 
 TOKENS: dict[str, Transform] = _tokens()
@@ -167,13 +182,15 @@ def is_supported(transform: Transform) -> bool:
     key = (transform.id, transform.key_bits)
     if transform.type == TransformType.ENCR:
         return key in _ENCRYPTION_KEYS
-    return key in _OTHERS.get(transform.type, ())
+    return key in SUPPORTED.get(transform.type, ())
 
 
 _ENCRYPTION_KEYS: set[tuple[int, int | None]] = {(int(row), bits) for row, bits in ENCRYPTION}
-_OTHERS: dict[int, set[tuple[int, int | None]]] = {
+SUPPORTED: dict[int, set[tuple[int, int | None]]] = {
     TransformType.PRF: {(int(row), None) for row in PRF},
     TransformType.INTEG: {(int(row), None) for row in INTEGRITY},
     TransformType.KE: {(int(row), None) for row in KEY_EXCHANGE} | {(KeyExchangeId.NONE, None)},
     TransformType.ESN: {(Esn.NO_ESN, None), (Esn.ESN, None)},
 }
+"""What endpoints can do beside encryption, by transform type. Additional key exchanges belong in here, with
+the row of KE, as soon as endpoints have the exchanges of RFC 9370; till then `ke1_...` is refused."""

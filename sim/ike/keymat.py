@@ -1,6 +1,7 @@
 """Keying material (RFC 7296 2.13, 2.14, 2.17, 2.18).
 
-The PRFs in the tables take keys of any size, so the rule for PRFs with a fixed key (2.14) is left out.
+The PRFs in the tables take keys of any size, so of the rules for PRFs with a fixed key only that for the
+nonces remains, which AES-XCBC and AES-CMAC have in spite of that (2.14).
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class ChildKeys(NamedTuple):
 
 
 def skeyseed(prf: Prf, nonce_i: bytes, nonce_r: bytes, shared: bytes) -> bytes:
-    """SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 2.14)."""
-    return prf(nonce_i + nonce_r, shared)
+    """SKEYSEED = prf(Ni | Nr, g^ir), of some PRFs with the first octets of the nonces (RFC 7296 2.14)."""
+    size = prf.nonce_bytes
+    return prf(nonce_i[:size] + nonce_r[:size], shared)
 
 
 def rekey_skeyseed(prf: Prf, sk_d: bytes, shared: bytes, nonce_i: bytes, nonce_r: bytes) -> bytes:

@@ -86,9 +86,10 @@ class Proposal(NamedTuple):
         number = self.number if number is None else number
         return Proposal(number, self.protocol, spi, self.transforms, self.reserved)
 
-    def without(self, kind: int) -> Proposal:
-        """The same proposal with no transform of that type."""
-        return self._replace(transforms=tuple([t for t in self.transforms if t.type != kind]))
+    def without(self, *kinds: int) -> Proposal:
+        """The same proposal with no transform of those types."""
+        kept = tuple([transform for transform in self.transforms if transform.type not in kinds])
+        return self if len(kept) == len(self.transforms) else self._replace(transforms=kept)
 
 
 @value

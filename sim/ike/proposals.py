@@ -1,7 +1,7 @@
 """Proposals: strongSwan's strings, the choice among them, and the algorithms that they name.
 
-RFC 7296 2.7 (negotiation), 3.3 and 3.3.3 (what a proposal must hold), 3.3.6 (choosing), RFC 5282 8 (AEADs).
-Not here yet: AH, and additional key exchanges (RFC 9370).
+RFC 7296 2.7 (negotiation), 3.3 and 3.3.3 (what a proposal must hold), 3.3.6 (choosing), RFC 5282 8 (AEADs),
+RFC 9370 2.2.1 (additional key exchanges, each with another method). Not here yet: AH.
 
 A responder's own order decides, of its proposals and of the algorithms in them, as with strongSwan's
 `prefer_configured_proposals`; but a suite with the group of the KE payload comes before one that needs
@@ -17,7 +17,16 @@ from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.kex import KeyExchange
 from sim.crypto.prf import Prf
 from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF, Encryption, Integrity
-from sim.ike.algorithms import ALIASES, IMPLIED_PRF, NAMES, TOKENS, is_aead, is_supported
+from sim.ike.algorithms import (
+    ADDITIONAL,
+    ALIASES,
+    IMPLIED_PRF,
+    KEY_EXCHANGES,
+    NAMES,
+    TOKENS,
+    is_aead,
+    is_supported,
+)
 from sim.ike.constants import Esn, ProtocolId, TransformType, name_of
 from sim.ike.payloads_sa import Attribute, Proposal, Transform
 from sim.wire.value import value
@@ -28,6 +37,7 @@ __all__ = [
     "IkeSuite",
     "Proposal",
     "Transform",
+    "additional_exchanges",
     "esp_suite",
     "format_proposal",
     "ike_suite",
@@ -41,15 +51,14 @@ NONE = 0
 """The Transform ID NONE of integrity algorithms and key exchange methods."""
 
 _TYPES = {
-    ProtocolId.IKE: (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.KE),
-    ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ESN),
+    ProtocolId.IKE: (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, *KEY_EXCHANGES),
+    ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, *KEY_EXCHANGES, TransformType.ESN),
 }
 _SPI_BYTES: dict[int, tuple[int, ...]] = {
     ProtocolId.IKE: (0, 8),
     ProtocolId.ESP: (4,),
 }  # none in an initial IKE_SA_INIT
-_ADDITIONAL = {f"ke{n}" for n in range(1, 8)}
-_MAY_BE_NONE = (TransformType.INTEG, TransformType.KE)
+_MAY_BE_NONE = (TransformType.INTEG, *KEY_EXCHANGES)
 
 
 @value
@@ -127,12 +136,16 @@ def is_choice_of(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> boo
         return False
     chosen = answer[0]
     kinds = [transform.type for transform in chosen.transforms]
-    return len(set(kinds)) == len(kinds) and any(
-        chosen.number == proposal.number
-        and chosen.protocol == proposal.protocol
-        and _has_usable_spi(chosen)
-        and _is_drawn_from(chosen.transforms, proposal.transforms)
-        for proposal in offered
+    return (
+        len(set(kinds)) == len(kinds)
+        and not _repeats_a_method(chosen.transforms)
+        and any(
+            chosen.number == proposal.number
+            and chosen.protocol == proposal.protocol
+            and _has_usable_spi(chosen)
+            and _is_drawn_from(chosen.transforms, proposal.transforms)
+            for proposal in offered
+        )
     )
 
 
@@ -144,6 +157,12 @@ def ike_suite(chosen: Proposal) -> IkeSuite:
 def esp_suite(chosen: Proposal) -> EspSuite:
     """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
     return _esp_suite(chosen.transforms)
+
+
+def additional_exchanges(chosen: Proposal) -> tuple[KeyExchange, ...]:
+    """The additional key exchanges of an approved proposal, in their order (RFC 9370 2.2.1)."""
+    methods = [_id(chosen.transforms, kind) for kind in ADDITIONAL]
+    return tuple(KEY_EXCHANGE[KeyExchangeId(method)] for method in methods if method != NONE)
 
 
 # The same few lists of transforms are on offer, and chosen, again and again: each question about them is
@@ -163,10 +182,10 @@ def _format(transforms: tuple[Transform, ...]) -> str:
 
 @lru_cache(256)
 def _ike_suite(chosen: tuple[Transform, ...]) -> IkeSuite:
-    kex = _kex(chosen)
-    if kex is None:
-        raise ValueError("an IKE SA needs a key exchange")
-    return IkeSuite(_encryption(chosen), _integrity(chosen), PRF[PrfId(_id(chosen, TransformType.PRF))], kex)
+    kex, encryption = _kex(chosen), _encryption(chosen)
+    if kex is None or encryption.id == EncryptionId.ENCR_NULL:
+        raise ValueError("an IKE SA needs a key exchange and encryption (RFC 7296 5)")
+    return IkeSuite(encryption, _integrity(chosen), PRF[PrfId(_id(chosen, TransformType.PRF))], kex)
 
 
 @lru_cache(256)
@@ -176,12 +195,12 @@ def _esp_suite(chosen: tuple[Transform, ...]) -> EspSuite:
 
 
 def _transform(word: str, text: str, protocol: int) -> Transform:
-    if word.partition("_")[0] in _ADDITIONAL:
-        raise ValueError(f"proposal {text!r}: additional key exchanges ({word}) are not supported yet")
     transform = TOKENS.get(ALIASES.get(word, word))
     if transform is None:
         raise ValueError(f"proposal {text!r}: {word!r} is no algorithm; known are {_known(protocol)}")
     if not is_supported(transform):
+        if transform.type in ADDITIONAL:
+            raise ValueError(f"proposal {text!r}: additional key exchanges ({word}) are not supported yet")
         raise ValueError(f"proposal {text!r}: {word} is not supported yet; supported are {_known(protocol)}")
     if transform.type not in _TYPES[ProtocolId(protocol)]:
         raise ValueError(
@@ -192,7 +211,8 @@ def _transform(word: str, text: str, protocol: int) -> Transform:
 
 def _known(protocol: int) -> str:
     kinds = _TYPES[ProtocolId(protocol)]
-    return ", ".join(name for name, t in TOKENS.items() if is_supported(t) and t.type in kinds)
+    known = [name for name, t in TOKENS.items() if is_supported(t) and t.type in kinds]
+    return ", ".join(name for name in known if TOKENS[name].type not in ADDITIONAL)
 
 
 def _implied_prfs(transforms: Sequence[Transform]) -> list[Transform]:
@@ -227,6 +247,8 @@ def _ike_problem(transforms: Sequence[Transform]) -> str:
         return "an IKE proposal needs a key exchange method, such as x25519"
     if any(t.id == NONE for t in groups):
         return "an IKE proposal cannot do without a key exchange"
+    if any(t.id == EncryptionId.ENCR_NULL for t in _of(transforms, TransformType.ENCR)):
+        return "an IKE SA must encrypt: null is for ESP alone (RFC 7296 5)"
     if not _of(transforms, TransformType.PRF):
         return "with an AEAD cipher an IKE proposal must name a PRF, such as prfsha256"
     return ""
@@ -247,18 +269,22 @@ def _match_transforms(
     """`ke_group` leaves `theirs` no other key exchange."""
     if ke_group is not None:
         theirs = tuple([t for t in theirs if t.type != TransformType.KE or t.id == ke_group])
-    chosen = []
-    for kind in sorted(_kinds(theirs) | _kinds(mine)):
-        wanted, available = _of(mine, kind), _of(theirs, kind)
-        transform = _pick(kind, wanted, available)
-        if transform is None:
-            if available or not _allows_none(kind, wanted):
-                return None
-            continue
-        chosen.append(Transform(kind, transform.id, transform.key_bits))
-    if _mixes_integrity(chosen):
-        return None
-    return tuple(chosen)
+    kinds = sorted(_kinds(theirs) | _kinds(mine))
+    chosen = _choose([_candidates(kind, _of(mine, kind), _of(theirs, kind)) for kind in kinds], frozenset())
+    return None if chosen is None or _mixes_integrity(chosen) else chosen
+
+
+def _choose(
+    kinds: Sequence[Sequence[Transform | None]], methods: frozenset[int]
+) -> tuple[Transform, ...] | None:
+    """The first candidate of each type that leaves no key exchange method used twice (RFC 9370 2.2.1)."""
+    if not kinds:
+        return ()
+    for transform in kinds[0]:
+        used = _methods(() if transform is None else (transform,))
+        if methods.isdisjoint(used) and (rest := _choose(kinds[1:], methods.union(used))) is not None:
+            return rest if transform is None else (transform, *rest)
+    return None
 
 
 @lru_cache(256)
@@ -276,15 +302,16 @@ def _has_usable_spi(proposal: Proposal) -> bool:
     return len(spi) in _SPI_BYTES[proposal.protocol] and (not spi or any(spi))
 
 
-def _pick(kind: int, wanted: Sequence[Transform], available: Sequence[Transform]) -> Transform | None:
-    """The first of `wanted` that is available; NONE where nothing is wanted."""
-    for transform in wanted:
-        for candidate in available:
-            if _same(transform, candidate):
-                return candidate
-    if wanted or kind not in _MAY_BE_NONE:
-        return None
-    return next((t for t in available if _is_none(t)), None)
+def _candidates(
+    kind: int, wanted: Sequence[Transform], available: Sequence[Transform]
+) -> list[Transform | None]:
+    """What may be chosen for a type, best first; None is to leave the type out."""
+    if not available:
+        return [None] if _allows_none(kind, wanted) else []
+    if not wanted and kind in _MAY_BE_NONE:
+        wanted = (Transform(kind, NONE),)
+    found = [t for t in wanted if any(_same(t, candidate) for candidate in available)]
+    return [Transform(kind, t.id, t.key_bits) for t in (found if kind in KEY_EXCHANGES else found[:1])]
 
 
 def _allows_none(kind: int, wanted: Sequence[Transform]) -> bool:
@@ -296,6 +323,16 @@ def _mixes_integrity(chosen: Sequence[Transform]) -> bool:
     aead = any(is_aead(t.id) for t in _of(chosen, TransformType.ENCR))
     integrity = any(not _is_none(t) for t in _of(chosen, TransformType.INTEG))
     return aead == integrity
+
+
+def _repeats_a_method(chosen: Sequence[Transform]) -> bool:
+    """Whether two key exchanges have the same method (RFC 9370 2.2.1)."""
+    methods = _methods(chosen)
+    return len(set(methods)) < len(methods)
+
+
+def _methods(transforms: Iterable[Transform]) -> list[int]:
+    return [t.id for t in transforms if t.type in KEY_EXCHANGES and t.id != NONE]
 
 
 def _same(one: Transform, other: Transform) -> bool:

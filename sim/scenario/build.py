@@ -25,6 +25,7 @@ from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
 from sim.scenario.schema import Connection, Link, NatNode, Node, Scenario
 from sim.scenario.schema import Jitter as JitterModel
+from sim.scenario.weak import weak_suites
 from sim.scenario.world import World
 from sim.tunnels.stack import IpsecStack
 from sim.wire.selector import Selector
@@ -40,6 +41,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     whose traffic it is for, or when a capture to replay cannot be read.
     """
     world = World(expand(scenario), seed, Simulation(seed), attached=frozenset(attached))
+    world.warnings += weak_suites(scenario)
     _add_nodes(world)
     _add_links(world)
     _add_routes(world)

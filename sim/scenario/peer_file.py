@@ -10,13 +10,14 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from sim.scenario import swanctl
-from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.expand import expand
 from sim.scenario.explain import explain
 from sim.scenario.load import load_text, read_octets
 from sim.scenario.schema_tunnels import Connection
 from sim.scenario.schema_types import Model, Table
 from sim.scenario.source import Source, YamlReader
+from sim.scenario.weak import weak_connections
 
 Read = tuple[Mapping[str, Connection], list[Problem]]
 _SECTION = re.compile(rb"^\s*(connections|secrets)\s*\{", re.MULTILINE)
@@ -31,7 +32,7 @@ class PeerFile(Model):
 def read_peer(
     path: str | FilePath, node: str | None = None
 ) -> tuple[Mapping[str, Connection], list[Problem]]:
-    """The connections of a file, by name, and warnings of what in it has no effect.
+    """The connections of a file, by name, and warnings: of what has no effect, and of weak algorithms.
 
     A file named `.conf`, or with a section `connections {`, is strongSwan's. With `nodes:` in it the file is
     a scenario, and `node` says whose connections are wanted. ScenarioError lists everything that is wrong,
@@ -45,10 +46,10 @@ def read_peer(
         if not imported.connections:
             raise ScenarioError([Problem(f"{file}:1", "connections", "has none: there is nobody to talk to")])
         return imported.connections, imported.warnings
-    return _of_yaml(octets, file, node), []
+    return _of_yaml(octets, file, node)
 
 
-def _of_yaml(octets: bytes, file: str, node: str | None) -> Mapping[str, Connection]:
+def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
     reader = YamlReader(file)
     data = reader.read(octets)
     if not isinstance(data, dict):
@@ -65,13 +66,20 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> Mapping[str, Connect
         problems += explain(error, data, shapes, Source(file, reader.lines))
     if problems:
         raise ScenarioError(problems)
-    return found
+    source = Source(file, reader.lines)
+
+    def locate(path: Path, text: str) -> Problem:
+        return Problem(source.where(path), dotted(path), text)
+
+    return found, weak_connections(found, ("connections",), locate)
 
 
-def _of_node(octets: bytes, file: str, node: str | None) -> Mapping[str, Connection]:
-    connections = expand(load_text(octets, file)).connections
+def _of_node(octets: bytes, file: str, node: str | None) -> Read:
+    scenario = expand(load_text(octets, file))
+    connections = scenario.connections
     if node is None or node not in connections:
         what = "" if node is None else f"{node} has no connections; "
         where = "--node" if node is None else f"--node {node}"
         raise ScenarioError([Problem(where, "", f"{what}choose one of {', '.join(connections) or 'none'}")])
-    return connections[node]
+    found = connections[node]
+    return found, weak_connections(found, ("connections", node), scenario.problem)

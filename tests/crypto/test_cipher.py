@@ -6,7 +6,7 @@ import hmac
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.crypto.cipher import Cipher, cipher
@@ -14,12 +14,10 @@ from sim.crypto.errors import IntegrityError
 from sim.crypto.ids import EncryptionId, IntegrityId
 from sim.crypto.suites import ENCRYPTION, INTEGRITY, Encryption, Integrity
 from tests.crypto.vectors import (
-    CBC,
-    CHACHA,
-    GCM,
     SHA1,
     SHA256,
     SUITES,
+    accepts,
     any_cipher,
     cases,
     cbc,
@@ -33,13 +31,12 @@ from tests.crypto.vectors import (
 )
 
 ESP = load("rfc-vectors/mcgrew_gcm_esp.json")["vectors"]
-ESP_NOW = [v for v in ESP if len(v["key"]) != 48]  # AES-192 is not in the table
 suites = pytest.mark.parametrize(
     ("encryption", "integrity"), SUITES, ids=lambda row: row.name if row else "aead"
 )
 
 
-@pytest.mark.parametrize("vector", ESP_NOW, ids=lambda v: f"case{v['case']}")
+@pytest.mark.parametrize("vector", ESP, ids=lambda v: f"case{v['case']}")
 def test_rfc_4106_packet_is_sealed_and_opened(vector: dict[str, Any]) -> None:
     key, salt, aad, iv, plaintext, packet = octets(
         vector, "key", "salt", "aad", "iv", "plaintext_with_trailer", "packet"
@@ -49,7 +46,7 @@ def test_rfc_4106_packet_is_sealed_and_opened(vector: dict[str, Any]) -> None:
     assert one.open(aad, iv, packet[8 + one.iv_bytes :]) == plaintext
 
 
-@pytest.mark.parametrize("vector", [v for v in ESP_NOW if v["esn"]], ids=lambda v: f"case{v['case']}")
+@pytest.mark.parametrize("vector", [v for v in ESP if v["esn"]], ids=lambda v: f"case{v['case']}")
 def test_rfc_4106_packet_with_another_esn_half_is_refused(vector: dict[str, Any]) -> None:
     key, salt, aad, iv, packet = octets(vector, "key", "salt", "aad", "iv", "packet")
     other = aad[:4] + bytes([aad[4] ^ 1]) + aad[5:]
@@ -111,7 +108,7 @@ def test_rfc_3602_plaintext_gives_the_ciphertext(vector: dict[str, Any]) -> None
     assert one.open(aad, iv, sealed) == plaintext
 
 
-@pytest.mark.parametrize("vector", load("rfc-vectors/rfc4868.json")["vectors"][1:], ids=lambda v: v["case"])
+@pytest.mark.parametrize("vector", load("rfc-vectors/rfc4868.json")["vectors"][1:4], ids=lambda v: v["case"])
 def test_rfc_4868_mac_covers_aad_iv_ciphertext_and_tail(vector: dict[str, Any]) -> None:
     """The RFC's message cut in three around an empty ciphertext: the ICV is its MAC, cut to 128 bits."""
     key, data, mac = octets(vector, "key", "data", "mac")
@@ -146,7 +143,7 @@ def test_published_aead_vectors(origin: str, name: str, make: Any) -> None:
     )
     ran = 0
     for group, test in cases(path):
-        if (group["keySize"], group["ivSize"], group["tagSize"]) not in {(128, 96, 128), (256, 96, 128)}:
+        if (group["ivSize"], group["tagSize"]) != (96, 128):
             continue
         key, nonce, aad, plaintext, ciphertext, tag = octets(test, "key", "iv", "aad", "msg", "ct", "tag")
         one = make(key, nonce[:4])
@@ -157,21 +154,70 @@ def test_published_aead_vectors(origin: str, name: str, make: Any) -> None:
     assert ran >= 3
 
 
+@pytest.mark.parametrize("vector", ESP, ids=lambda v: f"case{v['case']}")
+@pytest.mark.parametrize("icv", [8, 12])
+def test_rfc_4106_packet_with_a_short_icv(vector: dict[str, Any], icv: int) -> None:
+    """RFC 4106 6: the ICV of 8 or 12 octets is the start of the one with 16."""
+    key, salt, aad, iv, plaintext, packet = octets(
+        vector, "key", "salt", "aad", "iv", "plaintext_with_trailer", "packet"
+    )
+    row = ENCRYPTION[EncryptionId.ENCR_AES_GCM_8 if icv == 8 else EncryptionId.ENCR_AES_GCM_12, len(key) * 8]
+    one = cipher(row, None, key + salt, b"", no_rand)
+    sealed = packet[16 : icv - 16]
+    assert seal(one, aad, iv, plaintext) == sealed
+    assert one.open(aad, iv, sealed) == plaintext
+    assert not accepts(one, aad, iv, packet[16:]), "an ICV of 16 octets"
+    out = bytearray(len(plaintext))
+    one.open_into(aad, iv, sealed, out)
+    assert out == plaintext
+
+
+def test_published_gcm_vector_with_an_icv_of_eight_octets() -> None:
+    ((_, test),) = [
+        (group, test)
+        for group, test in cases("intel-ipsec-mb/gcm_test.json")
+        if (group["ivSize"], group["tagSize"]) == (96, 64)
+    ]
+    key, nonce, aad, plaintext, ciphertext, tag = octets(test, "key", "iv", "aad", "msg", "ct", "tag")
+    row = ENCRYPTION[EncryptionId.ENCR_AES_GCM_8, len(key) * 8]
+    one = cipher(row, None, key + nonce[:4], b"", no_rand)
+    assert seal(one, aad, nonce[4:], plaintext) == ciphertext + tag
+    assert one.open(aad, nonce[4:], ciphertext + tag) == plaintext
+
+
+def test_wycheproof_ccm_with_nonces_of_eleven_octets() -> None:
+    """RFC 4309 4: the nonce is a salt of three octets and the IV of eight."""
+    ran = 0
+    for group, test in cases("wycheproof/aes_ccm_test.json"):
+        key, nonce, aad, plaintext, ciphertext, tag = octets(test, "key", "iv", "aad", "msg", "ct", "tag")
+        row = ENCRYPTION[EncryptionId.ENCR_AES_CCM_16, group["keySize"]]
+        one = cipher(row, None, key + nonce[:3], b"", no_rand)
+        assert seal(one, aad, nonce[3:], plaintext) == ciphertext + tag, test["tcId"]
+        assert one.open(aad, nonce[3:], ciphertext + tag) == plaintext
+        ran += 1
+    assert ran == 18
+
+
+@pytest.mark.parametrize("integrity", INTEGRITY.values(), ids=lambda i: i.name)
+def test_rfc_4868_icv_is_half_of_the_hash(integrity: Integrity) -> None:
+    """RFC 4868 2.3, RFC 2404 and 3566: how much of its MAC each algorithm sends."""
+    assert integrity.icv_bytes == {20: 12, 16: 12, 32: 16, 48: 24, 64: 32}[integrity.key_bytes]
+
+
 def test_published_cbc_vectors() -> None:
     ran = 0
-    for group, test in cases("intel-ipsec-mb/cbc_test.json"):
+    for _, test in cases("intel-ipsec-mb/cbc_test.json"):
         key, iv, plaintext, ciphertext = octets(test, "key", "iv", "msg", "ct")
-        if group["keySize"] == 192:
-            continue  # AES-192 is not in the table
         one = cbc(key, bytes(32))
         sealed = seal(one, b"", iv, plaintext)
         assert sealed[:-16] == ciphertext
         assert one.open(b"", iv, sealed) == plaintext
         ran += 1
-    assert ran == 5
+    assert ran == 7
 
 
 @suites
+@settings(max_examples=20)  # of many suites
 @given(data=st.data())
 def test_open_gives_back_what_was_sealed(
     encryption: Encryption, integrity: Integrity | None, data: st.DataObject
@@ -182,6 +228,7 @@ def test_open_gives_back_what_was_sealed(
 
 
 @suites
+@settings(max_examples=20)  # of many suites
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_refused(
     encryption: Encryption, integrity: Integrity | None, data: st.DataObject
@@ -262,7 +309,7 @@ def test_a_wrong_size_is_named(encryption: Encryption, integrity: Integrity | No
             seal(one, b"", bytes(size), bytes(64))
     good = encryption.keymat_bytes
     integrity_key = bytes(integrity.key_bytes if integrity else 0)
-    for size in (0, good - 1, good + 1):
+    for size in {0, abs(good - 1), good + 1} - {good}:
         with pytest.raises(ValueError, match=f"{encryption.name} takes {good} octets of key, not {size}"):
             cipher(encryption, integrity, bytes(size), integrity_key, no_rand)
 
@@ -296,24 +343,17 @@ def test_cbc_iv_is_drawn_at_random() -> None:
 
 
 def test_c18_an_aead_takes_no_second_integrity() -> None:
-    for row in (ENCRYPTION[GCM, 128], CHACHA):
+    for row in [row for row in ENCRYPTION.values() if row.aead]:
         with pytest.raises(ValueError, match="brings its own integrity"):
             cipher(row, SHA256, bytes(row.keymat_bytes), bytes(32), no_rand)
 
 
-def test_c34_no_cipher_without_encryption_or_integrity() -> None:
-    assert not [row for row in ENCRYPTION if row[0] == EncryptionId.ENCR_NULL]
+def test_c34_no_cipher_without_integrity() -> None:
     assert IntegrityId.NONE not in INTEGRITY
-    with pytest.raises(ValueError, match="needs an integrity algorithm"):
-        cipher(ENCRYPTION[CBC, 128], None, bytes(16), b"", no_rand)
-
-
-def accepts(one: Cipher, aad: bytes, iv: bytes, sealed: bytes, tail: bytes = b"") -> bool:
-    try:
-        one.open(aad, iv, sealed, tail)
-    except IntegrityError:
-        return False
-    return True
+    for row in ENCRYPTION.values():
+        if not row.aead:
+            with pytest.raises(ValueError, match="needs an integrity algorithm"):
+                cipher(row, None, bytes(row.keymat_bytes), b"", no_rand)
 
 
 @st.composite

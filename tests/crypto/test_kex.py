@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -9,14 +10,21 @@ import pytest
 from sim.crypto import kex
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
-from sim.crypto.kex import KeyExchange
-from sim.crypto.modp import PRIME_2048, power_python
+from sim.crypto.kex import Ecp, KeyExchange, Modp, Rand
+from sim.crypto.modp import PRIMES, power_python
 from sim.crypto.suites import KEY_EXCHANGE
 from tests.crypto.vectors import cases, drawn, load, octets
 
 MODP = KEY_EXCHANGE[KeyExchangeId.MODP_2048]
 P256 = KEY_EXCHANGE[KeyExchangeId.ECP_256]
 X25519 = KEY_EXCHANGE[KeyExchangeId.CURVE25519]
+X448 = KEY_EXCHANGE[KeyExchangeId.CURVE448]
+KEMS = {KeyExchangeId.ML_KEM_768, KeyExchangeId.ML_KEM_1024}
+GROUPS = [method for method in KEY_EXCHANGE.values() if method.id not in KEMS]
+MODPS = [method for method in GROUPS if isinstance(method, Modp)]
+ECPS = [method for method in GROUPS if isinstance(method, Ecp)]
+
+PRIME_2048 = PRIMES[2048]
 
 P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1  # FIPS 186-4 D.1.2.3
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -26,7 +34,7 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     "vector", load("rfc-vectors/key_exchange.json")["vectors"], ids=lambda v: f"group{v['group']}"
 )
 def test_rfc_exchange_from_the_private_octets(vector: dict[str, Any]) -> None:
-    """RFC 5903 8.1, RFC 7748 6.1: the drawn octets are the private value."""
+    """RFC 5903 8, RFC 7748 6, RFC 7027: the drawn octets are the private value."""
     private_i, private_r, public_i, public_r, shared = octets(
         vector, "private_i", "private_r", "public_i", "public_r", "shared"
     )
@@ -34,20 +42,39 @@ def test_rfc_exchange_from_the_private_octets(vector: dict[str, Any]) -> None:
     initiator, responder = group.generate(drawn(private_i)), group.generate(drawn(private_r))
     assert (initiator.public, responder.public) == (public_i, public_r)
     assert initiator.agree(public_r) == responder.agree(public_i) == shared
+    assert group.respond(public_i, drawn(private_r)) == (public_r, shared)
     assert {len(public_i), len(public_r)} == {group.public_bytes}
 
 
-def test_rfc_7748_iterated_thousand_times() -> None:
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        (X25519, "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"),
+        (
+            X448,
+            "aa3b4749d55b9daf1e5b00288826c467274ce3ebbdd5c17b975e09d4af6c67cf"
+            "10d087202db88286e2b79fceea3ec353ef54faa26e219f38",
+        ),
+    ],
+    ids=["x25519", "x448"],
+)
+def test_rfc_7748_iterated_thousand_times(group: KeyExchange, expected: str) -> None:
     """RFC 7748 5.2."""
-    scalar = point = b"\x09" + bytes(31)
+    scalar = point = (b"\x09" if group is X25519 else b"\x05") + bytes(group.public_bytes - 1)
     for _ in range(1000):
-        scalar, point = X25519.generate(drawn(scalar)).agree(point), scalar
-    assert scalar.hex() == "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"
+        scalar, point = group.generate(drawn(scalar)).agree(point), scalar
+    assert scalar.hex() == expected
 
 
-def test_rfc_3526_prime_follows_from_its_formula() -> None:
-    """2^2048 - 2^1984 - 1 + 2^64 * ([2^1918 pi] + 124476), RFC 3526 3."""
-    assert 2**2048 - 2**1984 - 1 + 2**64 * (pi_times_two_to(1918) + 124476) == PRIME_2048
+@pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.name)
+def test_both_sides_agree_and_the_secret_follows_from_the_draws(group: KeyExchange) -> None:
+    """Decision 7 of the design: equal draws, equal octets. ML-KEM cannot promise that."""
+    pair = group.generate(seeded(1))
+    public, secret = group.respond(pair.public, seeded(2))
+    assert pair.agree(public) == secret
+    assert group.respond(group.generate(seeded(1)).public, seeded(2)) == (public, secret)
+    assert group.respond(pair.public, seeded(3))[0] != public
+    assert len(public) == len(pair.public) == group.public_bytes
 
 
 def test_modp_secret_is_two_to_the_product_of_the_exponents() -> None:
@@ -83,12 +110,43 @@ def test_c20_ecp_coordinates_are_left_padded() -> None:
     assert short.agree(one.public) == short.public[:32]
 
 
-@pytest.mark.parametrize("group", KEY_EXCHANGE.values(), ids=lambda g: g.name)
+@pytest.mark.parametrize("group", MODPS, ids=lambda g: g.name)
+def test_c20_values_of_every_modp_group_are_left_padded(group: Modp) -> None:
+    """RFC 7296 3.4; the exponents 8 and 8 give 2^8 and 2^64."""
+    size = group.public_bytes
+    pair = group.generate(drawn(bytes(group.exponent_bytes - 1) + b"\x08"))
+    assert pair.public == bytes(size - 2) + b"\x01\x00"
+    assert pair.agree(pair.public) == bytes(size - 9) + b"\x01" + bytes(8)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.name)
 def test_c20_a_value_of_another_size_is_refused(group: KeyExchange) -> None:
     """A peer that strips leading zeros, or sends another group's value."""
-    pair = group.generate(drawn(b"\x11" * 32))
+    pair = group.generate(seeded(1))
     for public in (b"", pair.public[1:], pair.public[:-1], b"\x00" + pair.public, pair.public * 2):
         with pytest.raises(CryptoError, match=rf"{group.public_bytes} octets, not {len(public)}"):
+            pair.agree(public)
+        with pytest.raises(CryptoError, match="octets, not"):
+            group.respond(public, seeded(2))
+
+
+@pytest.mark.parametrize("group", MODPS, ids=lambda g: g.name)
+def test_rfc_6989_every_modp_group_refuses_what_is_no_member(group: Modp) -> None:
+    """RFC 6989 2.1: 1 < value < p - 1."""
+    pair = group.generate(seeded(1))
+    for value in (0, 1, group.prime - 1, group.prime, 256**group.public_bytes - 1):
+        with pytest.raises(CryptoError, match="between 1 and p-1"):
+            pair.agree(value.to_bytes(group.public_bytes, "big"))
+
+
+@pytest.mark.parametrize("group", ECPS, ids=lambda g: g.name)
+def test_rfc_6989_every_curve_refuses_what_is_no_point(group: Ecp) -> None:
+    """RFC 6989 2.3: the value must solve the curve's equation, in reduced coordinates."""
+    pair = group.generate(seeded(1))
+    half = group.public_bytes // 2
+    x, y = pair.public[:half], pair.public[half:]
+    for public in (bytes(2 * half), x + x, y + x, x + bytes(half), b"\xff" * 2 * half):
+        with pytest.raises(CryptoError, match="no point on the curve"):
             pair.agree(public)
 
 
@@ -156,6 +214,41 @@ def test_wycheproof_x25519_low_order_points_are_refused() -> None:
     assert results[True] > 450
 
 
+def test_wycheproof_x448_low_order_points_are_refused() -> None:
+    results = {True: 0, False: 0}
+    for _, test in cases("wycheproof/x448_test.json"):
+        public, private, shared = octets(test, "public", "private", "shared")
+        good = any(shared) and len(public) == 56
+        agree = X448.generate(drawn(private)).agree
+        assert agreed(agree, public) == (shared if good else None), test["tcId"]
+        results[good] += 1
+    assert results[False] >= 12
+    assert results[True] > 100
+
+
+@pytest.mark.parametrize(
+    ("curve", "group"),
+    [
+        ("secp384r1_ecpoint", KeyExchangeId.ECP_384),
+        ("secp521r1_ecpoint", KeyExchangeId.ECP_521),
+        ("brainpoolP256r1", KeyExchangeId.BRAINPOOL_P256R1),
+    ],
+)
+def test_wycheproof_ecdh_on_other_curves(curve: str, group: KeyExchangeId) -> None:
+    results = {True: 0, False: 0}
+    method = KEY_EXCHANGE[group]
+    half = method.public_bytes // 2
+    for _, test in cases(f"wycheproof/ecdh_{curve}_test.json"):
+        public, private, shared = octets(test, "public", "private", "shared")
+        pair = method.generate(drawn(private.lstrip(b"\x00").rjust(half, b"\x00")))
+        valid = test["result"] == "valid" and public[0] == 4
+        body = public[1:] if public[:1] == b"\x04" else public
+        assert agreed(pair.agree, body) == (shared if valid else None), test["tcId"]
+        results[valid] += 1
+    assert results[True] > 60
+    assert results[False] >= 5
+
+
 def test_ecp_private_value_outside_the_order_is_drawn_again() -> None:
     good = (P256_ORDER - 1).to_bytes(32, "big")
     bad = [bytes(32), P256_ORDER.to_bytes(32, "big"), b"\xff" * 32]
@@ -173,6 +266,10 @@ def test_a_source_that_is_always_refused_is_an_error(group: KeyExchange) -> None
         group.generate(bytes)
 
 
+def seeded(seed: int) -> Rand:
+    return random.Random(seed).randbytes
+
+
 def agreed(agree: Any, public: bytes) -> bytes | None:
     try:
         return bytes(agree(public))
@@ -187,18 +284,3 @@ def point_with_x(x: int) -> bytes:
     y = pow(square, (P256_PRIME + 1) // 4, P256_PRIME)
     assert y * y % P256_PRIME == square
     return y.to_bytes(32, "big")
-
-
-def pi_times_two_to(bits: int) -> int:
-    """[2^bits * pi] by Machin's formula, with 64 bits to spare."""
-    one = 1 << (bits + 64)
-    return (4 * (4 * arctan_of_inverse(5, one) - arctan_of_inverse(239, one))) >> 64
-
-
-def arctan_of_inverse(x: int, one: int) -> int:
-    total, term, k = 0, one // x, 1
-    while term:
-        total += term // k if k % 4 == 1 else -(term // k)
-        term //= x * x
-        k += 2
-    return total

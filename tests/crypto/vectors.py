@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.crypto.cipher import Cipher, Rand, cipher
+from sim.crypto.errors import IntegrityError
 from sim.crypto.ids import EncryptionId, IntegrityId
 from sim.crypto.suites import ENCRYPTION, INTEGRITY, Encryption, Integrity
 from sim.wire.buffer import Buf
@@ -63,6 +64,14 @@ def seal(sealer: Cipher, aad: Buf, iv: Buf, plaintext: Buf, tail: Buf = b"") -> 
     out = bytearray(b"\xa5" * (len(plaintext) + sealer.icv_bytes))
     sealer.seal_into(aad, iv, plaintext, memoryview(out), tail)
     return bytes(out)
+
+
+def accepts(one: Cipher, aad: bytes, iv: bytes, sealed: bytes, tail: bytes = b"") -> bool:
+    try:
+        one.open(aad, iv, sealed, tail)
+    except IntegrityError:
+        return False
+    return True
 
 
 def drawn(*values: bytes) -> Rand:

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF
-from sim.ike.algorithms import ALIASES, TOKENS, is_supported
-from sim.ike.constants import Esn, ProtocolId, TransformType
+from sim.ike.algorithms import ADDITIONAL, ALIASES, SUPPORTED, TOKENS, is_supported
+from sim.ike.constants import Esn, ExchangeType, ProtocolId, TransformType
 from sim.ike.payloads import Attribute
 from sim.ike.proposals import (
     EspSuite,
     IkeSuite,
     Proposal,
     Transform,
+    additional_exchanges,
     esp_suite,
     format_proposal,
     ike_suite,
@@ -24,6 +25,7 @@ from sim.ike.proposals import (
     parse_proposal,
     select,
 )
+from sim.ike.tasks.child_terms import proposals_for
 from tests.ike.strategies import PROPOSALS
 
 IKE, ESP = ProtocolId.IKE, ProtocolId.ESP
@@ -93,9 +95,14 @@ def test_strongswans_other_spellings() -> None:
         ("aes128gcm16-prfsha256-x25518", IKE, "'x25518' is no algorithm; known are .*x25519"),
         ("", IKE, "'' is no algorithm"),
         ("aes128gcm16-prfsha256-x25519-ke1_mlkem768", IKE, r"ke1_mlkem768\) are not supported yet"),
-        ("aes128gcm16-prfsha256-mlkem768", IKE, "mlkem768 is not supported yet; supported are .*x25519"),
-        ("aes128ccm16-prfsha256-x25519", IKE, "aes128ccm16 is not supported yet"),
-        ("aes192gcm16", ESP, "aes192gcm16 is not supported yet"),
+        ("aes128gcm16-x25519-ke7_curve25519", ESP, r"ke7_curve25519\) are not supported yet"),
+        ("aes128gcm16-prfsha256-x25519-ke8_mlkem768", IKE, "'ke8_mlkem768' is no algorithm"),
+        ("aes128gcm16-prfsha256-x25519-ke1_mlkem769", IKE, "'ke1_mlkem769' is no algorithm"),
+        ("aes128gcm16-prfsha256-mlkem512", IKE, "mlkem512 is not supported yet; supported are .*x25519"),
+        ("aes128-md5-x25519", IKE, "md5 is not supported yet"),
+        ("aes192gmac", ESP, "aes192gmac is not supported yet"),
+        ("null-sha256-x25519", IKE, "an IKE SA must encrypt"),
+        ("null", ESP, "needs an integrity algorithm"),
         ("aes128gcm16-aes128-sha256-x25519", IKE, "separate proposals"),
         ("aes128gcm16-sha256-prfsha256-x25519", IKE, "no integrity algorithm beside it"),
         ("aes128gcm16-sha256", ESP, "no integrity algorithm beside it"),
@@ -120,7 +127,7 @@ def test_only_what_the_protocol_can_use_is_offered_as_a_remedy() -> None:
     with pytest.raises(ValueError, match="known are") as raised:
         parse_proposal("aes129", ESP)
     assert "aes128gcm16, " in str(raised.value)
-    assert not any(f" {word}" in str(raised.value) for word in ("prfsha256", "aes192gcm16", "mlkem768"))
+    assert not any(f" {word}" in str(raised.value) for word in ("prfsha256", "aes192gmac", "ke1_x25519"))
 
 
 def test_every_supported_algorithm_has_a_name() -> None:
@@ -140,6 +147,8 @@ def test_every_supported_algorithm_has_a_name() -> None:
         (ESP, "aes128-sha1-x25519-esn"),
         (ESP, "aes128gcm16-noesn-esn"),
         (ESP, "aes128gcm16-x25519-modpnone"),
+        (ESP, "null-aesxcbc-esn"),
+        (IKE, "3des-aes192ctr-aescmac-sha384-x448-mlkem1024"),
     ],
 )
 def test_formatting_is_the_inverse_of_parsing(protocol: ProtocolId, text: str) -> None:
@@ -193,7 +202,7 @@ def test_c17_a_transform_with_an_unknown_attribute_is_never_chosen() -> None:
     assert select(both, [esp("aes128gcm16")]) == Proposal(1, ESP, SPI, (AES_128_GCM, NO_ESN))
 
 
-@pytest.mark.parametrize("kind", [6, 13, 240])
+@pytest.mark.parametrize("kind", [13, 240])
 def test_c17_a_proposal_with_an_unknown_transform_type_is_never_chosen(kind: int) -> None:
     """RFC 7296 3.3.6: we could not choose one transform of each type."""
     proposal = Proposal(1, ESP, SPI, (AES_128_GCM, NO_ESN, Transform(kind, 0)))
@@ -370,6 +379,128 @@ def test_a_choice_names_the_algorithms_of_a_child_sa() -> None:
     assert esp_suite(esp("aes128gcm16-x25519-esn")) == EspSuite(
         encryption, None, esn=True, kex=KEY_EXCHANGE[KeyExchangeId.CURVE25519]
     )
+
+
+# Additional key exchanges (RFC 9370)
+
+
+@pytest.fixture
+def additional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if endpoints had the exchanges that they need."""
+    for kind in ADDITIONAL:
+        monkeypatch.setitem(SUPPORTED, kind, SUPPORTED[KE])
+
+
+HYBRID = "aes128gcm16-prfsha256-x25519-ke1_mlkem768"
+
+
+@pytest.mark.usefixtures("additional")
+@pytest.mark.parametrize(
+    "text",
+    [
+        HYBRID,
+        "aes256-sha256-x25519-ke1_mlkem768-ke1_mlkem1024-ke7_ecp384",
+        "aes256-sha256-x25519-ke2_mlkem768-ke2_none",
+    ],
+)
+def test_an_additional_key_exchange_has_a_transform_type_of_its_own(text: str) -> None:
+    assert format_proposal(ike(text)) == text
+
+
+@pytest.mark.usefixtures("additional")
+def test_additional_key_exchanges_are_types_six_to_twelve() -> None:
+    """RFC 9370 2.2.1."""
+    for number in range(1, 8):
+        (transform,) = ike(f"aes256-sha256-x25519-ke{number}_mlkem1024").of_type(5 + number)
+        assert (transform.type, transform.id) == (5 + number, KeyExchangeId.ML_KEM_1024)
+
+
+@pytest.mark.usefixtures("additional")
+def test_c17_one_method_of_each_additional_type_is_chosen() -> None:
+    offered = offer([ike("aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke1_mlkem1024-ke2_ecp256-ke2_none")])
+    chosen = select(offered, [ike("aes128gcm16-prfsha256-x25519-ke1_mlkem1024-ke2_none-ke2_ecp256")])
+    assert chosen is not None
+    assert is_choice_of([chosen], offered)
+    assert [(t.type, t.id) for t in chosen.transforms][3:] == [
+        (ADDITIONAL[0], KeyExchangeId.ML_KEM_1024),
+        (ADDITIONAL[1], KeyExchangeId.NONE),
+    ]
+    assert ike_suite(chosen).kex.id == KeyExchangeId.CURVE25519
+    assert [kex.id for kex in additional_exchanges(chosen)] == [KeyExchangeId.ML_KEM_1024]
+
+
+@pytest.mark.usefixtures("additional")
+def test_c17_no_additional_key_exchange_suits_only_who_can_do_without() -> None:
+    plain, hybrid = "aes128gcm16-prfsha256-x25519", HYBRID
+    optional = f"{HYBRID}-ke1_none"
+    assert select(offer([ike(hybrid)]), [ike(plain)]) is None
+    assert select(offer([ike(plain)]), [ike(hybrid)]) is None
+    for theirs, ours in ((optional, plain), (plain, optional)):
+        offered = offer([ike(theirs)])
+        chosen = select(offered, [ike(ours)])
+        assert chosen is not None
+        assert additional_exchanges(chosen) == ()
+        assert is_choice_of([chosen], offered)
+
+
+@pytest.mark.usefixtures("additional")
+@pytest.mark.parametrize(
+    ("theirs", "methods"),
+    [
+        ("x25519-ke1_x25519-ke1_mlkem768", [31, 36]),
+        ("x25519-ecp256-ke1_x25519", [19, 31]),
+        ("x25519-ke1_mlkem768-ke1_ecp256-ke2_mlkem768", [31, 19, 36]),
+        ("x25519-ke1_mlkem768-ke2_mlkem768-ke2_none", [31, 36]),
+        ("x25519-ke1_x25519", None),
+        ("x25519-ke1_mlkem768-ke2_mlkem768", None),
+    ],
+)
+def test_no_method_is_used_twice(theirs: str, methods: list[int] | None) -> None:
+    """RFC 9370 2.2.1: what the first choices would repeat, later ones avoid, or there is no proposal."""
+    proposal = ike(f"aes128gcm16-prfsha256-{theirs}")
+    chosen = select(offer([proposal]), [proposal])
+    if chosen is None:
+        assert methods is None
+    else:
+        assert [ike_suite(chosen).kex.id, *(kex.id for kex in additional_exchanges(chosen))] == methods
+
+
+@pytest.mark.usefixtures("additional")
+def test_an_answer_that_repeats_a_method_is_no_choice() -> None:
+    """RFC 9370 2.2.1: the initiator must not go on with it."""
+    offered = offer([ike("aes128gcm16-prfsha256-x25519-ke1_x25519-ke1_mlkem768-ke2_mlkem768-ke2_none")])
+    head = offered[0].transforms[:3]
+    good = (*head, Transform(6, KeyExchangeId.ML_KEM_768), Transform(7, KeyExchangeId.NONE))
+    assert is_choice_of([offered[0]._replace(transforms=good)], offered)
+    for one, other in ((36, 36), (31, 36), (31, 0)):
+        wrong = (*head, Transform(6, one), Transform(7, other))
+        assert not is_choice_of([offered[0]._replace(transforms=wrong)], offered)
+
+
+@pytest.mark.usefixtures("additional")
+def test_ike_auth_leaves_additional_key_exchanges_out_as_well() -> None:
+    proposals = proposals_for(ExchangeType.IKE_AUTH, (esp("aes128gcm16-x25519-ke1_mlkem768"),))
+    assert [format_proposal(proposal) for proposal in proposals] == ["aes128gcm16"]
+
+
+def test_a_peer_that_insists_on_an_additional_key_exchange_finds_no_proposal() -> None:
+    """Endpoints do not have the exchanges yet; a peer that can do without gets its SA."""
+    plain = ike("aes128gcm16-prfsha256-x25519")
+    hybrid = plain._replace(transforms=(*plain.transforms, Transform(6, KeyExchangeId.ML_KEM_768)))
+    assert select((hybrid,), [plain]) is None
+    optional = hybrid._replace(transforms=(*hybrid.transforms, Transform(6, 0)))
+    chosen = select((optional,), [plain])
+    assert chosen is not None
+    assert chosen.transforms == (*plain.transforms, Transform(6, 0))
+
+
+def test_c34_null_encryption_is_no_suite_of_an_ike_sa() -> None:
+    """RFC 7296 5: whatever was negotiated."""
+    null = Transform(ENCR, EncryptionId.ENCR_NULL)
+    proposal = ike("aes256-sha256-modp2048")
+    with pytest.raises(ValueError, match="needs a key exchange and encryption"):
+        ike_suite(proposal._replace(transforms=(null, *proposal.transforms[1:])))
+    assert esp_suite(esp("null-sha256")).encryption.name == "NULL"
 
 
 def ike(text: str) -> Proposal:

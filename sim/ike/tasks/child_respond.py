@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
-from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig, Childless
@@ -74,7 +73,7 @@ class RespondChild(Task):
         self._error: PeerError | None = None
         self._child: ChildSa | None = None
         self._nonce = b""
-        self._pair: KeyPair | None = None
+        self._public = b""
         self._asked = True
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
@@ -105,8 +104,8 @@ class RespondChild(Task):
             out.add(SaPayload((self._chosen.with_spi(spi_octets(child.spi_in)),)))
             if self._nonce:
                 out.add(NoncePayload(self._nonce))
-            if self._pair is not None:
-                out.add(KePayload(self._group, self._pair.public))
+            if self._public:
+                out.add(KePayload(self._group, self._public))
             out.add(TsPayload(PayloadType.TS_I, child.remote_ts), TsPayload(PayloadType.TS_R, child.local_ts))
         return Step.DONE
 
@@ -167,12 +166,11 @@ class RespondChild(Task):
             if ke is None or ke.group != self._group:
                 text = f"the initiator must send a key exchange of group {self._group}"
                 raise PeerError(NotifyType.INVALID_KE_PAYLOAD, text, data=self._group.to_bytes(2, "big"))
-            pair = KEY_EXCHANGE[KeyExchangeId(self._group)].generate(sa.ctx.rand)
+            method = KEY_EXCHANGE[KeyExchangeId(self._group)]
             try:
-                shared = pair.agree(ke.data)
+                self._public, shared = method.respond(ke.data, sa.ctx.rand)
             except CryptoError as error:
                 raise PeerError(NotifyType.INVALID_SYNTAX, str(error)) from error
-            self._pair = pair
         self._nonce = sa.ctx.rand(_NONCE_BYTES)
         return (peer.data, self._nonce), shared
 

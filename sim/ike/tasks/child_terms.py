@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sim.ike.algorithms import KEY_EXCHANGES
 from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig
-from sim.ike.constants import ExchangeType, PayloadType, TransformType
+from sim.ike.constants import ExchangeType, PayloadType
 from sim.ike.keymat import child_keys
 from sim.ike.message import Message
 from sim.ike.path import is_private
@@ -54,7 +55,7 @@ def proposals_for(exchange: ExchangeType, proposals: Sequence[Proposal]) -> tupl
     """What is on offer in this exchange: IKE_AUTH has no key exchange for the Child SA (RFC 7296 1.2)."""
     if exchange != ExchangeType.IKE_AUTH:
         return tuple(proposals)
-    return tuple([p.without(TransformType.KE) if p.of_type(TransformType.KE) else p for p in proposals])
+    return tuple([p.without(*KEY_EXCHANGES) for p in proposals])
 
 
 def join(items: Iterable[object]) -> str:

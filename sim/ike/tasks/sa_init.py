@@ -181,8 +181,7 @@ class RespondSaInit(Task):
         rand, choice = sa.ctx.rand, self._choice
         suite = ike_suite(choice.proposal)
         check_nonces(suite, choice.nonce)
-        self._pair = suite.kex.generate(rand)
-        shared = self._pair.agree(choice.ke.data)
+        self._public, shared = suite.kex.respond(choice.ke.data, rand)
         sa.spi_r = sa.ctx.new_ike_spi()
         sa.init_i = received.message.raw
         sa.nonce_i, sa.nonce_r = choice.nonce, rand(NONCE_BYTES)
@@ -192,7 +191,7 @@ class RespondSaInit(Task):
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         proposal = self._choice.proposal.with_spi(b"")
-        out.add(SaPayload((proposal,)), KePayload(self._choice.ke.group, self._pair.public))
+        out.add(SaPayload((proposal,)), KePayload(self._choice.ke.group, self._public))
         out.add(NoncePayload(sa.nonce_r))
         if sa.path.natt:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from sim.ike.constants import ProtocolId
 from sim.ike.identity import Identity
+from sim.ike.proposals import parse_proposal
+from sim.ike.status import weak_algorithms
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.schema_tunnels import Connection, ConnectionChild
 from sim.scenario.schema_types import NAME_PATTERN, FrozenDict, format_secret
@@ -241,7 +243,8 @@ class Importer:
                 proposals, told = our_proposals(item, protocol)
                 found.extend(proposals)
                 at = view.settings[key].at
-                self.warnings += [at.problem(f"{view.key}.{key}", sentence) for sentence in told]
+                weak = [s for p in proposals for s in weak_algorithms(parse_proposal(p, protocol))]
+                self.warnings += [at.problem(f"{view.key}.{key}", sentence) for sentence in told + weak]
             if values.parse_list(text) and not found:
                 raise ValueError(f"of {text} nothing is supported yet")
             return tuple(found)

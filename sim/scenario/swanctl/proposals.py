@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from sim.ike.algorithms import ALIASES, IMPLIED_PRF, NAMES, TOKENS, is_aead, is_supported
+from sim.ike.algorithms import ALIASES, IMPLIED_PRF, KEY_EXCHANGES, NAMES, TOKENS, is_aead, is_supported
 from sim.ike.constants import ProtocolId, TransformType
 from sim.ike.payloads_sa import Transform
 from sim.ike.proposals import parse_proposal
@@ -23,8 +23,8 @@ _DEFAULTS = {
     ProtocolId.ESP: ("aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1"),
 }
 _TYPES = {
-    ProtocolId.IKE: (TransformType.ENCR, TransformType.INTEG, TransformType.PRF, TransformType.KE),
-    ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ESN),
+    ProtocolId.IKE: (TransformType.ENCR, TransformType.INTEG, TransformType.PRF, *KEY_EXCHANGES),
+    ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, *KEY_EXCHANGES, TransformType.ESN),
 }
 _OTHERS = re.compile(
     r"des|(blowfish|serpent|twofish)(128|192|256)?|cast128|camellia(128|192|256)?(ctr|ccm\d+)?|chacha20poly1305compat"

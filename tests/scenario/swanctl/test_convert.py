@@ -130,8 +130,13 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
     [
         ("fragmentation = yes", "fragmentation: ignored: IKE fragmentation"),
         ("send_cert = always", "send_cert: ignored"),
-        ("proposals = aes192-aes256-sha256-sha512-modp2048", "proposals: aes192, sha512 of the proposal"),
-        ("proposals = aes256-sha256-modp4096, aes256-sha256-modp2048", "aes256-sha256-modp4096 is left out"),
+        ("proposals = aes256-sha256-md5-ecp224-modp2048", "proposals: md5, ecp224 of the proposal"),
+        ("proposals = aes256-sha256-ecp192, aes256-sha256-modp2048", "aes256-sha256-ecp192 is left out"),
+        (
+            "proposals = aes256-sha256-ecp256-ke1_mlkem768, default",
+            "ke1_mlkem768 is left out: ke1_mlkem768 not supported yet",
+        ),
+        ("proposals = aes256-sha256-modp1536", "proposals: modp1536 is weak: SHOULD NOT be used for IKE"),
         ("proposals = camellia256-sha256-modp2048, default", "is left out: camellia256 not supported yet"),
     ],
 )
@@ -155,7 +160,7 @@ def test_what_changes_nothing_on_the_wire_is_a_warning(line: str, words: str, tm
         ("local_addrs = gateway.example", "write single addresses"),
         ("local_addrs = 10.0.0.0/8", "write single addresses"),
         ("proposals = aes265-sha256-modp2048", "'aes265' is no algorithm"),
-        ("proposals = aes256-sha512-modp4096", "nothing is supported yet"),
+        ("proposals = aes256-md5-ecp192", "nothing is supported yet"),
         ("remote-2 { auth = psk }", "a second round"),
         ("locl { auth = psk }", "unknown section"),
     ],

@@ -1,0 +1,49 @@
+"""Warnings of algorithms that RFC 8247 and RFC 8221 advise against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from sim.ike.constants import ProtocolId
+from sim.ike.proposals import parse_proposal
+from sim.ike.status import weak_algorithms
+from sim.scenario.errors import Path, Problem
+from sim.scenario.schema import Connection, Scenario, Tunnel
+
+Locate = Callable[[Path, str], Problem]
+
+
+def weak_suites(scenario: Scenario) -> list[Problem]:
+    """What a scenario as it was written, with its tunnels, should not use."""
+    return [
+        *_of_all(scenario.tunnels, ("tunnels",), scenario.problem),
+        *(
+            problem
+            for node, connections in scenario.connections.items()
+            for problem in weak_connections(connections, ("connections", node), scenario.problem)
+        ),
+    ]
+
+
+def weak_connections(connections: Mapping[str, Connection], path: Path, locate: Locate) -> list[Problem]:
+    """What connections, whose mapping stands at `path`, should not use."""
+    return list(_of_all(connections, path, locate))
+
+
+def _of_all(
+    connections: Mapping[str, Connection] | Mapping[str, Tunnel], path: Path, locate: Locate
+) -> Iterator[Problem]:
+    for name, connection in connections.items():
+        place = (*path, name, "proposals")
+        yield from _of_list(connection.proposals, ProtocolId.IKE, place, locate)
+        for child, model in connection.children.items():
+            place = (*path, name, "children", child, "esp_proposals")
+            yield from _of_list(model.esp_proposals, ProtocolId.ESP, place, locate)
+
+
+def _of_list(
+    proposals: tuple[str, ...], protocol: ProtocolId, path: Path, locate: Locate
+) -> Iterator[Problem]:
+    for index, text in enumerate(proposals):
+        for sentence in weak_algorithms(parse_proposal(text, protocol)):
+            yield locate((*path, index), sentence)
