@@ -2,7 +2,7 @@
 
 `esp_sa` and `ikev2_decryption_table` are the files that Wireshark and tshark read from their profile
 (Preferences > Protocols > ESP and ISAKMP). A suite that Wireshark cannot decrypt is written as a comment:
-the keys are there, and the rest of the file still loads.
+the keys are there, and the rest of the file still loads. A MAC that it lacks is passed over, unchecked.
 """
 
 from __future__ import annotations
@@ -15,22 +15,44 @@ from sim.crypto.suites import Encryption, Integrity
 from sim.ike.events import ChildSaUp, IkeKeysDerived, PathChanged
 
 _ESP_ENCRYPTION = {
-    EncryptionId.ENCR_AES_GCM_16: "AES-GCM with 16 octet ICV [RFC4106]",
+    EncryptionId.ENCR_3DES: "TripleDES-CBC [RFC2451]",
+    EncryptionId.ENCR_NULL: "NULL",
     EncryptionId.ENCR_AES_CBC: "AES-CBC [RFC3602]",
+    EncryptionId.ENCR_AES_CTR: "AES-CTR [RFC3686]",
+    EncryptionId.ENCR_AES_GCM_8: "AES-GCM with 8 octet ICV [RFC4106]",
+    EncryptionId.ENCR_AES_GCM_12: "AES-GCM with 12 octet ICV [RFC4106]",
+    EncryptionId.ENCR_AES_GCM_16: "AES-GCM with 16 octet ICV [RFC4106]",
 }
 _ESP_INTEGRITY = {
     IntegrityId.AUTH_HMAC_SHA1_96: "HMAC-SHA-1-96 [RFC2404]",
+    IntegrityId.AUTH_AES_XCBC_96: "ANY 96 bit authentication [no checking]",
+    IntegrityId.AUTH_AES_CMAC_96: "ANY 96 bit authentication [no checking]",
     IntegrityId.AUTH_HMAC_SHA2_256_128: "HMAC-SHA-256-128 [RFC4868]",
+    IntegrityId.AUTH_HMAC_SHA2_384_192: "HMAC-SHA-384-192 [RFC4868]",
+    IntegrityId.AUTH_HMAC_SHA2_512_256: "HMAC-SHA-512-256 [RFC4868]",
 }
-_IKE_ENCRYPTION = {
-    (EncryptionId.ENCR_AES_GCM_16, 128): "AES-GCM-128 with 16 octet ICV [RFC5282]",
-    (EncryptionId.ENCR_AES_GCM_16, 256): "AES-GCM-256 with 16 octet ICV [RFC5282]",
-    (EncryptionId.ENCR_AES_CBC, 128): "AES-CBC-128 [RFC3602]",
-    (EncryptionId.ENCR_AES_CBC, 256): "AES-CBC-256 [RFC3602]",
+_IKE_AES = {
+    EncryptionId.ENCR_AES_CBC: "AES-CBC-{} [RFC3602]",
+    EncryptionId.ENCR_AES_CTR: "AES-CTR-{} [RFC5930]",
+    EncryptionId.ENCR_AES_CCM_8: "AES-CCM-{} with 8 octet ICV [RFC5282]",
+    EncryptionId.ENCR_AES_CCM_12: "AES-CCM-{} with 12 octet ICV [RFC5282]",
+    EncryptionId.ENCR_AES_CCM_16: "AES-CCM-{} with 16 octet ICV [RFC5282]",
+    EncryptionId.ENCR_AES_GCM_8: "AES-GCM-{} with 8 octet ICV [RFC5282]",
+    EncryptionId.ENCR_AES_GCM_12: "AES-GCM-{} with 12 octet ICV [RFC5282]",
+    EncryptionId.ENCR_AES_GCM_16: "AES-GCM-{} with 16 octet ICV [RFC5282]",
 }
+_IKE_ENCRYPTION: dict[tuple[EncryptionId, int | None], str] = {
+    (id_, bits): name.format(bits) for id_, name in _IKE_AES.items() for bits in (128, 192, 256)
+}
+_IKE_ENCRYPTION[EncryptionId.ENCR_3DES, None] = "3DES [RFC2451]"
+_UNCHECKED = "ANY 96-bits of Authentication [No Checking]"
 _IKE_INTEGRITY = {
     IntegrityId.AUTH_HMAC_SHA1_96: "HMAC_SHA1_96 [RFC2404]",
+    IntegrityId.AUTH_AES_XCBC_96: _UNCHECKED,
+    IntegrityId.AUTH_AES_CMAC_96: _UNCHECKED,
     IntegrityId.AUTH_HMAC_SHA2_256_128: "HMAC_SHA2_256_128 [RFC4868]",
+    IntegrityId.AUTH_HMAC_SHA2_384_192: "HMAC_SHA2_384_192 [RFC4868]",
+    IntegrityId.AUTH_HMAC_SHA2_512_256: "HMAC_SHA2_512_256 [RFC4868]",
 }
 
 
@@ -125,10 +147,11 @@ def _esp_row(
 
 def _ike_row(event: IkeKeysDerived) -> str:
     encryption, integrity = event.suite.encryption, event.suite.integrity
-    cipher = _IKE_ENCRYPTION.get((encryption.id, encryption.key_bits or 0))
+    cipher = _IKE_ENCRYPTION.get((encryption.id, encryption.key_bits))
     mac = "NONE [RFC4306]" if integrity is None else _IKE_INTEGRITY.get(integrity.id)
     keys = [event.sk_ei.hex(), event.sk_er.hex()]
-    macs = [event.sk_ai.hex(), event.sk_ar.hex()]
+    # Wireshark takes no keys for a MAC that it does not check.
+    macs = ["", ""] if mac == _UNCHECKED else [event.sk_ai.hex(), event.sk_ar.hex()]
     head = [event.spi_i.hex(), event.spi_r.hex()]
     quoted = f'{",".join(head + keys)},"{cipher or encryption.name}",{",".join(macs)},"{mac or "?"}"\n'
     return quoted if cipher and mac else _comment(quoted)

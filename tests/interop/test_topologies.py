@@ -37,6 +37,7 @@ _FIELDS = (
     "esp.icv_good",
     "esp.icv_bad",
     "esp.contained_data",
+    "isakmp.ispi",
     "isakmp.exchangetype",
     "isakmp.enc.decrypted",
     "isakmp.ikev2.integrity_checksum",
@@ -96,6 +97,7 @@ class Frame:
     icv_good: str
     icv_bad: str
     contained: str
+    ike_spi: str
     exchange: str
     decrypted: str
     bad_ike_icv: str

@@ -20,12 +20,22 @@ ESP = {
     "aes256gcm16": ("AES-GCM with 16 octet ICV [RFC4106]", 36, "NULL", 0),
     "aes128-sha256": ("AES-CBC [RFC3602]", 16, "HMAC-SHA-256-128 [RFC4868]", 32),
     "aes256-sha1": ("AES-CBC [RFC3602]", 32, "HMAC-SHA-1-96 [RFC2404]", 20),
+    "aes192ctr-aesxcbc": ("AES-CTR [RFC3686]", 28, "ANY 96 bit authentication [no checking]", 16),
+    "3des-sha512": ("TripleDES-CBC [RFC2451]", 24, "HMAC-SHA-512-256 [RFC4868]", 64),
+    "aes192gcm8": ("AES-GCM with 8 octet ICV [RFC4106]", 28, "NULL", 0),
 }
 IKE = {
     "aes128gcm16-prfsha256-x25519": ("AES-GCM-128 with 16 octet ICV [RFC5282]", 20, "NONE [RFC4306]", 0),
     "aes256gcm16-prfsha384-ecp256": ("AES-GCM-256 with 16 octet ICV [RFC5282]", 36, "NONE [RFC4306]", 0),
     "aes128-sha256-x25519": ("AES-CBC-128 [RFC3602]", 16, "HMAC_SHA2_256_128 [RFC4868]", 32),
     "aes256-sha1-modp2048": ("AES-CBC-256 [RFC3602]", 32, "HMAC_SHA1_96 [RFC2404]", 20),
+    "aes256ccm12-prfsha256-x448": ("AES-CCM-256 with 12 octet ICV [RFC5282]", 35, "NONE [RFC4306]", 0),
+    "aes128ctr-aescmac-mlkem768": (
+        "AES-CTR-128 [RFC5930]",
+        20,
+        "ANY 96-bits of Authentication [No Checking]",
+        0,
+    ),
 }
 
 
@@ -122,7 +132,7 @@ def test_an_unknown_cipher_does_not_spoil_the_file() -> None:
     lab = Lab().up()
     (up,) = (event for event in events(lab, ChildSaUp) if isinstance(event, ChildSaUp))
     log = KeyLog()
-    odd = replace(up.suite, encryption=replace(up.suite.encryption, id=EncryptionId.ENCR_AES_CCM_16))
+    odd = replace(up.suite, encryption=replace(up.suite.encryption, id=EncryptionId.ENCR_CAMELLIA_CBC))
     log.child_sa(replace(up, suite=odd))
     log.child_sa(up)
     lines = log.esp_sa().splitlines()
