@@ -17,7 +17,7 @@ from sim.scenario.load import load_text, read_octets
 from sim.scenario.schema_tunnels import Connection
 from sim.scenario.schema_types import Model, Table
 from sim.scenario.source import Source, YamlReader
-from sim.scenario.weak import weak_connections
+from sim.scenario.weak import weak_connections, weak_suites
 
 Read = tuple[Mapping[str, Connection], list[Problem]]
 _SECTION = re.compile(rb"^\s*(connections|secrets)\s*\{", re.MULTILINE)
@@ -75,11 +75,10 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
 
 
 def _of_node(octets: bytes, file: str, node: str | None) -> Read:
-    scenario = expand(load_text(octets, file))
-    connections = scenario.connections
+    scenario = load_text(octets, file)
+    connections = expand(scenario).connections
     if node is None or node not in connections:
         what = "" if node is None else f"{node} has no connections; "
         where = "--node" if node is None else f"--node {node}"
         raise ScenarioError([Problem(where, "", f"{what}choose one of {', '.join(connections) or 'none'}")])
-    found = connections[node]
-    return found, weak_connections(found, ("connections", node), scenario.problem)
+    return connections[node], weak_suites(scenario, node)

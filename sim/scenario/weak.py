@@ -13,16 +13,18 @@ from sim.scenario.schema import Connection, Scenario, Tunnel
 Locate = Callable[[Path, str], Problem]
 
 
-def weak_suites(scenario: Scenario) -> list[Problem]:
-    """What a scenario as it was written, with its tunnels, should not use."""
-    return [
-        *_of_all(scenario.tunnels, ("tunnels",), scenario.problem),
-        *(
-            problem
-            for node, connections in scenario.connections.items()
-            for problem in weak_connections(connections, ("connections", node), scenario.problem)
-        ),
-    ]
+def weak_suites(scenario: Scenario, node: str | None = None) -> list[Problem]:
+    """What a scenario as it was written, with its tunnels, should not use: all of it, or one node."""
+    tunnels = {
+        name: tunnel
+        for name, tunnel in scenario.tunnels.items()
+        if node in (None, tunnel.initiator, tunnel.responder)
+    }
+    found = list(_of_all(tunnels, ("tunnels",), scenario.problem))
+    for name, connections in scenario.connections.items():
+        if node in (None, name):
+            found += weak_connections(connections, ("connections", name), scenario.problem)
+    return found
 
 
 def weak_connections(connections: Mapping[str, Connection], path: Path, locate: Locate) -> list[Problem]:

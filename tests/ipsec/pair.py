@@ -25,6 +25,13 @@ SUITES: dict[str, Suite] = {
     "chacha20poly1305": (ENCRYPTION[EncryptionId.ENCR_CHACHA20_POLY1305, None], None),
     "aes128-sha1": (ENCRYPTION[_CBC, 128], INTEGRITY[_SHA1]),
     "aes256-sha256": (ENCRYPTION[_CBC, 256], INTEGRITY[_SHA256]),
+    "aes192ccm16": (ENCRYPTION[EncryptionId.ENCR_AES_CCM_16, 192], None),
+    "aes192ctr-sha384": (
+        ENCRYPTION[EncryptionId.ENCR_AES_CTR, 192],
+        INTEGRITY[IntegrityId.AUTH_HMAC_SHA2_384_192],
+    ),
+    "3des-aescmac": (ENCRYPTION[EncryptionId.ENCR_3DES, None], INTEGRITY[IntegrityId.AUTH_AES_CMAC_96]),
+    "null-sha512": (ENCRYPTION[EncryptionId.ENCR_NULL, None], INTEGRITY[IntegrityId.AUTH_HMAC_SHA2_512_256]),
 }
 
 A4, B4 = pack_address("192.0.2.1"), pack_address("198.51.100.1")

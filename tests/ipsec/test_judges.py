@@ -26,6 +26,10 @@ NAMES = {
     "chacha20poly1305": ("CHACHA20-POLY1305", None),
     "aes128-sha1": ("AES-CBC", "HMAC-SHA1-96"),
     "aes256-sha256": ("AES-CBC", "SHA2-256-128"),
+    "aes192ccm16": ("AES-CCM", None),
+    "aes192ctr-sha384": ("AES-CTR", "SHA2-384-192"),
+    "3des-aescmac": ("3DES", "AES-CMAC-96"),
+    "null-sha512": ("NULL", "SHA2-512-256"),
 }
 CASES = [
     pytest.param(mode, outer, inner, encap, esn, id=f"{mode.value}-{inner}in{outer}-{encap=}-{esn=}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.wire.esp import Mode
-from tests.ipsec.pair import A4, B4, SPI_A, SUITES, Pair, between, datagram, make_pair
+from tests.ipsec.pair import A4, B4, SPI_A, Pair, between, datagram, make_pair
 
 AEAD = ("aes128gcm16", "aes256gcm16", "chacha20poly1305")
 ADDED = {
@@ -30,7 +30,7 @@ LARGEST_TRANSPORT = {
 WAYS = [(4, False), (4, True), (6, False), (6, True)]
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ADDED)
 @pytest.mark.parametrize("way", range(4), ids=["IPv4", "IPv4+UDP", "IPv6", "IPv6+UDP"])
 def test_added_octets_are_the_published_ones(suite: str, way: int) -> None:
     outer, encap = WAYS[way]
@@ -40,7 +40,7 @@ def test_added_octets_are_the_published_ones(suite: str, way: int) -> None:
         assert pair.a.overhead(SPI_A, size) == added
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ADDED)
 @pytest.mark.parametrize("way", range(3), ids=["IPv4", "IPv4+UDP", "IPv6"])
 def test_largest_inner_packet_is_the_published_one(suite: str, way: int) -> None:
     outer, encap = WAYS[way]
@@ -51,7 +51,7 @@ def test_largest_inner_packet_is_the_published_one(suite: str, way: int) -> None
     assert pair.a.max_inner(1500, SPI_A) == largest
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ADDED)
 @pytest.mark.parametrize("encap", [False, True], ids=["IPv4", "IPv4+UDP"])
 def test_largest_packet_in_transport_mode_is_the_published_one(suite: str, encap: bool) -> None:
     pair = make_pair(suite, mode=Mode.TRANSPORT, encap=encap)
@@ -64,7 +64,7 @@ def test_largest_packet_in_transport_mode_is_the_published_one(suite: str, encap
     assert pair.a.max_inner(1500, SPI_A) == largest
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", ADDED)
 @pytest.mark.parametrize("mode", Mode)
 @given(mtu=st.integers(0, 2000), size=st.integers(28, 1600))
 def test_answers_about_sizes_agree_with_encoded_packets(suite: str, mode: Mode, mtu: int, size: int) -> None:
