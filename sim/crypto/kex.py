@@ -7,6 +7,7 @@ again. So whoever replays the draws replays the exchange. ML-KEM is in `sim.cryp
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,13 +51,13 @@ class KeyExchange(Protocol):
         """The responder's KE payload data and the shared secret; CryptoError as from `KeyPair.agree`."""
 
 
-class _Group:
+class _Group(ABC):
     """Diffie-Hellman: the responder does what the initiator does."""
 
     __slots__ = ()
 
-    def generate(self, rand: Rand) -> KeyPair:
-        raise NotImplementedError
+    @abstractmethod
+    def generate(self, rand: Rand) -> KeyPair: ...
 
     def respond(self, peer_public: bytes, rand: Rand) -> tuple[bytes, bytes]:
         pair = self.generate(rand)

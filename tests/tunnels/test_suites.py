@@ -10,12 +10,12 @@ import pytest
 
 from sim.ike.algorithms import NAMES, TOKENS, is_aead, is_supported
 from sim.ike.constants import NotifyType, TransformType
-from sim.ike.events import ChildSaUp, MessageSent
+from sim.ike.events import ChildSaUp, MessageSent, RekeyFailed
 from sim.ike.message import parse_message
 from sim.ipsec.engine import Engine
 from sim.tunnels.driver import child_spec
 from sim.wire.address import pack_address
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, A, B, Pair, esp, ike
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, A, B, End, Pair, esp, ike
 from tests.ipsec.pair import bare_engine, between, packet_of
 
 HERE, THERE = pack_address("10.1.0.10"), pack_address("10.2.0.10")
@@ -88,6 +88,25 @@ def test_every_group_gives_a_child_sa_fresh_keys(group: str) -> None:
     carry(pair)
 
 
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_rekeys_both_kinds_of_sa(group: str, side: str) -> None:
+    """RFC 7296 1.3.2, 1.3.3: whoever asks encapsulates or raises as an initiator does."""
+    pair = tunnel(f"aes128gcm16-prfsha256-{group}", f"aes128gcm16-{group}")
+    end: End = getattr(pair, side)
+    old, (old_ike,) = end.last(ChildSaUp), end.endpoint.sas
+    pair.command(end, lambda endpoint: endpoint.rekey(old.spi_in, pair.now))
+    pair.settle()
+    assert end.last(ChildSaUp).keys_in != old.keys_in
+    carry(pair)
+    pair.command(end, lambda endpoint: endpoint.rekey_ike(old_ike.ike_id, pair.now))
+    pair.settle()
+    (new,), (peer,) = pair.a.endpoint.sas, pair.b.endpoint.sas
+    assert (new.spi_i, new.spi_r) == (peer.spi_i, peer.spi_r)
+    assert old_ike.spi_i not in (new.spi_i, new.spi_r)
+    assert not pair.a.all(RekeyFailed) + pair.b.all(RekeyFailed)
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_responders_wish_for_another_group_is_granted(group: str) -> None:
     """RFC 7296 1.2: INVALID_KE_PAYLOAD names the group, whatever kind of method it is."""
@@ -99,6 +118,16 @@ def test_the_responders_wish_for_another_group_is_granted(group: str) -> None:
     assert refusal is not None
     assert refusal.data == TOKENS[group].id.to_bytes(2, "big")
     carry(pair)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_equal_seeds_give_equal_messages_but_for_what_ml_kem_encapsulates(group: str) -> None:
+    """Of ML-KEM the sizes and the times are equal: OpenSSL draws the responder's randomness itself."""
+    one, other = (tunnel(f"aes128gcm16-prfsha256-{group}", "aes128gcm16") for _ in range(2))
+    shapes = [[(s.at, s.side, len(s.octets)) for s in pair.sent] for pair in (one, other)]
+    assert shapes[0] == shapes[1]
+    assert one.octets("a")[0] == other.octets("a")[0]
+    assert (one.octets("b")[0] == other.octets("b")[0]) == ("mlkem" not in group)
 
 
 def tunnel(ike_suite: str, esp_suite: str, pfs_suite: str = "aes128gcm16") -> Pair:

@@ -157,9 +157,9 @@ class RespondIkeRekey(Task):
             raise PeerError(NotifyType.INVALID_SYNTAX, text, Scope.IKE_SA)
         self._chosen = _choose(sa, offered.proposals, ke)
         self._ke_group = ke.group
-        self._pair = KEY_EXCHANGE[KeyExchangeId(ke.group)].generate(sa.ctx.rand)
+        method = KEY_EXCHANGE[KeyExchangeId(ke.group)]
         try:
-            shared = self._pair.agree(ke.data)
+            self._public, shared = method.respond(ke.data, sa.ctx.rand)
         except CryptoError as error:
             raise PeerError(NotifyType.INVALID_SYNTAX, str(error)) from error
         self._nonce, self._spi = sa.ctx.rand(NONCE_BYTES), sa.ctx.new_ike_spi()
@@ -171,7 +171,7 @@ class RespondIkeRekey(Task):
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         out.add(SaPayload((self._chosen.with_spi(self._spi),)), NoncePayload(self._nonce))
-        out.add(KePayload(self._ke_group, self._pair.public))
+        out.add(KePayload(self._ke_group, self._public))
         if sa.rekeying_ike is None:
             out.then.append(lambda then: inherit(self._new, sa, then))
         return Step.DONE

@@ -13,14 +13,21 @@ from sim.ike.constants import ProtocolId, TransformType
 from sim.ike.payloads_sa import Transform
 from sim.ike.proposals import parse_proposal
 
-_IKE_PRFS = "prfsha256-prfsha384-prfsha512-prfsha1"
-_IKE_GROUPS = "ecp256-x25519-modp2048"
-_DEFAULTS = {
+_IKE_PRFS = "prfsha256-prfsha384-prfsha512-prfaesxcbc-prfaescmac-prfsha1"
+_IKE_GROUPS = (
+    "x25519-x448-ecp256-ecp384-ecp521-ecp256bp-ecp384bp-ecp512bp-modp3072-modp4096-modp6144-modp8192-modp2048"
+)
+_GCM_16 = "aes128gcm16-aes192gcm16-aes256gcm16"
+_CBC = "aes128-aes192-aes256"
+_DEFAULTS = {  # as 5.9.8 offers them with all its plugins
     ProtocolId.IKE: (
-        f"aes128-aes256-sha256-sha1-{_IKE_PRFS}-{_IKE_GROUPS}",
-        f"aes128gcm16-aes256gcm16-chacha20poly1305-{_IKE_PRFS}-{_IKE_GROUPS}",
+        f"{_CBC}-aes128ctr-aes192ctr-aes256ctr-3des-sha256-sha384-sha512-sha1-aesxcbc-aescmac"
+        f"-{_IKE_PRFS}-{_IKE_GROUPS}",
+        f"{_GCM_16}-aes128ccm16-aes192ccm16-aes256ccm16-chacha20poly1305-aes128gcm12-aes192gcm12-aes256gcm12"
+        "-aes128gcm8-aes192gcm8-aes256gcm8-aes128ccm12-aes192ccm12-aes256ccm12-aes128ccm8-aes192ccm8-aes256ccm8"
+        f"-{_IKE_PRFS}-{_IKE_GROUPS}",
     ),
-    ProtocolId.ESP: ("aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1"),
+    ProtocolId.ESP: (_GCM_16, f"{_CBC}-sha256-sha384-sha512-sha1-aesxcbc"),
 }
 _TYPES = {
     ProtocolId.IKE: (TransformType.ENCR, TransformType.INTEG, TransformType.PRF, *KEY_EXCHANGES),

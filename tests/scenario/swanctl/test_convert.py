@@ -36,9 +36,20 @@ secrets {
   }
 }
 """
+_PRFS_AND_GROUPS = (
+    "prfsha256-prfsha384-prfsha512-prfaesxcbc-prfaescmac-prfsha1-x25519-x448-ecp256-ecp384-ecp521"
+    "-ecp256bp-ecp384bp-ecp512bp-modp3072-modp4096-modp6144-modp8192-modp2048"
+)
 DEFAULT_IKE = (
-    "aes128-aes256-sha256-sha1-prfsha256-prfsha384-prfsha512-prfsha1-ecp256-x25519-modp2048",
-    "aes128gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-prfsha1-ecp256-x25519-modp2048",
+    "aes128-aes192-aes256-aes128ctr-aes192ctr-aes256ctr-3des-sha256-sha384-sha512-sha1-aesxcbc-aescmac"
+    f"-{_PRFS_AND_GROUPS}",
+    "aes128gcm16-aes192gcm16-aes256gcm16-aes128ccm16-aes192ccm16-aes256ccm16-chacha20poly1305"
+    "-aes128gcm12-aes192gcm12-aes256gcm12-aes128gcm8-aes192gcm8-aes256gcm8"
+    f"-aes128ccm12-aes192ccm12-aes256ccm12-aes128ccm8-aes192ccm8-aes256ccm8-{_PRFS_AND_GROUPS}",
+)
+DEFAULT_ESP = (
+    "aes128gcm16-aes192gcm16-aes256gcm16",
+    "aes128-aes192-aes256-sha256-sha384-sha512-sha1-aesxcbc",
 )
 
 
@@ -52,7 +63,7 @@ def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
     assert (connection.keep_alive, connection.retransmit) == (20 * NS_PER_S, "strongswan")
     assert (connection.local_addrs, connection.remote_addrs) == ((), ("192.0.2.1",))
     assert (connection.local_id, connection.remote_id, connection.psk) == ("alice", "moon", b"hidden")
-    assert child.esp_proposals == ("aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1")
+    assert child.esp_proposals == DEFAULT_ESP
     assert (child.mode, child.local_ts, child.remote_ts) == ("tunnel", (), ())
     assert (child.start_action, child.replay_window, child.copy_df) == ("none", 32, True)
 
@@ -105,7 +116,7 @@ def test_settings_of_a_connection(line: str, key: str, value: object, tmp_path: 
         ("esp_proposals = aes256-sha1-none", "esp_proposals", ("aes256-sha1-modpnone",)),
         ("esp_proposals = aes256gcm16-sha256-prfsha256", "esp_proposals", ("aes256gcm16",)),
         ("esp_proposals = chacha20poly1305-esn, default", "esp_proposals",
-         ("chacha20poly1305-esn", "aes128gcm16-aes256gcm16", "aes128-aes256-sha256-sha1")),
+         ("chacha20poly1305-esn", *DEFAULT_ESP)),
         ("start_action = route", "start_action", "trap"),
         ("start_action = start", "start_action", "start"),
         ("replay_window = 128", "replay_window", 128),
