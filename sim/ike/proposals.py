@@ -289,7 +289,9 @@ def _choose(
 
 @lru_cache(256)
 def _is_drawn_from(chosen: tuple[Transform, ...], offered: tuple[Transform, ...]) -> bool:
-    """Every chosen transform is offered, and every offered type that cannot be NONE is chosen."""
+    """Every chosen one is offered, every offered type that cannot be NONE chosen, no method used twice."""
+    if _repeats_a_method(chosen):
+        return False
     optional = {transform.type for transform in offered if _is_none(transform)}
     return _kinds(offered) - optional <= _kinds(chosen) and all(
         any(_same(transform, candidate) for candidate in offered) for transform in chosen
