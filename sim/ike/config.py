@@ -67,6 +67,29 @@ class ReturnRoutability(Enum):
     NONE = "none"
 
 
+@quick
+class Fragmentation(Enum):
+    """What is done with messages that are too large (RFC 7383), in the words of swanctl.conf.
+
+    FORCE is YES here: what it adds, a first message in fragments, is IKEv1's. IKE_SA_INIT never is.
+    """
+
+    YES = "yes"
+    ACCEPT = "accept"
+    FORCE = "force"
+    NO = "no"
+
+    @property
+    def sends(self) -> bool:
+        """Whether own messages are cut; ACCEPT only takes those of the peer."""
+        return self in (Fragmentation.YES, Fragmentation.FORCE)
+
+
+MIN_FRAGMENT_SIZE = 200
+"""Enough for headers, IV, ICV and one block of every suite, over IPv6 and UDP."""
+MAX_FRAGMENT_SIZE = 65535
+
+
 @dataclass(frozen=True, slots=True)
 class RetransmitPolicy:
     """When a request is sent again: the waits after the first sending and after each further one.
@@ -128,7 +151,9 @@ class ConnectionConfig:
     `local_id` None is the own address, `remote_id` None any identity that knows the secret.
     `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives; `keyingtries` 0 never gives up.
     `encap` forces UDP encapsulation by a NAT detection hash that cannot match. `window` is how many requests
-    of the peer's we take at once (RFC 7296 2.3). `reauth_time` 0 never authenticates again.
+    of the peer's we take at once (RFC 7296 2.3). `reauth_time` 0 never authenticates again. `fragment_size`
+    is that of a whole IP packet, from MIN_FRAGMENT_SIZE on, or 0 for what every host must take: 576 of IPv4,
+    1280 of IPv6 (RFC 7383 2.5.1).
     """
 
     name: str
@@ -152,9 +177,15 @@ class ConnectionConfig:
     window: int = 1
     reauth_time: int = 0
     make_before_break: bool = False
+    fragmentation: Fragmentation = Fragmentation.YES
+    fragment_size: int = 1280
     rekey_time: int = 14400 * NS_PER_S
     over_time: int = 1440 * NS_PER_S
     rand_time: int = 1440 * NS_PER_S
+
+    def __post_init__(self) -> None:
+        if 0 != self.fragment_size < MIN_FRAGMENT_SIZE:
+            raise ValueError(f"a fragment size of {self.fragment_size}, below {MIN_FRAGMENT_SIZE}")
 
     def child(self, name: str) -> ChildConfig | None:
         return next((child for child in self.children if child.name == name), None)
@@ -166,7 +197,8 @@ class EndpointConfig:
 
     From `cookie_threshold` half-open SAs on, or `cookie_threshold_ip` from one address, an initiator must
     prove its address with a cookie; at `block_threshold` from one address it is ignored (0 switches a limit
-    off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1).
+    off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1),
+    `fragments_timeout` how long the fragments of an incomplete message are kept.
     """
 
     connections: tuple[ConnectionConfig, ...] = ()
@@ -182,6 +214,7 @@ class EndpointConfig:
     delete_rekeyed_delay: int = 5 * NS_PER_S
     retry_wait: int = 10 * NS_PER_S
     retry_for: int = 180 * NS_PER_S
+    fragments_timeout: int = 30 * NS_PER_S
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]

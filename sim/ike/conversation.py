@@ -17,8 +17,9 @@ from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType, NotifyType, name_of
 from sim.ike.errors import PeerError, RefusedError, Scope, UnprovenError, reason_of
 from sim.ike.exchanges import REFUSALS, SERVED_IN, State, check_request, check_response, first_error
+from sim.ike.fragments import fragment_of
 from sim.ike.message import Message, ProtectedWireError
-from sim.ike.notation import notation
+from sim.ike.notation import in_fragments, notation
 from sim.ike.payloads import NotifyPayload
 from sim.ike.requests import Outstanding
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task, build_all, process_all
@@ -39,6 +40,8 @@ class Answered:
     """A request of the peer's that we answered, by its digest, and the answer."""
 
     digest: bytes
+    size: int
+    fragments: int
     payloads: str
     response: Encoded
     repeated: int = 0
@@ -75,15 +78,35 @@ class Conversation:
 
     def repeat(self, message: Message, src: Sock, dst: Sock) -> None:
         """Answer a repeated request with the same octets, where it came from (RFC 7296 2.1, 2.11)."""
-        answered = self._answered.get(message.header.message_id)
+        answered, fragment = self._answered.get(message.header.message_id), fragment_of(message)
         if answered is None:
             self._reject("response forgotten", src, "a repeated request whose response is no longer kept")
-        elif answered.digest != digest_of(message):
+        elif fragment is not None and fragment.number > 1:
+            self.sa.ctx.counters["late fragments"] += 1  # the first one alone asks again (RFC 7383 2.6.1)
+        elif not self._is_repeated(answered, message):
             self._reject("message ID used before", src, "another request has had this message ID")
         else:
             answered.repeated += 1
-            self.channel.received(message, answered.payloads, src, dst, answered.repeated)
+            self.channel.received(
+                message.header,
+                answered.size,
+                answered.fragments,
+                answered.payloads,
+                src,
+                dst,
+                answered.repeated,
+            )
             self.channel.send(answered.response, dst, src)
+
+    def _is_repeated(self, answered: Answered, message: Message) -> bool:
+        """Whether it is the same request; its fragments may have become smaller (RFC 7383 2.5.2)."""
+        if answered.digest == digest_of(message):
+            return True
+        fragment = fragment_of(message)
+        if fragment is None or fragment.total <= answered.fragments or not self.channel.protected:
+            return False
+        self.channel.verify(message)
+        return True
 
     def _receive_request(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         sa, header = self.sa, message.header
@@ -98,11 +121,13 @@ class Conversation:
             self._reject("request out of place", src, text)
             return
         problem: PeerError | None = None
+        whole: Message | None = message
         try:
-            message = self.channel.decode(message)
+            whole = self.channel.decode(message, now)
         except ProtectedWireError as error:
             problem = PeerError(NotifyType.INVALID_SYNTAX, str(error), Scope.IKE_SA)
-        self._serve(Inbound(message, src, dst), problem, now)
+        if whole is not None:
+            self._serve(Inbound(whole, src, dst), problem, now)
 
     def _serve(self, received: Inbound, problem: PeerError | None, now: int) -> None:
         """Answer a request that is authentic and new; `problem` when it cannot even be read."""
@@ -141,7 +166,7 @@ class Conversation:
         sa, message_id = self.sa, message.header.message_id
         self._reject("message ID outside the window", src, f"request {message_id} is not expected")
         if self.channel.protected and sa.state is State.ESTABLISHED and now >= self._tell_again_at:
-            self.channel.decode(message)
+            self.channel.verify(message)
             self._tell_again_at = now + _TELL_AGAIN
             sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [TellInvalidId(message_id)]), now)
 
@@ -156,14 +181,15 @@ class Conversation:
     def report(self, received: Inbound) -> str:
         """Report a message that was accepted; what it held, in the notation of RFC 7296 1.2."""
         message = received.message
-        payloads = notation(message.shape, message.header.exchange, message.header.is_response)
-        self.channel.received(message, payloads, received.src, received.dst)
+        header, count = message.header, message.fragments
+        payloads = in_fragments(notation(message.shape, header.exchange, header.is_response), count)
+        self.channel.received(header, len(message.raw), count, payloads, received.src, received.dst)
         return payloads
 
     def answer(self, received: Inbound, payloads: str, response: Encoded) -> None:
         """Send a response to where the request came from, and keep it instead of older ones."""
         message = received.message
-        answered = Answered(digest_of(message), payloads, response)
+        answered = Answered(digest_of(message), len(message.raw), message.fragments, payloads, response)
         oldest = self.expected - self.sa.window
         self._answered = {number: old for number, old in self._answered.items() if number >= oldest}
         self._answered[message.header.message_id] = answered
@@ -192,19 +218,22 @@ class Conversation:
         self, outstanding: Outstanding, message: Message, src: Sock, dst: Sock, now: int
     ) -> None:
         problem: PeerError | None = None
+        whole: Message | None = message
         try:
-            message = self.channel.decode(message)
+            whole = self.channel.decode(message, now)
         except ProtectedWireError as error:
             problem = PeerError(NotifyType.INVALID_SYNTAX, str(error), Scope.IKE_SA)
-        received = Inbound(message, src, dst)
+        if whole is None:
+            return
+        received = Inbound(whole, src, dst)
         self.sa.heard(received, now)
         waiting: list[Task] = []
         self._finish(outstanding, received)
         try:
             if problem is not None:
                 raise problem
-            check_response(message)
-            self._check_fatal(outstanding, message)
+            check_response(whole)
+            self._check_fatal(outstanding, whole)
             waiting = process_all(outstanding.job.tasks, self.sa, received, now)
         except PeerError as error:
             self.sa.requests.drop(outstanding.job)
@@ -255,4 +284,5 @@ class TellInvalidId(Task):
 
 
 def digest_of(message: Message) -> bytes:
-    return sha256(message.raw).digest()
+    """What tells a repeated request: that of its octets, of its first fragment if it came in several."""
+    return sha256(message.first).digest()

@@ -204,7 +204,10 @@ class Rejected:
 
 @value
 class MessageSent:
-    """One message left; `payloads` is RFC 7296 1.2 notation, `retransmission` counts from 0."""
+    """One message left; `payloads` is RFC 7296 1.2 notation, `retransmission` counts from 0.
+
+    `size` are the octets of all its `fragments` (RFC 7383), of which it has 1 if it travels whole.
+    """
 
     ike_id: int
     exchange: str
@@ -215,11 +218,12 @@ class MessageSent:
     src: Sock
     dst: Sock
     retransmission: int
+    fragments: int = 1
 
 
 @value
 class MessageReceived:
-    """One message was accepted; `size` counts the octets from the IKE header on."""
+    """One message was accepted; `size` counts the octets from the IKE header on, of all its `fragments`."""
 
     ike_id: int
     exchange: str
@@ -230,6 +234,7 @@ class MessageReceived:
     src: Sock
     dst: Sock
     retransmission: int
+    fragments: int = 1
 
 
 Event = (

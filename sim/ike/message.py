@@ -17,6 +17,7 @@ from sim.ike.payloads import (
     PARSERS,
     AuthPayload,
     DeletePayload,
+    EncryptedFragment,
     EncryptedPayload,
     KePayload,
     NoncePayload,
@@ -31,6 +32,7 @@ from sim.wire.buffer import Buf, WireError
 from sim.wire.value import value
 
 P = TypeVar("P", bound=Payload)
+Rand = Callable[[int], bytes]
 
 #                      1                   2                   3
 #  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -102,15 +104,28 @@ class Message:
     """A message and the octets that it came in, which are what AUTH covers (RFC 7296 2.15).
 
     `raw` starts with the IKE header: a non-ESP marker is not part of it. `shape` is that of the payloads,
-    as `shape_of` tells it. Nobody changes a message.
+    as `shape_of` tells it. A message that came in `fragments` (RFC 7383) has those of all of them in `raw`,
+    one after the other, and those of the one that tells a repetition in `first`. `inside` is what the
+    Encrypted payload of an opened message held, not encrypted. Nobody changes a message.
     """
 
-    __slots__ = ("_by_shape", "header", "payloads", "raw", "shape")
+    __slots__ = ("_by_shape", "first", "fragments", "header", "inside", "payloads", "raw", "shape")
 
-    def __init__(self, header: Header, payloads: tuple[Payload, ...], raw: bytes) -> None:
+    def __init__(
+        self,
+        header: Header,
+        payloads: tuple[Payload, ...],
+        raw: bytes,
+        inside: EncryptedPayload | None = None,
+        fragments: int = 1,
+        first: bytes = b"",
+    ) -> None:
         self.header = header
         self.payloads = payloads
         self.raw = raw
+        self.inside = inside
+        self.fragments = fragments
+        self.first = first or raw
         self.shape = shape_of(payloads)
         # Of several with one shape, the first.
         self._by_shape: dict[int, Payload] = dict(zip(self.shape[::-1], payloads[::-1], strict=True))
@@ -207,24 +222,44 @@ def seal_message(
     cipher: Cipher,
     iv_counter: int,
     *,
-    rand: Callable[[int], bytes] | None = None,
+    rand: Rand | None = None,
 ) -> bytes:
     """The message whose only payload is an Encrypted payload around `payloads` (RFC 7296 3.14).
 
     `iv_counter` must never repeat under one key. The padding, as short as the cipher allows, comes from
     `rand`; it is zeros without one.
     """
-    first_type, chain = emit_payloads(payloads)
-    pad_length = -(len(chain) + 1) % cipher.block_bytes
+    return seal_inside(header, EncryptedPayload(*emit_payloads(payloads)), cipher, iv_counter, rand)
+
+
+def seal_inside(
+    header: Header,
+    inside: EncryptedPayload | EncryptedFragment,
+    cipher: Cipher,
+    iv_counter: int,
+    rand: Rand | None = None,
+) -> bytes:
+    """As `seal_message`, of a payload that is not encrypted yet: its `data` is a chain, or a part of one."""
+    pad_length = -(len(inside.data) + 1) % cipher.block_bytes
     padding = rand(pad_length) if rand is not None and pad_length else bytes(pad_length)
-    plaintext = chain + padding + pad_length.to_bytes(1, "big")
-    iv = cipher.next_iv(iv_counter)
-    size = GENERIC_BYTES + len(iv) + len(plaintext) + cipher.icv_bytes
-    # The ICV covers all from the IKE header to the IV, lengths included (RFC 7296 3.14, RFC 5282 5.1).
-    aad = _pack_header(header, PayloadType.SK, size) + _pack_generic(first_type, 0, size)
+    plaintext = inside.data + padding + pad_length.to_bytes(1, "big")
+    iv, head = cipher.next_iv(iv_counter), inside.head
+    size = GENERIC_BYTES + len(head) + len(iv) + len(plaintext) + cipher.icv_bytes
+    # The ICV covers all from the IKE header to the IV, lengths included (RFC 7296 3.14, RFC 5282 5.1), and
+    # the fields of a fragment (RFC 7383 2.5).
+    generic = _pack_generic(inside.first_type, 0, size)
+    aad = _pack_header(header, inside.payload_type, size) + generic + head
     sealed = bytearray(len(plaintext) + cipher.icv_bytes)
     cipher.seal_into(aad, iv, plaintext, memoryview(sealed))
     return aad + iv + sealed
+
+
+def sealed_bytes(inside: EncryptedPayload | EncryptedFragment, cipher: Cipher) -> int:
+    """The size of the message that `seal_inside` makes."""
+    padded = len(inside.data) + 1
+    padded += -padded % cipher.block_bytes
+    size = GENERIC_BYTES + len(inside.head) + cipher.iv_bytes + padded + cipher.icv_bytes
+    return HEADER_BYTES + size
 
 
 def open_message(message: Message, cipher: Cipher) -> Message:
@@ -236,13 +271,34 @@ def open_message(message: Message, cipher: Cipher) -> Message:
     closed = message.payloads[-1] if message.payloads else None
     if not isinstance(closed, EncryptedPayload):
         raise WireError("the message has no Encrypted payload")
+    data = open_inside(message, closed, cipher)
+    inside = EncryptedPayload(closed.first_type, data, critical=closed.critical, reserved=closed.reserved)
+    return Message(message.header, message.payloads[:-1] + parse_inside(inside), message.raw, inside)
+
+
+def open_inside(message: Message, closed: EncryptedPayload | EncryptedFragment, cipher: Cipher) -> bytes:
+    """What the last payload of a message protects, without the padding; errors as from `open_message`."""
     text_bytes = len(closed.data) - cipher.iv_bytes - cipher.icv_bytes
     if text_bytes < 1 or text_bytes % cipher.block_bytes:
         raise WireError(f"an Encrypted payload cannot hold {text_bytes} octets of ciphertext (RFC 7296 3.14)")
     aad = message.raw[: -len(closed.data)]
     iv, sealed = closed.data[: cipher.iv_bytes], closed.data[cipher.iv_bytes :]
-    inner = _parse_protected(closed.first_type, cipher.open(aad, iv, sealed))
-    return Message(message.header, message.payloads[:-1] + inner, message.raw)
+    plaintext = cipher.open(aad, iv, sealed)
+    size = len(plaintext) - 1 - plaintext[-1]
+    if size < 0:
+        raise ProtectedWireError(f"Pad Length {plaintext[-1]} in {len(plaintext)} octets (RFC 7296 3.14)")
+    return plaintext[:size]
+
+
+def parse_inside(inside: EncryptedPayload) -> tuple[Payload, ...]:
+    """The payloads that an Encrypted payload held; ProtectedWireError when the key holder sent nonsense."""
+    try:
+        payloads = parse_payloads(inside.first_type, inside.data)
+    except WireError as error:
+        raise ProtectedWireError(str(error)) from error
+    if payloads and payloads[-1].payload_type in LAST_PARSERS:
+        raise ProtectedWireError("an Encrypted payload inside another one (RFC 7296 3.14)")
+    return payloads
 
 
 def _pack_header(header: Header, first_type: int, size: int) -> bytes:
@@ -293,16 +349,3 @@ def _parse_chain(kind: int, data: bytes, offset: int) -> tuple[Payload, ...]:
 def _inner_type(last: Payload) -> int:
     """What the Next Payload field of the last payload says."""
     return getattr(last, "first_type", PayloadType.NONE)
-
-
-def _parse_protected(first_type: int, plaintext: bytes) -> tuple[Payload, ...]:
-    size = len(plaintext) - 1 - plaintext[-1]
-    if size < 0:
-        raise ProtectedWireError(f"Pad Length {plaintext[-1]} in {len(plaintext)} octets (RFC 7296 3.14)")
-    try:
-        inner = parse_payloads(first_type, plaintext[:size])
-    except WireError as error:
-        raise ProtectedWireError(str(error)) from error
-    if inner and inner[-1].payload_type in LAST_PARSERS:
-        raise ProtectedWireError("an Encrypted payload inside another one (RFC 7296 3.14)")
-    return inner

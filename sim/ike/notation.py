@@ -31,6 +31,11 @@ def notation(shape: Shape, exchange: int, response: bool) -> str:
     return f"HDR, SK {{{names}}}"
 
 
+def in_fragments(text: str, fragments: int) -> str:
+    """The notation of a message that travels in several fragments (RFC 7383 2.5)."""
+    return text if fragments == 1 else text.replace("SK {", "SKF {", 1)
+
+
 def _name(shape: int, response: bool, exchange: int) -> str:
     notify_type, kind = divmod(shape, 256)
     if kind == PayloadType.NOTIFY:

@@ -1,6 +1,6 @@
 """The Encrypted payload (RFC 7296 3.14) and the Encrypted Fragment payload (RFC 7383 2.5), still closed.
 
-Opening and sealing are in `sim.ike.message`; fragments are not put together yet.
+Opening and sealing are in `sim.ike.message`, cutting and putting together in `sim.ike.fragments`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from sim.ike.payloads_base import Payload
 from sim.wire.buffer import WireError
 from sim.wire.value import value
 
-_FRAGMENT = Struct(">HH")  # Fragment Number, Total Fragments
+#                      1                   2                   3
+#  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# |        Fragment Number        |        Total Fragments        |
+# +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+# ~         Initialization Vector, encrypted content, ICV         ~
+_FRAGMENT = Struct(">HH")
 
 
 @value
@@ -27,6 +33,11 @@ class EncryptedPayload(Payload):
 
     first_type: int
     data: bytes
+
+    @property
+    def head(self) -> bytes:
+        """What stands before the IV; the ICV covers it."""
+        return b""
 
     @classmethod
     def parse(cls, body: bytes, first_type: int, at: int) -> Self:
@@ -47,6 +58,10 @@ class EncryptedFragment(Payload):
     total: int
     data: bytes
 
+    @property
+    def head(self) -> bytes:
+        return _FRAGMENT.pack(self.number, self.total)
+
     @classmethod
     def parse(cls, body: bytes, first_type: int, at: int) -> Self:
         number, total = _FRAGMENT.unpack_from(body)
@@ -55,4 +70,4 @@ class EncryptedFragment(Payload):
         return cls(first_type, number, total, body[_FRAGMENT.size :])
 
     def emit(self) -> bytes:
-        return _FRAGMENT.pack(self.number, self.total) + self.data
+        return self.head + self.data

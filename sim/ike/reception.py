@@ -162,7 +162,7 @@ class Reception:
         conversation.expected = conversation.first_protected = 1
         payloads = conversation.report(received)
         response = conversation.channel.encode(ExchangeType.IKE_SA_INIT, 0, True, out.all())
-        sa.init_r = response.packet
+        sa.init_r = response.packets[0]
         conversation.answer(received, payloads, response)
 
     # -- answers without state ---------------------------------------------------------------------------

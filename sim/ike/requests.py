@@ -51,6 +51,7 @@ class Requests:
         message_id = outstanding.encoded.message_id
         self.outstanding.pop(message_id, None)
         self.sa.ctx.timers.cancel(self._timer(message_id))
+        self.channel.forget_fragments(True, message_id)
 
     def go_on(self, outstanding: Outstanding, waiting: list[Task], now: int) -> None:
         """Continue with the next message of the exchange, if tasks wait for one, before anything else."""
@@ -141,7 +142,7 @@ class Requests:
         outstanding = Outstanding(job, encoded)
         self.outstanding[message_id] = outstanding
         if job.exchange == ExchangeType.IKE_SA_INIT:
-            self.sa.init_i = encoded.packet
+            self.sa.init_i = encoded.packets[0]
         self._send(outstanding, now)
         for action in out.then:
             action(now)

@@ -93,7 +93,7 @@ class IkeSa:
         self.nonce_i = self.nonce_r = self.init_i = self.init_r = b""
         self.local_id: Identity | None = None
         self.remote_id: Identity | None = None
-        self.mobike = False
+        self.mobike = self.fragmentation = False
         self.peer_addresses: tuple[bytes, ...] = ()
         self.announced: tuple[bytes, ...] = ()
         self.seen_as: bytes | None = None
@@ -240,6 +240,7 @@ class IkeSa:
         new.spi_r = spis[1]
         new.local_id, new.remote_id = self.local_id, self.remote_id
         new.mobike, new.peer_addresses = self.mobike, self.peer_addresses
+        new.fragmentation = self.fragmentation
         new.announced, new.seen_as = self.announced, self.seen_as
         new.lifetimes.reauth_at = self.lifetimes.reauth_at
         self.ctx.by_spi[new.own_spi] = new
@@ -423,6 +424,7 @@ class IkeSa:
         self.watch.stop()
         self.lifetimes.stop_ike()
         self.requests.abandon()
+        self.channel.close()
         ctx.timers.cancel((self.ike_id, "standby"))
         ctx.timers.cancel((self.ike_id, "patience"))
         ctx.timers.cancel((self.ike_id, "half-open"))

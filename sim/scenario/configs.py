@@ -10,6 +10,7 @@ from sim.ike.config import (
     Childless,
     ConnectionConfig,
     EndpointConfig,
+    Fragmentation,
     ReturnRoutability,
     StartAction,
     Unique,
@@ -54,6 +55,8 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         window=connection.window,
         reauth_time=connection.reauth_time,
         make_before_break=connection.make_before_break,
+        fragmentation=Fragmentation(connection.fragmentation),
+        fragment_size=connection.fragment_size,
         rekey_time=connection.rekey_time,
         over_time=over_time,
         rand_time=min(

@@ -15,7 +15,7 @@ _START_ACTION = {"at once": "start", "trap": "trap", "none": "none"}
 _SHARED = (
     *("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability"),
     *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
-    *("rekey_time", "over_time", "rand_time"),
+    *("rekey_time", "over_time", "rand_time", "fragmentation", "fragment_size"),
 )
 _SHARED_CHILD = (
     *("mode", "esp_proposals", "replay_window", "copy_df"),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
@@ -19,6 +20,7 @@ from sim.scenario.schema_types import (
     OwnIdentityText,
     Secret,
     Selectors,
+    Size,
     Table,
 )
 from sim.units import NS_PER_MS, NS_PER_S
@@ -28,6 +30,12 @@ def _not_too_often(interval: int) -> int:
     if 0 < interval < NS_PER_MS:
         raise ValueError("must be 0 s, which is never, or at least 1 ms")
     return interval
+
+
+def _not_too_small(size: int) -> int:
+    if size and not MIN_FRAGMENT_SIZE <= size <= MAX_FRAGMENT_SIZE:
+        raise ValueError(f"must be 0 B or from {MIN_FRAGMENT_SIZE} B to {MAX_FRAGMENT_SIZE} B")
+    return size
 
 
 Interval = Annotated[Duration, Field(ge=0), AfterValidator(_not_too_often)]
@@ -105,6 +113,10 @@ class _IkeSettings(Model):
     """How much later it ends if it has none; by default 10 % of `rekey_time`."""
     rand_time: Interval | None = None
     """How much earlier than `rekey_time` it may be, by chance; by default as `over_time`."""
+    fragmentation: Literal["yes", "accept", "force", "no"] = "yes"
+    """Whether large IKE messages travel in fragments (RFC 7383); accept: only the peer's."""
+    fragment_size: Annotated[Size, AfterValidator(_not_too_small)] = 1280
+    """The largest IP packet that carries a fragment; 0 B: 576 B of IPv4, 1280 B of IPv6."""
     return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
 

@@ -110,7 +110,7 @@ def test_lost_messages_end_half_way() -> None:
     found = list(conversation(result, "moon", "sun"))
     assert found
     assert all(message.received is None for message in found)
-    assert "IKE_SA_INIT request 0, sent again: 432 octets" in texts(sim.plots.messages(result))
+    assert "IKE_SA_INIT request 0, sent again: 440 octets" in texts(sim.plots.messages(result))
     assert len([line for line in sim.plots.messages(result).axes[0].lines if line.get_marker() == "x"]) == 2
 
 

@@ -90,7 +90,9 @@ def test_c35_the_selectors_of_the_packet_that_asked_come_first() -> None:
     pair.settle()
 
     (sa,) = pair.b.endpoint._ctx.sas.values()
-    asked = sa.channel.decode(parse_message(pair.octets("a")[1])).find_all(TsPayload)
+    whole = sa.channel.decode(parse_message(pair.octets("a")[1]), pair.now)
+    assert whole is not None
+    asked = whole.find_all(TsPayload)
     assert [ts.selectors for ts in asked] == [(packet[0], *NET_A.local_ts), (packet[1], *NET_A.remote_ts)]
     (child,) = pair.a.children.values()
     assert (child.local_ts, child.remote_ts) == (NET_A.local_ts, NET_A.remote_ts)  # policy allows the whole
@@ -110,7 +112,9 @@ def test_c35_a_packet_from_an_address_before_a_move_does_not_narrow_the_sa_to_it
     pair.settle()
 
     (sa,) = pair.b.endpoint._ctx.sas.values()
-    asked = sa.channel.decode(parse_message(pair.octets("a")[1])).find_all(TsPayload)
+    whole = sa.channel.decode(parse_message(pair.octets("a")[1]), pair.now)
+    assert whole is not None
+    asked = whole.find_all(TsPayload)
     assert asked[0].selectors == (packet[0], Selector.host(old), Selector.host(HOME))
     (child,) = pair.a.children.values()
     assert (child.local_ts, child.remote_ts) == ((Selector.host(old),), NET_A.remote_ts)

@@ -186,6 +186,8 @@ CASES: dict[str, Case] = {
     "Tunnel.rand_time": _case(*QUIET, "tunnels.rw.rekey_time=500 ms", "tunnels.rw.rand_time=400 ms"),
     "Tunnel.keep_alive": _case(*QUIET, "tunnels.rw.keep_alive=500 ms"),
     "Tunnel.retransmit": _case("links.3.loss=100 %", "tunnels.rw.retransmit=libreswan"),
+    "Tunnel.fragmentation": _case("tunnels.rw.fragmentation=no"),
+    "Tunnel.fragment_size": _case("tunnels.rw.fragment_size=200 B"),
     "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
     "TunnelAuth.psk": _case("tunnels.rw.auth={psk: a, responder: {psk: b}}", "tunnels.rw.auth.psk=b"),

@@ -11,6 +11,7 @@ from sim.ike.config import (
     ChildConfig,
     Childless,
     ConnectionConfig,
+    Fragmentation,
     ReturnRoutability,
     StartAction,
     Unique,
@@ -51,6 +52,8 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("rekey_time", "50 s", "over_time", 5 * NS_PER_S),
     ("over_time", "7 s", "over_time", 7 * NS_PER_S),
     ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
+    ("fragmentation", "accept", "fragmentation", Fragmentation.ACCEPT),
+    ("fragment_size", "576 B", "fragment_size", 576),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike.config import Fragmentation
 from sim.ike.constants import NotifyType, TransformType, name_of
 from sim.ike.errors import PeerError, UnprovenError, reason_of
 from sim.ike.events import Reason
@@ -70,6 +71,7 @@ class InitiateSaInit(Task):
             out.add(NotifyPayload(NotifyType.COOKIE, self._cookie))
         out.add(SaPayload(sa.offered), KePayload(self._group, self._pair.public), NoncePayload(sa.nonce_i))
         out.add(*natd_payloads(sa, sa.spi_i, NO_SPI))
+        out.add(*_announcements(sa))
         return Step.MORE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
@@ -130,6 +132,7 @@ class InitiateSaInit(Task):
         shared = self._pair.agree(ke.data)
         sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
         _derive(sa, chosen[0], suite, shared)
+        _learn(sa, message)
         sa.ctx.timers.cancel((sa.ike_id, "patience"))
         sa.doubt(Reason.NONE, "")
         detect_nat(sa, received)
@@ -186,6 +189,7 @@ class RespondSaInit(Task):
         sa.init_i = received.message.raw
         sa.nonce_i, sa.nonce_r = choice.nonce, rand(NONCE_BYTES)
         detect_nat(sa, received)
+        _learn(sa, received.message)
         _derive(sa, choice.proposal, suite, shared)
         return Step.DONE
 
@@ -196,7 +200,22 @@ class RespondSaInit(Task):
         if sa.path.natt:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
         out.add_last(*childless_payloads(sa))
+        if sa.fragmentation:
+            out.add(*_announcements(sa))
         return Step.DONE
+
+
+def _announcements(sa: IkeSa) -> list[NotifyPayload]:
+    """What we can do beyond RFC 7296 (RFC 7383 2.3)."""
+    if sa.connection.fragmentation is Fragmentation.NO:
+        return []
+    return [NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)]
+
+
+def _learn(sa: IkeSa, message: Message) -> None:
+    """What both sides can do."""
+    announced = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    sa.fragmentation = announced and sa.connection.fragmentation is not Fragmentation.NO
 
 
 def groups_of(proposals: tuple[Proposal, ...]) -> list[int]:

@@ -22,7 +22,7 @@ from sim.scenario.swanctl.keys import Rule, Use, check_keys, suggest
 from sim.scenario.swanctl.proposals import our_proposals
 from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose, parse_shared
 from sim.scenario.swanctl.syntax import Tree, View
-from sim.units import format_duration
+from sim.units import format_duration, format_size
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -142,6 +142,8 @@ class Importer:
             "proposals": self._proposals(view, "proposals", ProtocolId.IKE),
             "mobike": self._value(view, "mobike", values.parse_bool, True),
             "encap": self._value(view, "encap", values.parse_bool, False),
+            "fragmentation": self._value(view, "fragmentation", values.parse_fragmentation, "yes"),
+            "fragment_size": format_size(self._daemon.fragment_size(view.path[-1])),
             "dpd_delay": format_duration(self._value(view, "dpd_delay", values.parse_time, 0)),
             "unique": self._value(view, "unique", values.one_of("no", "never", "keep", "replace"), "no"),
             "childless": self._value(

@@ -1,4 +1,4 @@
-"""What strongSwan reads from strongswan.conf(5), not swanctl.conf(5): retransmission and keepalives.
+"""What strongSwan reads from strongswan.conf(5), not swanctl.conf(5): retransmission, keepalives, fragments.
 
 The section `ipsec-sim` is this project's own, which strongSwan does not look at: settings of a connection
 that the daemon has only for all connections together, or not at all.
@@ -14,11 +14,11 @@ from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.swanctl.keys import suggest
 from sim.scenario.swanctl.syntax import View, parse
 from sim.scenario.swanctl.values import parse_bool, parse_number, parse_time
-from sim.units import NS_PER_S, parse_duration
+from sim.units import NS_PER_S, parse_duration, parse_size
 
 TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
-OWN = ("keep_alive", "retransmit", "return_routability", "window", "make_before_break")
+OWN = ("keep_alive", "retransmit", "return_routability", "window", "make_before_break", "fragment_size")
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
 _KEYS = {"retransmit_timeout": 0, "retransmit_base": 1, "retransmit_tries": 2}
@@ -31,6 +31,7 @@ class DaemonSettings:
     keep_alive_ns: int = 20 * NS_PER_S
     preset: str = "strongswan"
     overlap: bool = False
+    fragment_bytes: int = 1280
     own: dict[str, dict[str, str]] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -47,6 +48,10 @@ class DaemonSettings:
 
     def window(self, name: str) -> int:
         return parse_number(self.own.get(name, {}).get("window", "1"))
+
+    def fragment_size(self, name: str) -> int:
+        text = self.own.get(name, {}).get("fragment_size")
+        return self.fragment_bytes if text is None else parse_size(text)
 
     def return_routability(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
@@ -85,6 +90,8 @@ def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
                 found.keep_alive_ns = parse_time(text)
             elif key == "make_before_break":
                 found.overlap = parse_bool(text)
+            elif key == "fragment_size":
+                found.fragment_bytes = int(text)
             elif key in _KEYS:
                 timing[_KEYS[key]] = float(text)
             elif key in _PORTS:
@@ -111,6 +118,8 @@ def _own(view: View) -> dict[str, str]:
                 raise ValueError(f"unknown key; {suggest(key, OWN)}")
             if key == "keep_alive":
                 parse_duration(setting.value or "")
+            elif key == "fragment_size":
+                parse_size(setting.value or "")
             elif key in ("return_routability", "make_before_break"):
                 parse_bool(setting.value or "")
             elif key == "window":

@@ -1,7 +1,6 @@
 """swanctl.conf and strongswan.conf of each endpoint of a scenario, for a real strongSwan in its place.
 
-Keys are written wherever strongSwan's default differs from what this stack does: nothing is rekeyed, IKE
-messages are not fragmented, no certificate is asked for.
+Keys are written wherever strongSwan's default differs from what this stack does: no certificate is asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sim.scenario.swanctl.identities import read_identity, their_text
 from sim.scenario.swanctl.proposals import their_proposal
 from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose
 from sim.scenario.swanctl.tokens import Place
-from sim.units import NS_PER_S, format_duration
+from sim.units import NS_PER_S, format_duration, format_size
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _LIST = ", "
@@ -83,6 +82,7 @@ class _Writer:
         yield "charon {"
         yield f"    keep_alive = {self._seconds(('keep_alive',), first.keep_alive)}"
         yield f"    make_before_break = {_yes(first.make_before_break)}"
+        yield f"    fragment_size = {first.fragment_size}"
         if first.retransmit in TIMING:
             timeout, base, tries = TIMING[first.retransmit]
             yield f"    retransmit_timeout = {timeout}"
@@ -105,6 +105,11 @@ class _Writer:
         if connection.keep_alive != first.keep_alive:
             self._note(
                 (name, "keep_alive"), "strongSwan has one interval for all connections, that of the first"
+            )
+        if connection.fragment_size != first.fragment_size:
+            yield f"fragment_size = {format_size(connection.fragment_size)}"
+            self._note(
+                (name, "fragment_size"), "strongSwan has one size for all connections, that of the first"
             )
         if connection.retransmit != first.retransmit or connection.retransmit not in TIMING:
             yield f"retransmit = {connection.retransmit}"
@@ -141,7 +146,8 @@ class _Writer:
         yield f"mobike = {_yes(connection.mobike)}"
         yield f"encap = {_yes(connection.encap)}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
-        yield from ("fragmentation = no", "send_certreq = no")
+        yield f"fragmentation = {connection.fragmentation}"
+        yield "send_certreq = no"
         yield f"unique = {connection.unique}"
         yield f"childless = {connection.childless}"
         yield f"keyingtries = {connection.keyingtries}"

@@ -50,7 +50,7 @@ _NO_MARK = "there are no marks or interface ids here"
 CONNECTION: dict[str, Rule] = {
     **_used("local_addrs", "remote_addrs", "remote_port", "proposals", "mobike", "encap", "dpd_delay"),
     **_used("rekey_time", "over_time", "rand_time", "reauth_time"),
-    **_used("unique", "childless", "keyingtries"),
+    **_used("unique", "childless", "keyingtries", "fragmentation"),
     **_refused("only IKEv2 is supported", "version", harmless="0 2"),
     **_refused("the port belongs to the whole host", "local_port", harmless="500 4500"),
     **_refused("virtual IPs are not supported yet", "vips", "pools"),
@@ -59,7 +59,6 @@ CONNECTION: dict[str, Rule] = {
     **_refused(_NO_MARK, "if_id_in", "if_id_out", harmless="0"),
     **_refused("mediation is not supported", "mediation", harmless=NO),
     **_refused("mediation is not supported", "mediated_by", "mediation_peer"),
-    **_ignored("IKE fragmentation is not supported yet", "fragmentation", harmless="no"),
     **_ignored("it matters only in IKEv1", "aggressive", harmless=NO),
     **_ignored("it matters only in IKEv1", "pull", harmless=YES),
     **_ignored("it matters only in IKEv1", "dpd_timeout", harmless=ZERO),

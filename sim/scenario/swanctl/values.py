@@ -86,6 +86,15 @@ def parse_tries(text: str) -> int:
     return 0 if text.lower() == "%forever" else parse_number(text)
 
 
+def parse_fragmentation(text: str) -> Literal["yes", "accept", "force", "no"]:
+    word = text.lower()
+    if word == "accept":
+        return "accept"
+    if word == "force":
+        return "force"
+    return "yes" if parse_bool(text) else "no"
+
+
 def parse_addresses(text: str) -> tuple[str, ...]:
     """Single addresses; () for any."""
     items = parse_list(text)

@@ -61,6 +61,7 @@ def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
     assert connection.proposals == DEFAULT_IKE
     assert (connection.mobike, connection.encap, connection.dpd_delay) == (True, False, 0)
     assert (connection.keep_alive, connection.retransmit) == (20 * NS_PER_S, "strongswan")
+    assert (connection.fragmentation, connection.fragment_size) == ("yes", 1280)
     assert (connection.local_addrs, connection.remote_addrs) == ((), ("192.0.2.1",))
     assert (connection.local_id, connection.remote_id, connection.psk) == ("alice", "moon", b"hidden")
     assert child.esp_proposals == DEFAULT_ESP
@@ -77,6 +78,10 @@ def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
         ("remote_port = 14500", "remote_port", 14500),
         ("remote_port = 500", "remote_port", 500),
         ("local_port = 4500", "remote_port", 500),
+        ("fragmentation = no", "fragmentation", "no"),
+        ("fragmentation = Accept", "fragmentation", "accept"),
+        ("fragmentation = force", "fragmentation", "force"),
+        ("fragmentation = 1", "fragmentation", "yes"),
         ("dpd_delay = 30", "dpd_delay", 30 * NS_PER_S),
         ("rekey_time = 0", "rekey_time", 0),
         ("reauth_time = 3h", "reauth_time", 10800 * NS_PER_S),
@@ -139,7 +144,6 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("fragmentation = yes", "fragmentation: ignored: IKE fragmentation"),
         ("send_cert = always", "send_cert: ignored"),
         ("proposals = aes256-sha256-md5-ecp224-modp2048", "proposals: md5, ecp224 of the proposal"),
         ("proposals = aes256-sha256-ecp192, aes256-sha256-modp2048", "aes256-sha256-ecp192 is left out"),
@@ -305,9 +309,9 @@ def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
 
 
 def test_an_inherited_setting_is_told_where_it_stands(tmp_path: Path) -> None:
-    text = "defaults { fragmentation = yes }\n" + BASE.replace("rw {", "rw : defaults {")
+    text = "defaults { send_cert = always }\n" + BASE.replace("rw {", "rw : defaults {")
     (warning,) = _import(tmp_path, text).warnings
-    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.fragmentation: ")
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.send_cert: ")
 
 
 @pytest.mark.parametrize(
@@ -333,11 +337,13 @@ def test_identities_are_who_strongswan_takes_them_for(written: str, ours: str, t
 
 
 def test_strongswan_conf_beside_it_is_read(tmp_path: Path) -> None:
-    daemon = "charon { keep_alive = 1m\n retransmit_timeout = 2.0\n retransmit_base = 2\n threads = 8 }\n"
+    daemon = "charon { keep_alive = 1m\n retransmit_timeout = 2.0\n retransmit_base = 2\n threads = 8\n"
+    daemon += " fragment_size = 576 }\n"
     (tmp_path / "strongswan.conf").write_text(daemon)
     config = _read(tmp_path)
     connection: Connection = config.connections["rw"]
     assert (connection.keep_alive, connection.retransmit) == (60 * NS_PER_S, "iked")
+    assert connection.fragment_size == 576
     assert [str(w) for w in config.warnings] == [
         f"{tmp_path}/strongswan.conf:4: charon.threads: ignored: no such setting here"
     ]
@@ -349,6 +355,9 @@ def test_strongswan_conf_beside_it_is_read(tmp_path: Path) -> None:
         ("charon { retransmit_tries = 9 }", "timeout, base and tries"),
         ("charon { retransmit_base = much }", "strongswan.conf:1: charon.retransmit_base: "),
         ("charon { port = 4501 }", "strongswan.conf:1: charon.port: 4501 is not supported in a file"),
+        ("charon { fragment_size = 100 }", "fragment_size: must be 0 B or from 200 B"),
+        ("charon { fragment_size = big }", "strongswan.conf:1: charon.fragment_size: "),
+        ("ipsec-sim { rw { fragment_size = 600 } }", "fragment_size: "),
         ("ipsec-sim { rw { retransmit = iket } }", "did you mean `iked`?"),
         ("ipsec-sim { rw { keepalive = 1 } }", "did you mean `keep_alive`?"),
     ],

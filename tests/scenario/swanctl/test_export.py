@@ -93,6 +93,8 @@ _CONNECTIONS = st.fixed_dictionaries(
         "keep_alive": _SECONDS | st.just("1500 ms"),
         "retransmit": st.sampled_from(["strongswan", "libreswan", "iked"]),
         "return_routability": st.booleans(),
+        "fragmentation": st.sampled_from(["yes", "accept", "force", "no"]),
+        "fragment_size": st.sampled_from(["0 B", "200 B", "1280 B", "65535 B"]),
         "children": st.dictionaries(_NAMES, _CHILDREN, min_size=1, max_size=3),
     }
 )

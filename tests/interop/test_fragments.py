@@ -1,0 +1,74 @@
+"""IKE fragmentation with strongSwan (RFC 7383): both sides cut, both put together, and tshark reads it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.interop.netns import Lab
+from tests.interop.scene import Path, Role, Scene, set_up
+from tests.interop.sniffer import Sniffer
+from tests.interop.test_tshark import read
+
+pytestmark = pytest.mark.peers
+
+Stage = Callable[..., Scene]
+SMALL = {"settings": {"fragment_size": "250 B"}}
+THEIR_SMALL = "fragment_size = 250"
+
+
+@pytest.fixture
+def stage(lab: Lab, path: Path) -> Stage:
+    return partial(set_up, lab, path=path)
+
+
+def test_c82_c83_both_sides_cut_their_messages(stage: Stage, role: Role) -> None:
+    scene = stage(role, ours=SMALL, daemon=THEIR_SMALL)
+    scene.establish()
+
+    assert scene.ours.sent("SKF {ID")[0].fragments > 1
+    assert scene.ours.received("SKF {ID")[0].fragments > 1
+    scene.theirs.expect(r"received fragment #\d+ of \d+, reassembled fragmented IKE message")
+    scene.theirs.expect(r"splitting IKE message \(\d+ bytes\) into \d+ fragments")
+    scene.assert_works()
+
+
+def test_c82_strongswan_cuts_nothing_for_us_when_we_do_not_want_it(stage: Stage, role: Role) -> None:
+    ours = {"settings": {"fragment_size": "250 B", "fragmentation": "no"}}
+    scene = stage(role, ours=ours, daemon=THEIR_SMALL)
+    scene.establish()
+
+    assert {event.fragments for event in scene.ours.received("HDR")} == {1}
+    assert {event.fragments for event in scene.ours.sent("HDR")} == {1}
+    assert "splitting IKE message" not in scene.theirs.log()
+
+
+def test_c82_a_rekeyed_ike_sa_goes_on_cutting(stage: Stage, role: Role) -> None:
+    scene = stage(role, ours=SMALL, daemon=THEIR_SMALL)
+    scene.establish()
+    scene.theirs.rekey(ike="home")
+    scene.theirs.expect("scheduling .*|IKE_SA home.* rekeyed between")
+    before = len(scene.ours.received("SKF {"))
+    scene.theirs.rekey(child="net")
+    scene.theirs.expect(r"CHILD_SA closed|outbound CHILD_SA net")
+
+    assert len(scene.ours.received("SKF {")) >= before
+
+
+@pytest.mark.parametrize("suite", ["aes128gcm16-prfsha256-x25519", "aes256-sha256-modp2048"])
+def test_c82_tshark_decrypts_and_joins_the_fragments(stage: Stage, lab: Lab, role: Role, suite: str) -> None:
+    scene = stage(role, ours=SMALL, daemon=THEIR_SMALL, suite=suite, keys=True)
+    wire = Sniffer(scene.ours.namespace)
+    scene.establish()
+    scene.ours.delete()
+    scene.idle()
+
+    seen = read(lab, scene, wire)
+
+    numbers = [one.frame.fragment for one in seen if one.frame.fragment]
+    assert {one.by for one in seen if one.frame.fragment} == {"we", "they"}
+    assert "2" in numbers
+    joined = [one for one in seen if one.frame.fragment and one.frame.payloads]
+    assert {one.by for one in joined} == {"we", "they"}
