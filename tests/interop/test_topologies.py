@@ -48,6 +48,9 @@ _FIELDS = (
     "isakmp.notify.msgtype",
     "isakmp.flag_r",
     "udpencap.nat_keepalive",
+    "isakmp.frag.number",
+    "isakmp.fragment.count",
+    "isakmp.typepayload",
 )
 
 pytestmark = pytest.mark.peers
@@ -108,6 +111,9 @@ class Frame:
     notifies: str
     response: str
     keepalive: str
+    fragment: str
+    joined: str
+    payloads: str
 
     @property
     def source(self) -> str:
