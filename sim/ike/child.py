@@ -45,12 +45,26 @@ class ChildSa:
         """Whether its IKE SA still has it."""
         return self.ike.children.get(self.spi_in) is self
 
+    @property
+    def soft_limit(self) -> tuple[int, int]:
+        """How many octets and packets make a successor due; 0 for none."""
+        config, spi = self.config, self.spi_in
+        return (
+            earlier(config.rekey_bytes, config.rand_bytes, spi),
+            earlier(config.rekey_packets, config.rand_packets, spi),
+        )
+
     def covers(self, packet: tuple[Selector, Selector] | None) -> bool:
         """Whether a packet with these selectors, this side's first, is inside; None is any packet."""
         if packet is None:
             return True
         sides = zip(packet, (self.local_ts, self.remote_ts), strict=True)
         return all(any(selector.contains(own) for selector in selectors) for own, selectors in sides)
+
+
+def earlier(limit: int, spread: int, number: int) -> int:
+    """A soft limit less a part of `spread` that `number`, an SPI of ours, decides: nobody foresees it."""
+    return limit - number % (min(spread, limit) + 1)
 
 
 def spi_octets(spi: int) -> bytes:

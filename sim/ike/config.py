@@ -136,6 +136,12 @@ class ChildConfig:
     dpd_action: StartAction = StartAction.NONE
     replay_window: int = 32
     copy_df: bool = True
+    rekey_bytes: int = 0
+    life_bytes: int = 0
+    rand_bytes: int = 0
+    rekey_packets: int = 0
+    life_packets: int = 0
+    rand_packets: int = 0
     rekey_time: int = 3600 * NS_PER_S
     life_time: int = 3960 * NS_PER_S
     rand_time: int = 360 * NS_PER_S

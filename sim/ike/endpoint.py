@@ -13,7 +13,7 @@ from sim.ike.constants import ExchangeType
 from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
-from sim.ike.lifetimes import rekey_child, rekey_ike
+from sim.ike.lifetimes import expire_child, rekey_child, rekey_ike
 from sim.ike.reception import Reception
 from sim.ike.sa import connect
 from sim.ike.tasks.base import Job
@@ -135,6 +135,12 @@ class IkeEndpoint:
         child = self._ctx.children.get(what)
         if child is not None:
             rekey_child(child, now)
+
+    def expire(self, spi_in: int, hard: bool, now: int) -> None:
+        """The data plane has used up a Child SA's soft or hard limit of octets or packets."""
+        child = self._ctx.children.get(spi_in)
+        if child is not None:
+            (expire_child if hard else rekey_child)(child, now)
 
     def rekey_ike(self, ike_id: int, now: int) -> None:
         """Rekey an IKE SA by its `ike_id`, ahead of its time."""

@@ -105,7 +105,8 @@ class IkeSaDown:
 class ChildSaUp:
     """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key).
 
-    `replaces` is the inbound SPI of the pair whose rekeying made this one, or 0.
+    `replaces` is the inbound SPI of the pair whose rekeying made this one, or 0. The limits are octets and
+    packets of inner traffic, 0 for none.
     """
 
     ike_id: int
@@ -127,6 +128,8 @@ class ChildSaUp:
     initiator: bool
     copy_df: bool
     replaces: int = 0
+    soft_limit: tuple[int, int] = (0, 0)
+    hard_limit: tuple[int, int] = (0, 0)
 
 
 @value

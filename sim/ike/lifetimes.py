@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sim.ike.child import earlier
 from sim.ike.constants import ExchangeType
 from sim.ike.events import Reason
 from sim.ike.exchanges import State
@@ -37,7 +38,7 @@ class Lifetimes:
         config, timers = child.config, self._sa.ctx.timers
         child.expires_at = now + config.life_time if config.life_time else 0
         if config.rekey_time:
-            soft = _earlier(config.rekey_time, config.rand_time, child.spi_in)
+            soft = earlier(config.rekey_time, config.rand_time, child.spi_in)
             timers.arm(("lifetime", child.spi_in), now + soft, lambda due: _child_due(child, due))
         elif config.life_time:
             timers.arm(("lifetime", child.spi_in), child.expires_at, lambda due: expire_child(child, due))
@@ -55,10 +56,10 @@ class Lifetimes:
         sa = self._sa
         config = sa.connection
         if config.rekey_time:
-            soft = _earlier(config.rekey_time, config.rand_time, int.from_bytes(sa.own_spi, "big"))
+            soft = earlier(config.rekey_time, config.rand_time, int.from_bytes(sa.own_spi, "big"))
             sa.ctx.timers.arm(self._key, now + soft, lambda due: self._ike_due(now, due))
         if config.reauth_time and not self.reauth_at:
-            self.reauth_at = now + _earlier(config.reauth_time, *self._spread(config.reauth_time))
+            self.reauth_at = now + earlier(config.reauth_time, *self._spread(config.reauth_time))
         if self.reauth_at:
             sa.ctx.timers.arm((sa.ike_id, "reauth"), max(now, self.reauth_at), self._reauth_due)
 
@@ -118,7 +119,7 @@ class Lifetimes:
             text = f"the peer refused to rekey for {format_duration(now - self._refused_at)}: {reason}"
             sa.end_politely(reason, text, now)
             return
-        wait = _earlier(config.retry_wait, config.retry_wait // 2, int.from_bytes(sa.own_spi, "big"))
+        wait = earlier(config.retry_wait, config.retry_wait // 2, int.from_bytes(sa.own_spi, "big"))
         sa.ctx.timers.arm(key, now + wait, again)
 
 
@@ -150,7 +151,3 @@ def _child_due(child: ChildSa, now: int) -> None:
         timers.arm(
             ("lifetime", child.spi_in), max(now, child.expires_at), lambda due: expire_child(child, due)
         )
-
-
-def _earlier(limit: int, spread: int, number: int) -> int:
-    return limit - number % (spread + 1)

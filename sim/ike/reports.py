@@ -83,6 +83,8 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         child.initiator,
         config.copy_df,
         replaces,
+        child.soft_limit,
+        (config.life_bytes, config.life_packets),
     )
 
 

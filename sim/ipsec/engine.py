@@ -20,6 +20,7 @@ from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable, selectors_of
 from sim.ipsec.verdict import BYPASS, DROP, Acquire, Reason, Verdict
+from sim.ipsec.volume import MeteredInboundSa, MeteredOutboundSa
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
 from sim.wire.esp import HEADER, HEADER_BYTES
@@ -62,6 +63,8 @@ class Engine:
         """What happened, oldest first; `next_event` drains it. Empty is falsy: one look per packet."""
         self.changed: Callable[[], None] = _nothing
         """Called whenever a decision about packets may have become another one."""
+        self.alert: Callable[[int], None] = lambda now: None
+        """Called with the time when an event waits that no received packet will drain: see `volume`."""
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -91,7 +94,11 @@ class Engine:
             raise ValueError(f"the inbound SPI {spec.spi_in:#010x} is in use")
         report = self.events.append
         policy = _policy_for(spec)
-        inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
+        if spec.is_metered:
+            inbound: InboundSa = MeteredInboundSa(spec, self._rand, report, self._alert)
+            outbound: OutboundSa = MeteredOutboundSa(spec, self._rand, report, self._alert)
+        else:
+            inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self.openers[spec.spi_in] = inbound
         old = self._pairs.get(successor_of)
@@ -189,6 +196,9 @@ class Engine:
         if policy in self.spd:
             self.spd.remove(policy)
             self.spd.add_sa(policy, behind)
+
+    def _alert(self, now: int) -> None:
+        self.alert(now)
 
     def _policy(self, ip: bytearray, *, back: bool) -> Policy | None:
         try:

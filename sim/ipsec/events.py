@@ -27,4 +27,12 @@ class SequenceExhausted:
     spi_out: int
 
 
-Event = PeerMoved | SequenceExhausted
+@dataclass(frozen=True, slots=True)
+class LifetimeReached:
+    """One SA of a pair has carried as much as its soft or its hard limit allows (RFC 7296 2.8)."""
+
+    spi_in: int
+    hard: bool
+
+
+Event = PeerMoved | SequenceExhausted | LifetimeReached

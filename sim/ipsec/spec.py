@@ -17,7 +17,8 @@ class ChildSpec:
     `local_ts` and `remote_ts` are the near and the far side of both SAs. With `encap` ESP travels in UDP
     between the ports of `local` and `remote`, which are IKE's; without, the ports mean nothing.
     `copy_df` copies the inner DF bit to an outer IPv4 header, otherwise `df` is what that header gets
-    (RFC 4301 8.1: copy, set, clear). `ttl` is for the outer header of tunnel mode.
+    (RFC 4301 8.1: copy, set, clear). `ttl` is for the outer header of tunnel mode. `soft_limit` and
+    `hard_limit` are how many octets and packets of inner traffic each of the SAs may carry, 0 for any number.
     """
 
     connection: str
@@ -39,3 +40,9 @@ class ChildSpec:
     copy_df: bool = True
     df: bool = False
     ttl: int = 64
+    soft_limit: tuple[int, int] = (0, 0)
+    hard_limit: tuple[int, int] = (0, 0)
+
+    @property
+    def is_metered(self) -> bool:
+        return any((*self.soft_limit, *self.hard_limit))

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     CONGESTION_UNFIT = "congestion mark on a packet without ECN"
     DISCARD_POLICY = "policy says discard"
     DUMMY = "dummy packet"
+    EXPIRED = "lifetime of the SA is over"
     FRAGMENT = "fragment of an ESP packet"
     INTEGRITY = "integrity check failed"
     MALFORMED_ESP = "malformed ESP"

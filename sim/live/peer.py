@@ -193,6 +193,8 @@ class LivePeer(IpsecDriver[bytearray]):
         verdict = self.engine.outbound(packet, now)
         if type(verdict) is bytearray:
             self._send_outer(verdict, packet, now)
+            if self.engine.events:
+                self.drain_engine(now)
         elif isinstance(verdict, Acquire):
             self.hold(packet, verdict, now)
         elif isinstance(verdict, Drop):

@@ -66,8 +66,6 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
 
 
 def child_config(name: str, child: ConnectionChild) -> ChildConfig:
-    life_time = child.rekey_time * 11 // 10 if child.life_time is None else child.life_time
-    margin = max(0, life_time - child.rekey_time)
     return ChildConfig(
         name=name,
         esp_proposals=tuple(parse_proposal(text, ProtocolId.ESP) for text in child.esp_proposals),
@@ -79,10 +77,18 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         copy_df=child.copy_df,
         close_action=StartAction(child.close_action),
         dpd_action=_DPD_ACTION[child.dpd_action],
-        rekey_time=child.rekey_time,
-        life_time=life_time,
-        rand_time=min(child.rekey_time, margin if child.rand_time is None else child.rand_time),
+        **_limits(child, "time"),
+        **_limits(child, "bytes"),
+        **_limits(child, "packets"),
     )
+
+
+def _limits(child: ConnectionChild, unit: str) -> dict[str, int]:
+    """Soft limit, hard limit and jitter, with strongSwan's defaults: 10 % more, and as much earlier."""
+    soft, hard, rand = (getattr(child, f"{name}_{unit}") for name in ("rekey", "life", "rand"))
+    hard = soft * 11 // 10 if hard is None else hard
+    rand = max(0, hard - soft) if rand is None else rand
+    return {f"rekey_{unit}": soft, f"life_{unit}": hard, f"rand_{unit}": rand}
 
 
 def _identity(text: str | None) -> Identity | None:

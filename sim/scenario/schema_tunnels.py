@@ -38,6 +38,8 @@ def _not_too_small(size: int) -> int:
     return size
 
 
+Volume = Annotated[Size, Field(ge=0)]
+Packets = Annotated[int, Field(ge=0)]
 Interval = Annotated[Duration, Field(ge=0), AfterValidator(_not_too_often)]
 
 
@@ -62,10 +64,21 @@ class _Child(Model):
     rand_time: Interval | None = None
     """How much earlier than `rekey_time` it may be, by chance; by default what `life_time` is later."""
 
+    rekey_bytes: Volume = 0
+    """How much either SA of the pair carries before a successor is asked for; 0 B: any amount."""
+    life_bytes: Volume | None = None
+    rand_bytes: Volume | None = None
+    rekey_packets: Packets = 0
+    """As `rekey_bytes`, in inner packets."""
+    life_packets: Packets | None = None
+    rand_packets: Packets | None = None
+
     @model_validator(mode="after")
     def _ends_after_rekeying(self) -> Self:
-        if self.life_time and self.life_time < self.rekey_time:
-            raise ValueError("life_time must not be shorter than rekey_time")
+        for unit in ("time", "bytes", "packets"):
+            soft, hard = getattr(self, f"rekey_{unit}"), getattr(self, f"life_{unit}")
+            if hard and hard < soft:
+                raise ValueError(f"life_{unit} must not be less than rekey_{unit}")
         return self
 
 

@@ -33,7 +33,7 @@ from sim.ike.events import (
 )
 from sim.ike.recovery import action_after
 from sim.ipsec.engine import Engine
-from sim.ipsec.events import PeerMoved
+from sim.ipsec.events import PeerMoved, SequenceExhausted
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
@@ -184,6 +184,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
         while (event := self.engine.next_event()) is not None:
             if isinstance(event, PeerMoved):
                 self.endpoint.esp_peer_moved(event.spi_in, event.src, now)
+            else:
+                hard = isinstance(event, SequenceExhausted) or event.hard
+                self.endpoint.expire(event.spi_in, hard, now)
         self.pump(now)
 
     def protecting_address(self, dst: bytes, own: Iterable[bytes]) -> bytes | None:
@@ -330,6 +333,8 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         replay_window=event.replay_window,
         esn=event.esn,
         copy_df=event.copy_df,
+        soft_limit=event.soft_limit,
+        hard_limit=event.hard_limit,
     )
 
 

@@ -46,6 +46,7 @@ class IpsecStack(IpsecDriver[Packet]):
         super().__init__(config, ike_rand=rands["ike"], esp_rand=rands["esp"], callers=callers or {})
         self._observe = observe
         self._timer = sim.alarm(self.time_is_up)
+        self.engine.alert = sim.alarm(self.drain_engine).arm
         self._smallest_mtu = 0
         self._passing: tuple[Packet, InboundSa | None] | None = None
         self.lanes = Lanes(self._unwrapped, node.drop, self._settle)

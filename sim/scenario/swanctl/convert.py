@@ -195,6 +195,7 @@ class Importer:
             "close_action": self._value(view, "close_action", values.parse_action, "none"),
             "dpd_action": _DPD_ACTION[self._value(view, "dpd_action", values.parse_action, "none")],
             **self._times(view, ("rekey_time", "life_time", "rand_time")),
+            **self._volumes(view),
             "start_action": self._value(view, "start_action", values.parse_action, "none"),
         }
         return self._model(ConnectionChild, view, plain)
@@ -236,6 +237,16 @@ class Importer:
         """Those of the durations that are given; the others keep their defaults, which are the same."""
         found = {name: self._value(view, name, values.parse_time, None) for name in names}
         return {name: format_duration(time) for name, time in found.items() if time is not None}
+
+    def _volumes(self, view: View) -> dict[str, Any]:
+        """The limits in octets and packets that are given."""
+        found: dict[str, Any] = {}
+        for name in ("rekey", "life", "rand"):
+            octets = self._value(view, f"{name}_bytes", values.parse_octets, None)
+            packets = self._value(view, f"{name}_packets", values.parse_number, None)
+            found |= {f"{name}_bytes": None if octets is None else format_size(octets)}
+            found |= {f"{name}_packets": packets}
+        return {key: value for key, value in found.items() if value is not None}
 
     def _proposals(self, view: View, key: str, protocol: ProtocolId) -> tuple[str, ...]:
         found: list[str] = []

@@ -185,6 +185,11 @@ class _Writer:
         yield f"close_action = {child.close_action}"
         yield f"dpd_action = {child.dpd_action}"
         yield from self._times((name, "children", label), child, ("rekey_time", "life_time", "rand_time"))
+        for unit in ("bytes", "packets"):
+            for limit in ("rekey", "life", "rand"):
+                number = getattr(child, f"{limit}_{unit}")
+                if number:
+                    yield f"{limit}_{unit} = {number}"
 
     def _secrets(self) -> Lines:
         """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""

@@ -76,6 +76,7 @@ AUTH: dict[str, Rule] = {
 CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
     **_used("rekey_time", "life_time", "rand_time"),
+    **_used("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     **_refused("AH is not supported", "ah_proposals"),
     **_refused("only the standard truncation is supported", "sha256_96", harmless=NO),
     **_refused("IPComp is not supported", "ipcomp", harmless=NO),
@@ -99,10 +100,6 @@ CHILD: dict[str, Rule] = {
     **_ignored("no script is run", "hostaccess", harmless=NO),
     **_ignored("forwarded packets need no policy of their own", "policies_fwd_out", harmless=NO),
     **_ignored("SAs and policies need no id to find each other", "reqid", harmless="0"),
-    **_ignored("lifetimes end by time alone yet", "rekey_bytes", "life_bytes", "rand_bytes", harmless="0"),
-    **_ignored(
-        "lifetimes end by time alone yet", "rekey_packets", "life_packets", "rand_packets", harmless="0"
-    ),
 }
 AUTHORITY: dict[str, Rule] = _ignored(
     _NO_CERT,

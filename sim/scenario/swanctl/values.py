@@ -54,6 +54,17 @@ def parse_number(text: str) -> int:
         raise ValueError(f"{text!r} is no whole number") from None
 
 
+_MULTIPLES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def parse_octets(text: str) -> int:
+    """A number of octets, or with k, m or g behind, which are powers of 1024."""
+    found = re.fullmatch(r"([0-9]+) *([kmg]?)b?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"{text!r} is no number of octets: write digits, and k, m or g behind them")
+    return int(found[1]) * _MULTIPLES[found[2].lower()]
+
+
 def parse_mode(text: str) -> Literal["tunnel", "transport"]:
     word = text.lower()
     if word == "tunnel":
