@@ -1,7 +1,8 @@
 """Which addresses an IKE SA uses when those of this host change (RFC 4555 3.5, 3.6; RFC 7296 2.23).
 
-The initiator decides. Without MOBIKE an established IKE SA stays where it is, and one that is coming up
-starts afresh: what NAT detection has found is of the old address.
+The initiator decides: the one of the first IKE SA, whoever rekeyed it since (RFC 4555 3.1). Without MOBIKE
+an established IKE SA stays where it is, and one that is coming up starts afresh: what NAT detection has found
+is of the old address.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ from sim.wire.address import Sock, format_address
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
+_ENDING = frozenset({State.DELETING, State.REKEYED})
+_UNKNOWN = (b"",)
+
 
 def reconsider(sa: IkeSa, now: int) -> None:
     """This host's addresses changed, or the peer's did: move if need be, tell the peer what it may use."""
     if sa.state is State.CONNECTING:
         _set_out_again(sa, now)
     elif sa.state is State.ESTABLISHED and sa.mobike:
-        if sa.initiator:
+        if sa.began:
             _choose_again(sa, now)
         elif sa.path.local[0] not in sa.ctx.local:
             _leave_dead_address(sa, now)
         _announce(sa, now)
+    elif sa.state in _ENDING and sa.mobike and sa.path.local[0] not in sa.ctx.local:
+        _finish_elsewhere(sa, now)
 
 
 def start_update(sa: IkeSa, local: Sock, remote: Sock, now: int) -> None:
@@ -91,7 +97,18 @@ def _leave_dead_address(sa: IkeSa, now: int) -> None:
     for address in usable(sa):
         if len(address) == len(path.remote[0]):
             path.move((address, path.local[1]), path.remote)
+            sa.announced = _UNKNOWN  # the announcement shows the new one, even if there are no others
             sa.moved(now)
+            sa.requests.resend(now)
+            return
+
+
+def _finish_elsewhere(sa: IkeSa, now: int) -> None:
+    """Its last request, or the answer to the peer's, goes by another address."""
+    path = sa.path
+    for address in usable(sa):
+        if len(address) == len(path.remote[0]):
+            path.move((address, path.local[1]), path.remote)
             sa.requests.resend(now)
             return
 

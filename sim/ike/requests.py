@@ -96,10 +96,19 @@ class Requests:
         return any(isinstance(task, kind) for job in jobs for task in job.tasks)
 
     def adopt(self, other: Requests, now: int) -> None:
-        """Take over what waits in the queue of the IKE SA that this one replaces."""
+        """Take over what waits in the IKE SA that this one replaces, and what must be asked for anew."""
+        for outstanding in other.outstanding.values():
+            self._repeat(outstanding.job)
         self._queue.extend(other._queue)
         other._queue.clear()
         self.pump(now)
+
+    def _repeat(self, job: Job) -> None:
+        """The answer may come in the other IKE SA yet, which then means nothing."""
+        again = [task for task in job.tasks if task.survives]
+        if again:
+            job.tasks = [task for task in job.tasks if not task.survives]
+            self._queue.append(Job(job.exchange, again))
 
     @property
     def busy(self) -> bool:

@@ -59,7 +59,10 @@ Retired = tuple[ChildSa, Reason, str]
 
 
 class IkeSa:
-    """A responder's `connection` is provisional until the peer is authenticated; `candidates` are all."""
+    """A responder's `connection` is provisional until the peer is authenticated; `candidates` are all.
+
+    `began` is that this side initiated the first of the IKE SAs of which each replaced the one before.
+    """
 
     chosen: Proposal
     suite: IkeSuite
@@ -78,7 +81,7 @@ class IkeSa:
         self.ike_id = ctx.new_ike_id()
         self.candidates = candidates
         self.connection = candidates[0]
-        self.initiator = initiator
+        self.initiator = self.began = initiator
         self.spi_i = spi
         self.spi_r = NO_SPI
         self.path = path
@@ -239,7 +242,7 @@ class IkeSa:
         new = IkeSa(self.ctx, (self.connection,), initiator, spis[0], self.path, now)
         new.spi_r = spis[1]
         new.local_id, new.remote_id = self.local_id, self.remote_id
-        new.mobike, new.peer_addresses = self.mobike, self.peer_addresses
+        new.began, new.mobike, new.peer_addresses = self.began, self.mobike, self.peer_addresses
         new.fragmentation = self.fragmentation
         new.announced, new.seen_as = self.announced, self.seen_as
         new.lifetimes.reauth_at = self.lifetimes.reauth_at

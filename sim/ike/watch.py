@@ -68,7 +68,7 @@ class Watch:
     def _mapping_unknown(self) -> bool:
         """Whether a check could not notice yet that the NAT changes our mapping, for want of one before."""
         sa = self._sa
-        return sa.initiator and sa.mobike and sa.path.nat_local and not self._mapping_asked
+        return sa.began and sa.mobike and sa.path.nat_local and not self._mapping_asked
 
     def _last_esp(self, name: str) -> int:
         sa = self._sa

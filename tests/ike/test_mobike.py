@@ -12,6 +12,7 @@ from sim.ike.tasks import mobike
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import pack_address
 from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, A, B, NatBox, Pair
+from tests.ike.test_rekey_child import rekey_ike
 
 LTE = pack_address("100.64.0.10")
 CAFE = pack_address("192.0.2.77")
@@ -380,3 +381,52 @@ def test_a_replayed_update_changes_nothing() -> None:
 
     assert pair.b.last(PathChanged).remote == (LTE, 4500)
     assert pair.b.endpoint.sas[0].remote == (LTE, 4500)
+
+
+def test_c75_a_responder_with_a_single_address_tells_the_next_one() -> None:
+    """It has no others to announce: NO_ADDITIONAL_ADDRESSES, from where it is now (RFC 4555 3.5, 3.6)."""
+    pair = Pair().establish()
+    pair.set_addresses(pair.b, [WAN2])
+    pair.settle()
+
+    assert "HDR, SK {N(NO_ADDITIONAL_ADDRESSES)}" in pair.b.ladder
+    assert pair.a.last(PathChanged).remote == pair.b.last(PathChanged).local == (WAN2, 4500)
+
+
+@pytest.mark.parametrize("rekeyed_by", ["a", "b"])
+def test_c74_the_initiator_of_the_first_ike_sa_decides_whoever_rekeys(rekeyed_by: str) -> None:
+    """Rekeying swaps the roles of the IKE SA, not those of MOBIKE (RFC 4555 3.1)."""
+    pair = Pair().establish()
+    rekey_ike(pair, getattr(pair, rekeyed_by))
+    pair.settle()
+    pair.a_addr = CAFE
+    pair.settle()
+
+    assert pair.a.ladder[-2].startswith(UPDATE)
+    assert pair.b.last(PathChanged).remote == (CAFE, 4500)
+
+
+def test_c74_an_update_that_the_rekeying_of_the_ike_sa_overtakes_is_said_again() -> None:
+    """The request is lost and its IKE SA replaced: the responder is told in the new one."""
+    pair = Pair().establish()
+    pair.drop(1, "a")
+    pair.set_addresses(pair.a, [CAFE, A])
+    rekey_ike(pair, pair.b)
+    pair.settle()
+
+    assert pair.b.last(PathChanged).remote == (CAFE, 4500)
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c75_a_delete_follows_a_side_that_moves_meanwhile(side: str) -> None:
+    """Who deletes moves, or its peer does: the Delete is repeated from there, or to there."""
+    pair = Pair().establish()
+    pair.drop(1, "a")
+    pair.command(pair.a, lambda end: end.delete("rw", pair.now))
+    if side == "a":
+        pair.a_addr = CAFE
+    else:
+        pair.set_addresses(pair.b, [WAN2])
+    pair.settle()
+
+    assert pair.b.last(IkeSaDown).reason is Reason.DELETED_BY_PEER

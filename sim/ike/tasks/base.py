@@ -63,10 +63,12 @@ class Inbound:
 class Task:
     """One procedure. The default does nothing in its turn.
 
-    `alone` is that its exchange may not overlap another one of ours, however large the window.
+    `alone` is that its exchange may not overlap another one of ours, however large the window; `survives`
+    that it is asked for anew if its IKE SA is replaced before the answer came.
     """
 
     alone = False
+    survives = False
 
     def needed(self, sa: IkeSa) -> bool:
         """Asked before a message is built: whether the exchange still makes sense."""

@@ -203,6 +203,8 @@ class CreateWanted(Task):
 
 
 class _DeleteUnused(Task):
+    survives = True
+
     def __init__(self, spi_in: bytes) -> None:
         self._spi_in = spi_in
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class CheckLiveness(Task):
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         self._version = sa.path.version
-        if sa.mobike and sa.path.natt and sa.initiator:
+        if sa.mobike and sa.path.natt and sa.began:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
         return Step.DONE
 

@@ -54,6 +54,8 @@ class SetUpMobike(Task):
 class UpdateAddresses(Task):
     """The initiator's announcement that its IKE SA has moved already; `before` is where it was."""
 
+    survives = True
+
     def __init__(self, before: tuple[Sock, Sock]) -> None:
         self._before = before
 
@@ -92,6 +94,8 @@ class UpdateAddresses(Task):
 class AnnounceAddresses(Task):
     """The addresses that the peer may use from now on, instead of those announced before (RFC 4555 3.6)."""
 
+    survives = True
+
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         out.add(*_address_payloads(sa, always=True))
         return Step.DONE
@@ -99,6 +103,8 @@ class AnnounceAddresses(Task):
 
 class ProveRoute(Task):
     """Return routability: only who receives at the new address can echo the cookie (RFC 4555 3.7)."""
+
+    survives = True
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         self._version = sa.path.version
@@ -128,10 +134,12 @@ class RespondMobike(Task):
         self._request = received
         message = received.message
         self._refused = False
+        if sa.mobike and sa.state is State.DELETING:
+            self._follow_to_delete(sa, received, now)
         if not sa.mobike or sa.state is not State.ESTABLISHED:
             return Step.DONE
         announced = _store_addresses(sa, message)
-        if sa.initiator:
+        if sa.began:
             if announced:
                 self._follow(sa, received, now)
         elif message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None:
@@ -154,6 +162,12 @@ class RespondMobike(Task):
         old = sa.path.remote[0]
         if received.src[0] != old and old not in sa.peer_addresses:
             sa.move_to(received.dst, received.src, now)
+
+    def _follow_to_delete(self, sa: IkeSa, received: Inbound, now: int) -> None:
+        """The peer has moved: our Delete, which it does not know of yet, goes where it is now."""
+        if received.src != sa.path.remote and sa.reason is not Reason.REKEYED:
+            sa.path.move(received.dst, received.src)
+            sa.requests.resend(now)
 
     def _update(self, sa: IkeSa, received: Inbound, now: int) -> None:
         path = sa.path
