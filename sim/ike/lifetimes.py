@@ -21,6 +21,7 @@ from sim.units import format_duration
 
 if TYPE_CHECKING:
     from sim.ike.child import ChildSa
+    from sim.ike.config import ChildConfig
     from sim.ike.sa import IkeSa
 
 
@@ -49,6 +50,11 @@ class Lifetimes:
     def retry_child(self, child: ChildSa, reason: Reason, now: int) -> None:
         """The peer refused for the time being: wait, and ask again for a while (RFC 7296 2.25)."""
         self._retry(("retry", child.spi_in), reason, lambda due: rekey_child(child, due), now)
+
+    def retry_create(self, config: ChildConfig, reason: Reason, now: int) -> None:
+        """As `retry_child`, for a Child SA that there is not yet; its IKE SA may be another one by then."""
+        key = ("create", self._sa.ike_id, config.name)
+        self._retry(key, reason, lambda due: create_child(self._sa, config, due), now)
 
     # -- the IKE SA --------------------------------------------------------------------------------------
 
@@ -116,11 +122,20 @@ class Lifetimes:
         if self._refused_at < 0:
             self._refused_at = now
         if now - self._refused_at >= config.retry_for:
-            text = f"the peer refused to rekey for {format_duration(now - self._refused_at)}: {reason}"
+            text = f"the peer has refused for {format_duration(now - self._refused_at)}: {reason}"
             sa.end_politely(reason, text, now)
             return
         wait = earlier(config.retry_wait, config.retry_wait // 2, int.from_bytes(sa.own_spi, "big"))
         sa.ctx.timers.arm(key, now + wait, again)
+
+
+def create_child(sa: IkeSa, config: ChildConfig, now: int) -> None:
+    """Ask for a Child SA, in the IKE SA or in what has replaced it, unless there is one."""
+    while sa.heir is not None:
+        sa = sa.heir
+    if sa.state is State.ESTABLISHED and not sa.has_child(config, None):
+        sa.wanted.append((config, None))
+        sa.create_wanted(now)
 
 
 def rekey_child(child: ChildSa, now: int) -> None:

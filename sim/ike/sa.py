@@ -104,6 +104,7 @@ class IkeSa:
         self.retired: dict[int, Retired] = {}
         self.lifetimes = Lifetimes(self)
         self.rekeying_ike: RekeyIke | None = None
+        self.heir: IkeSa | None = None
         self.standby = False
         self.tries = self.window = 1
         self.peer_is_childless = False

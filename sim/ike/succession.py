@@ -46,6 +46,7 @@ def inherit(new: IkeSa, old: IkeSa, now: int) -> None:
     new.children.update(old.children)
     new.retired.update(old.retired)
     new.wanted.extend(old.wanted)
+    old.heir = new
     old.children.clear()
     old.retired.clear()
     old.wanted.clear()

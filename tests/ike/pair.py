@@ -98,7 +98,7 @@ class End(IkeDriver):
     def __init__(
         self, pair: Pair, side: str, config: EndpointConfig, addresses: list[bytes], seed: str
     ) -> None:
-        self._pair, self._side = pair, side
+        self._pair, self.side = pair, side
         self.addresses = addresses
         self.uses: dict[int, Used] = {}
         self.events: list[tuple[int, Event]] = []
@@ -118,9 +118,10 @@ class End(IkeDriver):
 
     def apply(self, event: Event, now: int) -> None:
         self.events.append((now, event))
+        self._pair.observe(self, event, now)
 
     def transmit(self, datagram: Datagram, now: int) -> None:
-        self._pair.carry(self._side, datagram, now)
+        self._pair.carry(self.side, datagram, now)
 
     def arm(self, at: int | None) -> None:
         self.armed = at
@@ -144,7 +145,7 @@ class End(IkeDriver):
             elif isinstance(event, ChildSaRetired | ChildSaDown):
                 up.pop(event.spi_in, None)
             elif isinstance(event, PathChanged):
-                for spi in event.spis_in:
+                for spi in up.keys() & set(event.spis_in):
                     up[spi] = replace(up[spi], local=event.local, remote=event.remote, encap=event.encap)
         return up
 
@@ -180,13 +181,16 @@ class Pair:
         self.latency = LATENCY
         self._flights: list[_Flight] = []
         self._count = 0
-        self._fates: dict[str, list[int | None]] = {"a": [], "b": []}
+        self.fates: dict[str, list[tuple[int, ...]]] = {"a": [], "b": []}
         self._holding: list[_Flight] | None = None
         self.a = End(self, "a", replace(a_config or EndpointConfig(), connections=(a,)), [a_addr], f"a{seed}")
         self.b = End(self, "b", replace(b_config or EndpointConfig(), connections=(b,)), [B], f"b{seed}")
         for end in (self.a, self.b):
             end.endpoint.addresses_changed(end.addresses, 0)
             end.pump(0)
+
+    def observe(self, end: End, event: Event, now: int) -> None:
+        """Called with each event, before the datagrams of the same input leave."""
 
     # -- commands ----------------------------------------------------------------------------------------
 
@@ -246,25 +250,30 @@ class Pair:
 
     def drop(self, count: int = 1, side: str = "a", after: int = 0) -> None:
         """Lose the next `count` datagrams of a side, after letting `after` pass."""
-        self._fates[side] += [0] * after + [None] * count
+        self.fates[side] += [(0,)] * after + [()] * count
 
     def delay(self, extra: int, side: str = "a", after: int = 0) -> None:
         """Deliver one datagram of a side later."""
-        self._fates[side] += [0] * after + [extra]
+        self.fates[side] += [(0,)] * after + [(extra,)]
+
+    def duplicate(self, extra: int = 0, side: str = "a", after: int = 0) -> None:
+        """Deliver one datagram of a side at its time, and again later."""
+        self.fates[side] += [(0,)] * after + [(0, extra)]
 
     def carry(self, side: str, datagram: Datagram, now: int) -> None:
-        fates = self._fates[side]
-        fate = fates.pop(0) if fates else 0
-        record = Sent(now, side, datagram, fate is None)
+        fates = self.fates[side]
+        fate = fates.pop(0) if fates else (0,)
+        record = Sent(now, side, datagram, not fate)
         self.sent.append(record)
-        if fate is None:
+        if not fate:
             return
         translated = self.rewrite(datagram)
         if translated is None:
             record.lost = True
             return
-        self._count += 1
-        heappush(self._flights, _Flight(now + self.latency + fate, self._count, translated))
+        for extra in fate:
+            self._count += 1
+            heappush(self._flights, _Flight(now + self.latency + extra, self._count, translated))
 
     def drive(self, duration: int = 5 * NS_PER_S) -> None:
         """Let `duration` pass."""
@@ -274,7 +283,15 @@ class Pair:
         """Go on until nothing is in flight."""
         self._run(None, quiet=True)
 
-    def _run(self, until: int | None, *, quiet: bool) -> None:
+    def calm(self, within: int = 3600 * NS_PER_S) -> Pair:
+        """Go on until nothing is in flight and no timer is armed; AssertionError if that takes longer."""
+        self._run(self.now + within, quiet=False, jump=False)
+        assert not self._flights, "datagrams are still in flight"
+        armed = [sorted(map(str, end.endpoint._ctx.timers._armed)) for end in (self.a, self.b)]
+        assert armed == [[], []], f"timers are still armed: {armed}"
+        return self
+
+    def _run(self, until: int | None, *, quiet: bool, jump: bool = True) -> None:
         while True:
             at = self._next(quiet)
             if at is None or (until is not None and at > until):
@@ -284,7 +301,7 @@ class Pair:
                 self._deliver(heappop(self._flights).datagram)
             else:
                 self._fire()
-        if until is not None:
+        if until is not None and jump:
             self.now = until
 
     def _next(self, quiet: bool) -> int | None:

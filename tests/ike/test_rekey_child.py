@@ -8,6 +8,7 @@ import pytest
 
 from sim.ike.config import EndpointConfig
 from sim.ike.events import (
+    ChildFailed,
     ChildSaDown,
     ChildSaRetired,
     ChildSaUp,
@@ -193,6 +194,25 @@ def test_c48_c51_a_temporary_failure_is_tried_again_later_not_at_once() -> None:
     assert 5 * NS_PER_S <= done_at - failed_at <= 11 * NS_PER_S
     assert len(pair.a.all(IkeSaUp)) == len(pair.b.all(IkeSaUp)) == 2
     assert paired(pair, 1)
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c51_a_child_that_is_asked_for_while_the_ike_sa_is_rekeyed_comes_later(side: str) -> None:
+    """child_create collision_ike_rekey: both get TEMPORARY_FAILURE, both succeed after a while (2.25.2)."""
+    pair = Pair(
+        replace(CONNECTION_A, children=(NET_A, replace(NET_A, name="again"))),
+        replace(CONNECTION_B, children=(NET_B, replace(NET_B, name="again"))),
+    ).establish()
+    asks, rekeys = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
+    rekey_ike(pair, rekeys)
+    pair.command(asks, lambda end: end.initiate("rw", "again", pair.now))
+    pair.settle()
+    assert pair.a.ladder[-1] == pair.b.ladder[-1] == "HDR, SK {N(TEMPORARY_FAILURE)}"
+    assert asks.last(ChildFailed).reason is Reason.TEMPORARY_FAILURE
+    pair.calm()
+
+    assert paired(pair, 2)
+    assert len(pair.a.all(IkeSaUp)) == 2
 
 
 def test_c48_a_peer_that_goes_on_refusing_loses_the_ike_sa() -> None:

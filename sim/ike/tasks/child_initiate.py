@@ -131,7 +131,10 @@ class InitiateChild(Task):
     def _refused(self, sa: IkeSa, error: NotifyPayload | None, now: int) -> None:
         name = "no Child SA in the response" if error is None else name_of(NotifyType, error.type)
         text = f"{format_sock(sa.path.remote)} refused it: {name}; we offered {self._offer_text()}"
-        self._fail(sa, reason_of(0 if error is None else error.type), text)
+        reason = reason_of(0 if error is None else error.type)
+        self._fail(sa, reason, text)
+        if reason is Reason.TEMPORARY_FAILURE and self.packet is None:
+            sa.lifetimes.retry_create(self.config, reason, now)  # a packet will ask again by itself
 
     def _offer_text(self) -> str:
         return f"{suites(self._offered)} for {join(self._ours)} === {join(self._theirs)}"
