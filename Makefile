@@ -1,6 +1,7 @@
 # make demo    a road warrior behind a NAT moves to another network; MOBIKE keeps its tunnel
 # make test    style, types and all tests          REQUIRE_PEERS=1: a missing judge (tshark ...) is a failure
 # make soak    ten minutes of a tunnel with strongSwan under load, loss and rekeying (root; SOAK_S=60 is shorter)
+# make fuzz    a million mutated messages; some minutes        FUZZFLAGS="--messages 100000 --seed 2"
 # make bench   speed, as ratios to ns-3, ns.py and bare cryptography
 # make steps   speed of single steps of a packet's way, in ns
 # make clean   removes what the others made, except your runs in results/runs
@@ -14,7 +15,7 @@ LOCK ?=
 SOAK_S ?= 600
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint soak bench steps clean lock peers
+.PHONY: demo test lint fuzz soak bench steps clean lock peers
 
 demo: .venv/project.stamp
 	.venv/bin/ipsec-sim run topologies/road-warrior-mobike.yaml --out results/runs/demo
@@ -29,6 +30,9 @@ lint: .venv/project.stamp
 
 soak: peers .venv/project.stamp
 	SOAK_S=$(SOAK_S) $(PY) -m pytest -q -s tests/interop/test_soak.py
+
+fuzz: .venv/project.stamp
+	$(PY) -m tests.fuzz $(FUZZFLAGS)
 
 bench: .venv/project.stamp
 	-@.ci/setup.sh ns3

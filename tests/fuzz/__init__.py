@@ -1,0 +1,1 @@
+"""Mutated messages by the hundred thousand: `make fuzz`; the tests replay a corpus and a small share."""
