@@ -109,3 +109,13 @@ class KeyExchangeId(IntEnum):
     ML_KEM_512 = 35
     ML_KEM_768 = 36
     ML_KEM_1024 = 37
+
+
+class HashId(IntEnum):
+    """Hash algorithms of SIGNATURE_HASH_ALGORITHMS (RFC 7427 7; IDENTITY RFC 8420)."""
+
+    SHA1 = 1
+    SHA2_256 = 2
+    SHA2_384 = 3
+    SHA2_512 = 4
+    IDENTITY = 5

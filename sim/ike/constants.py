@@ -215,17 +215,6 @@ class ConfigAttributeType(IntEnum):
 
 
 @quick
-class HashId(IntEnum):
-    """Hash algorithms of SIGNATURE_HASH_ALGORITHMS (RFC 7427 7; IDENTITY RFC 8420)."""
-
-    SHA1 = 1
-    SHA2_256 = 2
-    SHA2_384 = 3
-    SHA2_512 = 4
-    IDENTITY = 5
-
-
-@quick
 class NotifyType(IntEnum):
     """RFC 7296 3.10.1 and the extension named beside a value; below 16384 it is an error."""
 
