@@ -40,7 +40,7 @@ LIBRARIES: dict[str, set[str]] = {
     "crypto": {"cryptography"},
     "net": {"simpy"},
     "traffic": {"numpy"},
-    "scenario": {"pydantic", "pydantic_core", "ruamel", "networkx", "numpy"},
+    "scenario": {"pydantic", "pydantic_core", "ruamel", "networkx", "numpy", "cryptography"},
     "experiment": {
         *{"numpy", "pandas", "pyarrow", "scipy", "matplotlib", "networkx", "rich", "distributed"},
     },

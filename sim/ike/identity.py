@@ -1,7 +1,4 @@
-"""Identities in strongSwan's textual form, and how it compares them (RFC 7296 3.5).
-
-Distinguished names are not here yet: they come with certificates.
-"""
+"""Identities in strongSwan's textual form, and how it compares them (RFC 7296 3.5, RFC 7619 2.2)."""
 
 from __future__ import annotations
 
@@ -11,8 +8,11 @@ from typing import NamedTuple, Self
 from sim.ike.constants import IdType, PayloadType
 from sim.ike.payloads import IdPayload
 from sim.wire.address import format_address, pack_address
+from sim.wire.dn import dn_matches, dn_text, has_wildcards, parse_dn, same_dn
 
 ANY = ("%any", "*")
+_NULL = "%null"
+_GENERAL_NAME = "10:"
 _ADDRESS_BYTES: dict[int, int] = {IdType.IPV4_ADDR: 4, IdType.IPV6_ADDR: 16}
 _TEXT = (IdType.FQDN, IdType.RFC822_ADDR)
 
@@ -30,7 +30,8 @@ class Identity(NamedTuple):
     """Who a peer says that it is.
 
     In a configuration a host name or a mail address may begin with an asterisk, which stands for any octets,
-    at least one. Case matters in neither of them.
+    at least one; in a distinguished name it stands for the whole value of an attribute. Case matters in none
+    of them.
     """
 
     type: int
@@ -38,19 +39,24 @@ class Identity(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """An address, `@#hex` (key id), `name@domain`, `@name` or a host name; None for `%any` and `*`.
+        """An address, `@#hex` (key id), `name@domain`, `@name`, a host name or `C=CH, CN=moon`.
 
-        ValueError for what is none of these, such as a distinguished name.
+        Also `%null`, who stays anonymous, and `10:hex`, a GeneralName in DER; None for `%any` and `*`.
+        ValueError for anything else.
         """
         text = text.strip()
         if text in ANY:
             return None
+        if text == _NULL:
+            return cls(IdType.NULL, b"")
         if text.startswith("@#"):
-            return cls(IdType.KEY_ID, _key_id(text))
+            return cls(IdType.KEY_ID, _octets(text, text[2:]))
         if text.startswith("@"):
             return cls(IdType.FQDN, _name(text[1:]))
         if "=" in text:
-            raise ValueError(f"identity {text!r}: distinguished names are not supported yet")
+            return cls(IdType.DER_ASN1_DN, _dn(text))
+        if text.startswith(_GENERAL_NAME):
+            return cls(IdType.DER_ASN1_GN, _octets(text, text.removeprefix(_GENERAL_NAME)))
         if "@" in text:
             return cls(IdType.RFC822_ADDR, _name(text))
         try:
@@ -69,7 +75,9 @@ class Identity(NamedTuple):
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it begins with an asterisk, so that nobody can be called so."""
+        """Whether it has an asterisk that stands for others, so that nobody can be called so."""
+        if self.type == IdType.DER_ASN1_DN:
+            return has_wildcards(self.data)
         return self.type in _TEXT and self.data.startswith(b"*")
 
     @property
@@ -81,6 +89,8 @@ class Identity(NamedTuple):
         """How well this identity of a peer fits a configured one; None is anybody."""
         if configured is None:
             return Match.ANYBODY
+        if self.type == configured.type == IdType.DER_ASN1_DN:
+            return self._match_dn(configured)
         own, wanted = self.folded, configured.folded
         if own == wanted:
             return Match.PERFECT
@@ -89,6 +99,17 @@ class Identity(NamedTuple):
         if wanted.data == b"*":
             return Match.ANYBODY
         return Match.WILDCARD if own.data.endswith(wanted.data[1:]) else Match.NONE
+
+    def _match_dn(self, configured: Identity) -> Match:
+        if same_dn(self.data, configured.data):
+            return Match.PERFECT
+        return Match.WILDCARD if dn_matches(configured.data, self.data) else Match.NONE
+
+    def same(self, other: Identity) -> bool:
+        """Whether both are one and the same, patterns or not: spelling counts as RFC 5280 7 says."""
+        if self.type == other.type == IdType.DER_ASN1_DN:
+            return same_dn(self.data, other.data)
+        return self.folded == other.folded
 
     def payload(self, role: PayloadType) -> IdPayload:
         """The payload that carries it as IDi or IDr."""
@@ -99,17 +120,28 @@ class Identity(NamedTuple):
             return format_address(self.data)
         if self.type in _TEXT:
             return _printable(self.data)
+        if self.type == IdType.DER_ASN1_DN:
+            return dn_text(self.data)
+        if self.type == IdType.NULL:
+            return _NULL
         prefix = "@#" if self.type == IdType.KEY_ID else f"{self.type}:"
         return prefix + self.data.hex()
 
 
-def _key_id(text: str) -> bytes:
+def _dn(text: str) -> bytes:
     try:
-        octets = bytes.fromhex(text[2:])
+        return parse_dn(text)
+    except ValueError as error:
+        raise ValueError(f"identity {error}") from None
+
+
+def _octets(text: str, digits: str) -> bytes:
+    try:
+        octets = bytes.fromhex(digits)
     except ValueError:
         octets = b""
     if not octets:
-        raise ValueError(f"identity {text!r}: hexadecimal digits must follow @#")
+        raise ValueError(f"identity {text!r}: hexadecimal digits must follow {text.removesuffix(digits)}")
     return octets
 
 
