@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from sim.crypto.errors import CryptoError
+from sim.crypto.ids import HashId
 from sim.crypto.signature import PublicKey, SignatureError
 from sim.wire import der
 from sim.wire.buffer import WireError
@@ -29,6 +30,12 @@ MAX_CRL_BYTES = 1 << 22
 # Tags of GeneralName (RFC 5280 4.2.1.6).
 RFC822_NAME, DNS_NAME, DIRECTORY_NAME, URI_NAME, IP_NAME = 0x81, 0x82, 0xA4, 0x86, 0x87
 
+_HASHES = {
+    "sha1": HashId.SHA1,
+    "sha256": HashId.SHA2_256,
+    "sha384": HashId.SHA2_384,
+    "sha512": HashId.SHA2_512,
+}
 _UNDERSTOOD = {
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
@@ -48,7 +55,7 @@ class Certificate:
 
     `subject` and `issuer` are Names in DER, `names` the subject alternative names, each the tag and content
     of a GeneralName. `max_below` is what basic constraints allow: None for an end entity, else how many CAs
-    may follow below (-1: any number).
+    may follow below (-1: any number). `signed_with` is the hash of the issuer's signature.
     """
 
     def __init__(self, octets: bytes) -> None:
@@ -72,6 +79,7 @@ class Certificate:
         self.key_hash = sha1(self.key.spki).digest()
         self.not_before = int(own.not_valid_before_utc.timestamp())
         self.not_after = int(own.not_valid_after_utc.timestamp())
+        self.signed_with = _hash_of(own)
         self.self_issued = own.subject == own.issuer
         self.unknown_critical = sorted(
             extension.oid.dotted_string
@@ -112,6 +120,16 @@ class Certificate:
 
     def __hash__(self) -> int:
         return hash(self.der)
+
+
+def _hash_of(cert: x509.Certificate) -> HashId:
+    """ValueError for a hash that is no longer to be trusted, such as MD5."""
+    algorithm = cert.signature_hash_algorithm
+    if algorithm is None:
+        return HashId.IDENTITY
+    if algorithm.name not in _HASHES:
+        raise ValueError(f"it is signed with {algorithm.name}")
+    return _HASHES[algorithm.name]
 
 
 @lru_cache(1024)

@@ -129,6 +129,9 @@ class TrustStore:
             stack += reversed(following)
 
 
+NO_TRUST = TrustStore()
+
+
 def check_path(path: tuple[Certificate, ...], seconds: int) -> None:
     """Everything but signatures and revocation, from the end entity to the anchor; TrustError."""
     for index, cert in enumerate(path):
@@ -147,10 +150,8 @@ def _check_dates(cert: Certificate, seconds: int) -> None:
         end = _date(cert.x509.not_valid_after_utc.isoformat())
         raise TrustError(Flaw.EXPIRED, f"the certificate of {cert} expired at {end}")
     if seconds < cert.not_before:
-        text = (
-            f"the certificate of {cert} is valid from {_date(cert.x509.not_valid_before_utc.isoformat())} on"
-        )
-        raise TrustError(Flaw.NOT_YET_VALID, text)
+        start = _date(cert.x509.not_valid_before_utc.isoformat())
+        raise TrustError(Flaw.NOT_YET_VALID, f"the certificate of {cert} is not valid before {start}")
 
 
 def check_usage(cert: Certificate) -> None:

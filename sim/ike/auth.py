@@ -1,4 +1,4 @@
-"""Authentication with a shared key (RFC 7296 2.15). Signatures and EAP are not here yet."""
+"""What AUTH covers, and its value with a shared key or none (RFC 7296 2.15, RFC 7619 2.1)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def psk_auth(
     from the sender's side.
     """
     return prf(_padded(prf, psk), signed_octets(prf, first_message, peer_nonce, sk_p, id_body))
+
+
+def null_auth(prf: Prf, first_message: bytes, peer_nonce: bytes, sk_p: bytes, id_body: bytes) -> bytes:
+    """AUTH of somebody who stays anonymous: as with a shared key, which is the sender's SK_p."""
+    return prf(prf(sk_p, _KEY_PAD), signed_octets(prf, first_message, peer_nonce, sk_p, id_body))
 
 
 def signed_octets(prf: Prf, first_message: bytes, peer_nonce: bytes, sk_p: bytes, id_body: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """What an IKE endpoint is told: frozen values, durations in ns, names as in strongSwan's swanctl.conf.
 
 RFC 7296 2.4 (retransmission, liveness), 2.6 (cookies), 2.23 (NAT traversal), RFC 4555 (mobility).
-Lifetimes, pools, certificates and EAP are not here yet.
+Lifetimes, pools and EAP are not here yet; who proves what and how is in `credentials`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from sim.ike.credentials import LOCAL_PSK, REMOTE_PSK, LocalAuth, Method, RemoteAuth
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 IKE_PORT = 500
+DEFAULT_EPOCH = 1_767_225_600 * NS_PER_S
+"""2026-01-01: simulations have a date of their own."""
 
 
 @quick
@@ -154,7 +157,8 @@ class ConnectionConfig:
     `local_addrs` () is any address that the host has, `remote_addrs` () any peer (which only a responder
     can serve). With `remote_port` 500 the peer's ports are as ours; any other one is where it does NAT
     traversal, and all messages go there from our own such port, with the non-ESP marker.
-    `local_id` None is the own address, `remote_id` None any identity that knows the secret.
+    `local_id` None is the own address or the certificate's subject, `remote_id` None any identity that is
+    proved. `psk` is for the sides that authenticate by it.
     `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives; `keyingtries` 0 never gives up.
     `encap` forces UDP encapsulation by a NAT detection hash that cannot match. `window` is how many requests
     of the peer's we take at once (RFC 7296 2.3). `reauth_time` 0 never authenticates again. `fragment_size`
@@ -188,6 +192,13 @@ class ConnectionConfig:
     rekey_time: int = 14400 * NS_PER_S
     over_time: int = 1440 * NS_PER_S
     rand_time: int = 1440 * NS_PER_S
+    local: LocalAuth = LOCAL_PSK
+    remote: RemoteAuth = REMOTE_PSK
+
+    @property
+    def signs(self) -> bool:
+        """Whether a signature is made or expected."""
+        return Method.PUBKEY in (self.local.method, self.remote.method)
 
     def __post_init__(self) -> None:
         if 0 != self.fragment_size < MIN_FRAGMENT_SIZE:
@@ -205,6 +216,7 @@ class EndpointConfig:
     prove its address with a cookie; at `block_threshold` from one address it is ignored (0 switches a limit
     off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1),
     `fragments_timeout` how long the fragments of an incomplete message are kept.
+    `epoch` is which time it is when `now` is 0, in ns since 1970: certificates have calendar dates.
     """
 
     connections: tuple[ConnectionConfig, ...] = ()
@@ -221,6 +233,7 @@ class EndpointConfig:
     retry_wait: int = 10 * NS_PER_S
     retry_for: int = 180 * NS_PER_S
     fragments_timeout: int = 30 * NS_PER_S
+    epoch: int = DEFAULT_EPOCH
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]

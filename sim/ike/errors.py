@@ -19,7 +19,7 @@ class Scope(Enum):
 
 
 class PeerError(Exception):
-    """The peer must be told `notify`; the text is for our own user and never sent."""
+    """The peer must be told `notify`; text and `reason` are for our own user and never sent."""
 
     def __init__(
         self,
@@ -28,17 +28,15 @@ class PeerError(Exception):
         scope: Scope = Scope.MESSAGE,
         data: bytes = b"",
         esp_spi: bytes = b"",
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(text)
         self.notify = notify
+        self.reason = reason or reason_of(notify)
         self.text = text
         self.scope = scope
         self.data = data
         self.esp_spi = esp_spi
-
-    @property
-    def reason(self) -> Reason:
-        return reason_of(self.notify)
 
     def payload(self) -> NotifyPayload:
         protocol = ProtocolId.ESP if self.esp_spi else ProtocolId.NONE

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import cipher
+from sim.ike.certs import NOT_ASKED
 from sim.ike.channel import Channel
 from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig, ConnectionConfig, StartAction
@@ -94,6 +95,8 @@ class IkeSa:
         self.proposal = ""
         self.offered: tuple[Proposal, ...] = ()
         self.nonce_i = self.nonce_r = self.init_i = self.init_r = b""
+        self.peer_hashes: frozenset[int] = frozenset()
+        self.asked = NOT_ASKED
         self.local_id: Identity | None = None
         self.remote_id: Identity | None = None
         self.mobike = self.fragmentation = False

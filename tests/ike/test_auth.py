@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sim.ike import proof
 from sim.ike.auth import psk_auth
 from sim.ike.config import EndpointConfig
 from sim.ike.events import ChildSaDown, IkeSaDown, IkeSaUp, Reason
@@ -65,7 +66,7 @@ def test_an_initiator_that_rejects_the_responder_says_so_in_an_exchange_of_its_o
     pair.drop(0)
     pair.initiate()
     pair.drive(25_000_000)
-    monkeypatch.setattr(auth, "psk_auth", lambda *rest: psk_auth(*rest)[::-1])
+    monkeypatch.setattr(proof, "psk_auth", lambda *rest: psk_auth(*rest)[::-1])
     pair.settle()
     # b -> a  {IDr, AUTH (wrong), ...};  a -> b  {N(AUTHENTICATION_FAILED), D};  b -> a  {}
 

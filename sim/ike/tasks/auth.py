@@ -1,23 +1,25 @@
-"""IKE_AUTH's authentication with a shared key (RFC 7296 1.2, 2.15, 2.4 for INITIAL_CONTACT).
+"""IKE_AUTH's authentication: each side by its own method (RFC 7296 1.2, 2.15, 2.4 for INITIAL_CONTACT).
 
-    HDR, SK {IDi, [IDr,] AUTH, [N(INITIAL_CONTACT),] SAi2, TSi, TSr}  -->
-                                  <--  HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
+    HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [N(INITIAL_CONTACT),] SAi2, TSi, TSr}  -->
+                                  <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
 
-Certificates and EAP are not here yet; EAP's further rounds are what Step.MORE is for.
+EAP is not here yet; its further rounds are what Step.MORE is for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.ike.auth import psk_auth, verify_psk_auth
-from sim.ike.constants import AuthMethod, NotifyType, PayloadType, name_of
-from sim.ike.errors import PeerError, RefusedError, Scope, reason_of
+from sim.ike.certs import NOT_ASKED, Asked, cert_payloads, certreq_payloads, read_certreqs
+from sim.ike.constants import NotifyType, PayloadType, name_of
+from sim.ike.credentials import Method, SendCert
+from sim.ike.errors import RefusedError, reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import first_error
 from sim.ike.identity import Identity
 from sim.ike.message import Message
 from sim.ike.payloads import AuthPayload, IdPayload, NotifyPayload
+from sim.ike.proof import Signing, choose_signing, failed, kind_of, no_signing, prove, verify
 from sim.ike.proposals import select
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.wire.address import format_sock
@@ -26,16 +28,26 @@ if TYPE_CHECKING:
     from sim.ike.config import ConnectionConfig
     from sim.ike.sa import IkeSa
 
+_OURS = {
+    Method.PSK: "our pre-shared key or identity",
+    Method.PUBKEY: "our certificate, signature or identity",
+    Method.NULL: "that we stay anonymous as",
+}
+
 
 class InitiateAuth(Task):
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        sa.local_id = sa.connection.local_id or Identity.of_address(sa.path.local[0])
+        connection = sa.connection
+        sa.local_id = own_id(sa, connection)
         own = sa.local_id.payload(PayloadType.ID_I)
+        signing = choose_signing(connection, sa.peer_hashes, sa.asked.authorities)
         out.add(own)
-        wanted = sa.connection.remote_id
-        if wanted is not None and not wanted.is_pattern:
-            out.add(wanted.payload(PayloadType.ID_R))
-        out.add(_prove(sa, sa.connection, own))
+        _add_certs(sa.asked, connection, signing, out)
+        if connection.remote.method is Method.PUBKEY:
+            out.add(*certreq_payloads((connection.remote,)))
+        if connection.remote_id is not None and not connection.remote_id.is_pattern:
+            out.add(connection.remote_id.payload(PayloadType.ID_R))
+        out.add(prove(sa, own, signing))
         if self._first_contact(sa):
             out.add_last(NotifyPayload(NotifyType.INITIAL_CONTACT))
         return Step.DONE
@@ -48,18 +60,22 @@ class InitiateAuth(Task):
         identity = Identity.of_payload(peer)
         expected = sa.connection.remote_id
         if not identity.match(expected):
-            raise _failed(f"the responder is {identity}, but {expected} was expected")
-        if not _verify(sa, sa.connection, peer, proof):
-            raise _failed(f"{identity} did not prove that it knows our pre-shared key")
+            raise failed(f"the responder is {identity}, but {expected} was expected")
+        verify(sa, peer, message, proof, now)
         sa.remote_id = identity
         return Step.DONE
 
     def _first_contact(self, sa: IkeSa) -> bool:
-        """Whether this is the only IKE SA that we hold with this peer (RFC 7296 2.4)."""
-        return len(sa.ctx.by_connection[sa.connection.name]) == 1
+        """Whether this is the only IKE SA that we hold with this peer (RFC 7296 2.4), and we have a name."""
+        named = sa.connection.local.method is not Method.NULL
+        return named and len(sa.ctx.by_connection[sa.connection.name]) == 1
 
 
 class RespondAuth(Task):
+    def __init__(self) -> None:
+        self._signing: Signing | None = None
+        self._asked = NOT_ASKED
+
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
         peer, proof = _id_of(message, PayloadType.ID_I), message.find(AuthPayload)
@@ -67,33 +83,45 @@ class RespondAuth(Task):
         identity, wanted = Identity.of_payload(peer), _id_of(message, PayloadType.ID_R)
         own = None if wanted is None else Identity.of_payload(wanted)
         if proof is None:
-            raise _failed(f"{identity} wants to authenticate by EAP, which is not supported")
-        sa.connection = self._connection(sa, identity, own)
-        if not _verify(sa, sa.connection, peer, proof):
-            raise _failed(f"{identity} did not prove that it knows our pre-shared key")
+            raise failed(f"{identity} wants to authenticate by EAP, which is not supported")
+        sa.connection = self._connection(sa, identity, own, kind_of(proof))
+        verify(sa, peer, message, proof, now)
         sa.remote_id = identity
-        sa.local_id = own or sa.connection.local_id or Identity.of_address(sa.path.local[0])
+        sa.local_id = own or own_id(sa, sa.connection)
+        self._choose(sa, message)
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         assert sa.local_id is not None
         own = sa.local_id.payload(PayloadType.ID_R)
-        out.add(own, _prove(sa, sa.connection, own))
+        out.add(own)
+        _add_certs(self._asked, sa.connection, self._signing, out)
+        out.add(prove(sa, own, self._signing))
         return Step.DONE
 
-    def _connection(self, sa: IkeSa, peer: Identity, own: Identity | None) -> ConnectionConfig:
-        """The connection for these identities: rather one that names the peer than a pattern or any."""
-        address = Identity.of_address(sa.path.local[0])
+    def _choose(self, sa: IkeSa, message: Message) -> None:
+        self._asked = read_certreqs(message)
+        self._signing = choose_signing(sa.connection, sa.peer_hashes, self._asked.authorities)
+        if self._signing is None and sa.connection.local.method is Method.PUBKEY:
+            raise failed(no_signing(sa.connection, sa.peer_hashes), Reason.NO_COMMON_SIGNATURE)
+
+    def _connection(
+        self, sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
+    ) -> ConnectionConfig:
+        """The connection for these identities: rather one that names the peer than a pattern or any.
+
+        One that wants the peer's method comes before others, which will say what they want instead.
+        """
         fitting = [
             c
             for c in sa.candidates
             if peer.match(c.remote_id)
-            and (own is None or own.match(c.local_id or address))
+            and (own is None or own.match(own_id(sa, c)))
             and (c is sa.candidates[0] or select((sa.chosen,), c.proposals) is not None)
         ]
-        for connection in sorted(fitting, key=lambda c: -peer.match(c.remote_id)):
-            return connection
-        raise _failed(f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else ""))
+        if not fitting:
+            raise failed(f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else ""))
+        return min(fitting, key=lambda c: (c.remote.method is not method, -peer.match(c.remote_id)))
 
 
 class Establish(Task):
@@ -104,34 +132,23 @@ class Establish(Task):
         return Step.DONE
 
 
-def _prove(sa: IkeSa, connection: ConnectionConfig, own: IdPayload) -> AuthPayload:
-    keys, prf = sa.keys, sa.suite.prf
-    if sa.initiator:
-        data = psk_auth(prf, connection.psk, sa.init_i, sa.nonce_r, keys.sk_pi, own.emit())
-    else:
-        data = psk_auth(prf, connection.psk, sa.init_r, sa.nonce_i, keys.sk_pr, own.emit())
-    return AuthPayload(AuthMethod.SHARED_KEY_MIC, data)
+def own_id(sa: IkeSa, connection: ConnectionConfig) -> Identity:
+    """Who we are in this connection."""
+    return connection.local_id or connection.local.default_id() or Identity.of_address(sa.path.local[0])
 
 
-def _verify(sa: IkeSa, connection: ConnectionConfig, peer: IdPayload, proof: AuthPayload) -> bool:
-    if proof.method != AuthMethod.SHARED_KEY_MIC:
-        method = name_of(AuthMethod, proof.method)
-        raise _failed(f"the peer authenticates by {method}, which is not supported")
-    keys, prf = sa.keys, sa.suite.prf
-    if sa.initiator:
-        return verify_psk_auth(
-            proof.data, prf, connection.psk, sa.init_r, sa.nonce_i, keys.sk_pr, peer.emit()
-        )
-    return verify_psk_auth(proof.data, prf, connection.psk, sa.init_i, sa.nonce_r, keys.sk_pi, peer.emit())
+def _add_certs(asked: Asked, connection: ConnectionConfig, signing: Signing | None, out: Outgoing) -> None:
+    """Our certificate and those above it, in this order: the first one's key makes AUTH (RFC 7296 3.6)."""
+    policy = connection.local.send_cert
+    if signing is None or policy is SendCert.NEVER:
+        return
+    if policy is SendCert.ALWAYS or asked.wants(signing.credential):
+        out.add(*cert_payloads(signing.credential))
 
 
 def _id_of(message: Message, kind: PayloadType) -> IdPayload | None:
     payload = message.of_type(kind)
     return payload if isinstance(payload, IdPayload) else None
-
-
-def _failed(text: str) -> PeerError:
-    return PeerError(NotifyType.AUTHENTICATION_FAILED, text, Scope.IKE_SA)
 
 
 def _refusal(sa: IkeSa, message: Message) -> Exception:
@@ -140,7 +157,7 @@ def _refusal(sa: IkeSa, message: Message) -> Exception:
     reason = reason_of(error.type)
     peer = format_sock(sa.path.remote)
     if reason is Reason.AUTHENTICATION_FAILED:
-        text = f"{peer} rejected our pre-shared key or identity {sa.local_id}: AUTHENTICATION_FAILED"
+        text = f"{peer} rejected {_OURS[sa.connection.local.method]} {sa.local_id}: AUTHENTICATION_FAILED"
     else:
         text = f"{peer} refused IKE_AUTH: {name_of(NotifyType, error.type)}"
     return RefusedError(reason, text)

@@ -17,13 +17,16 @@ from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
 from sim.ike.config import Fragmentation
+from sim.ike.certs import certreq_payloads, read_certreqs
 from sim.ike.constants import NotifyType, TransformType, name_of
+from sim.ike.credentials import Method
 from sim.ike.errors import PeerError, UnprovenError, reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import first_error
 from sim.ike.keymat import ike_keys, skeyseed
 from sim.ike.message import NO_SPI, Message
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload
+from sim.ike.proof import announced_hashes, choose_signing, hashes_payload, no_signing
 from sim.ike.proposals import (
     IkeSuite,
     Proposal,
@@ -72,6 +75,8 @@ class InitiateSaInit(Task):
         out.add(SaPayload(sa.offered), KePayload(self._group, self._pair.public), NoncePayload(sa.nonce_i))
         out.add(*natd_payloads(sa, sa.spi_i, NO_SPI))
         out.add(*_announcements(sa))
+        if sa.connection.signs:
+            out.add(hashes_payload())
         return Step.MORE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
@@ -106,16 +111,17 @@ class InitiateSaInit(Task):
 
     def _doubt(self, sa: IkeSa, error: NotifyPayload, now: int) -> None:
         """Anyone can send this error: keep on trying for a while (RFC 7296 2.21.1)."""
+        name = name_of(NotifyType, error.type)
+        offered = ", ".join(map(format_proposal, sa.offered))
+        text = f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {offered}"
+        self._remember(sa, reason_of(error.type), text, now)
+        raise UnprovenError(f"{name} in answer to IKE_SA_INIT, which anyone can send: we go on trying")
+
+    def _remember(self, sa: IkeSa, reason: Reason, text: str, now: int) -> None:
         if sa.reason is Reason.NONE:
             at = now + sa.ctx.config.error_patience
             sa.ctx.timers.arm((sa.ike_id, "patience"), at, lambda due: sa.end(sa.reason, sa.text, due))
-        name = name_of(NotifyType, error.type)
-        offered = ", ".join(map(format_proposal, sa.offered))
-        sa.doubt(
-            reason_of(error.type),
-            f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {offered}",
-        )
-        raise UnprovenError(f"{name} in answer to IKE_SA_INIT, which anyone can send: we go on trying")
+        sa.doubt(reason, text)
 
     def _agree(self, sa: IkeSa, received: Inbound, now: int) -> None:
         message = received.message
@@ -129,6 +135,7 @@ class InitiateSaInit(Task):
             raise WireError("the responder chose no SPI")
         suite = ike_suite(chosen[0])
         check_nonces(suite, sa.nonce_i, nonce.data)
+        self._take_announcements(sa, message, now)
         shared = self._pair.agree(ke.data)
         sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
         _derive(sa, chosen[0], suite, shared)
@@ -143,6 +150,15 @@ class InitiateSaInit(Task):
             sa.end(Reason.CHILDLESS_UNSUPPORTED, f"{format_sock(sa.path.remote)}: {problem}", now)
         else:
             sa.authenticate(now)
+
+    def _take_announcements(self, sa: IkeSa, message: Message, now: int) -> None:
+        """What the responder verifies and trusts; UnprovenError when we could not sign for it."""
+        connection, hashes = sa.connection, announced_hashes(message)
+        sa.asked, sa.peer_hashes = read_certreqs(message), hashes
+        if connection.local.method is Method.PUBKEY and choose_signing(connection, hashes) is None:
+            text = no_signing(connection, hashes)
+            self._remember(sa, Reason.NO_COMMON_SIGNATURE, text, now)
+            raise UnprovenError(text)
 
 
 @dataclass(slots=True)
@@ -188,6 +204,7 @@ class RespondSaInit(Task):
         sa.spi_r = sa.ctx.new_ike_spi()
         sa.init_i = received.message.raw
         sa.nonce_i, sa.nonce_r = choice.nonce, rand(NONCE_BYTES)
+        sa.peer_hashes = announced_hashes(received.message)
         detect_nat(sa, received)
         _learn(sa, received.message)
         _derive(sa, choice.proposal, suite, shared)
@@ -199,6 +216,11 @@ class RespondSaInit(Task):
         out.add(NoncePayload(sa.nonce_r))
         if sa.path.natt:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
+        if any(connection.signs for connection in sa.candidates):
+            out.add(hashes_payload())
+        wanted = [c.remote for c in sa.candidates if c.remote.method is Method.PUBKEY]
+        if wanted:
+            out.add(*certreq_payloads(wanted))
         out.add_last(*childless_payloads(sa))
         if sa.fragmentation:
             out.add(*_announcements(sa))

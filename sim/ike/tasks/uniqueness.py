@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.ike.config import Unique
 from sim.ike.constants import NotifyType
+from sim.ike.credentials import Method
 from sim.ike.errors import PeerError, Scope
 from sim.ike.events import Reason
 from sim.ike.tasks.base import Inbound, Step, Task
@@ -18,6 +19,8 @@ class KeepUnique(Task):
     """The responder's, once it knows for certain who its peer is."""
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        if sa.connection.remote.method is Method.NULL:
+            return Step.DONE  # nobody in particular: such peers are not one and the same (RFC 7619 2.2)
         policy = sa.connection.unique
         # What came up since this peer began is not left over: both sides may have initiated at once.
         others = [other for other in sa.ctx.of_peer(sa) if other.established_at < sa.created_at]
