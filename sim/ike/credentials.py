@@ -45,6 +45,14 @@ class Method(Enum):
     NULL = "null"
 
 
+CLAIMS = {
+    Method.PSK: "our pre-shared key or identity",
+    Method.PUBKEY: "our certificate, signature or identity",
+    Method.NULL: "that we stay anonymous as",
+}
+"""What a peer rejects that does not authenticate us; our identity follows."""
+
+
 class SendCert(Enum):
     """When certificates go along with a signature."""
 

@@ -9,7 +9,7 @@ from sim.ike.config import EndpointConfig
 from sim.live.errors import LiveError
 from sim.live.peer import PeerOptions, run_peer
 from sim.live.report import Reporter
-from sim.scenario.configs import endpoint_config
+from sim.scenario.configs import ConfigError, endpoint_config
 from sim.scenario.peer_file import read_peer
 from sim.wire.address import pack_address
 
@@ -40,7 +40,10 @@ def run_from_command_line(arguments: PeerArguments) -> bool:
     if arguments.count is not None and not arguments.pings:
         raise LiveError("--count counts pings: say what to ping with --ping")
     connections, warnings = read_peer(arguments.config, arguments.node)
-    config = replace(endpoint_config(connections), ike_port=ike_port, natt_port=natt_port)
+    try:
+        config = replace(endpoint_config(connections), ike_port=ike_port, natt_port=natt_port)
+    except ConfigError as error:
+        raise LiveError(f"{arguments.config}: connections.{'.'.join(error.path)}: {error}") from None
     pings = tuple(_address(text) for text in arguments.pings)
     for name in arguments.initiate:
         _check_name(config, name)

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from typing import Any
 
 from sim.experiment.connections import driver_rows
@@ -104,6 +104,7 @@ class LivePeer(IpsecDriver[bytearray]):
     """Made inside a running event loop; `run` it, then `close` it."""
 
     def __init__(self, config: EndpointConfig, options: PeerOptions, reporter: Reporter) -> None:
+        config = replace(config, epoch=time_ns() - monotonic_ns())  # certificates have calendar dates
         super().__init__(config, ike_rand=os.urandom, esp_rand=os.urandom)
         self.ledger = Ledger(keep=KEPT_RECORDS)
         self.drops: Counter[str] = Counter()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from sim.ike.config import EndpointConfig
 from sim.net.engine import Simulation
 from sim.net.host import Host
 from sim.net.jitter import Exponential, Jitter, Normal, Uniform
@@ -15,9 +17,11 @@ from sim.net.node import IpNode
 from sim.net.real_host import RealHost
 from sim.net.router import Router
 from sim.scenario import actions
+from sim.scenario.authority import with_pki
 from sim.scenario.callers import callers_of
 from sim.scenario.clear import check_clear
-from sim.scenario.configs import endpoint_config
+from sim.scenario.configs import ConfigError, endpoint_config
+from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.flows import add_flows
 from sim.scenario.passing import note_courses
@@ -28,6 +32,7 @@ from sim.scenario.schema import Jitter as JitterModel
 from sim.scenario.weak import weak_suites
 from sim.scenario.world import World
 from sim.tunnels.stack import IpsecStack
+from sim.units import NS_PER_S
 from sim.wire.selector import Selector
 
 _DEFAULT_PREFIXES = {4: (bytes(4), 0), 16: (bytes(16), 0)}
@@ -180,11 +185,20 @@ def _selector(prefix: Prefix) -> Selector:
     return Selector.from_prefix(f"{ipaddress.ip_address(address)}/{length}")
 
 
+def _config(scenario: Scenario, node: str, connections: Mapping[str, Connection]) -> EndpointConfig:
+    try:
+        return endpoint_config(connections)
+    except ConfigError as error:
+        raise ScenarioError([scenario.problem(("connections", node, *error.path), str(error))]) from None
+
+
 def _add_stacks(world: World) -> None:
-    for name, connections in world.scenario.connections.items():
+    scenario = with_pki(world.scenario, world.sim.rand)
+    for name, connections in scenario.connections.items():
         if name in world.attached:
             continue
         callers = callers_of(world, name)
-        stack = IpsecStack(world.nodes[name], endpoint_config(connections), world.observe, callers)
+        config = replace(_config(scenario, name, connections), epoch=scenario.date * NS_PER_S)
+        stack = IpsecStack(world.nodes[name], config, world.observe, callers)
         world.stacks[name] = stack
         world.sim.at(0, stack.start)

@@ -18,11 +18,20 @@ from sim.ike.config import (
 from sim.ike.constants import ProtocolId
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
+from sim.scenario.credentials import CredentialError, local_auth, remote_auth
 from sim.scenario.schema import Connection, ConnectionChild
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 
 _DPD_ACTION = {"clear": StartAction.NONE, "trap": StartAction.TRAP, "restart": StartAction.START}
+
+
+class ConfigError(ValueError):
+    """Something that only shows when put to use; `path` leads to the setting, from the connections on."""
+
+    def __init__(self, path: tuple[str, ...], text: str) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 def endpoint_config(connections: Mapping[str, Connection]) -> EndpointConfig:
@@ -31,11 +40,17 @@ def endpoint_config(connections: Mapping[str, Connection]) -> EndpointConfig:
 
 
 def connection_config(name: str, connection: Connection) -> ConnectionConfig:
+    """ConfigError tells which certificate or key is wrong."""
     routability = ReturnRoutability.BEFORE if connection.return_routability else ReturnRoutability.NONE
     over_time = connection.rekey_time // 10 if connection.over_time is None else connection.over_time
+    try:
+        remote = remote_auth(connection.remote)
+        local = local_auth(connection.local, remote.trust.anchors)
+    except CredentialError as error:
+        raise ConfigError((name, *error.path), str(error)) from None
     return ConnectionConfig(
         name=name,
-        psk=connection.psk,
+        psk=connection.psk or b"",
         proposals=tuple(parse_proposal(text, ProtocolId.IKE) for text in connection.proposals),
         children=tuple(child_config(child, conf) for child, conf in connection.children.items()),
         local_addrs=tuple(map(pack_address, connection.local_addrs)),
@@ -62,6 +77,8 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         rand_time=min(
             connection.rekey_time, over_time if connection.rand_time is None else connection.rand_time
         ),
+        local=local,
+        remote=remote,
     )
 
 

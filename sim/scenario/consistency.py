@@ -69,6 +69,12 @@ def _tracker(model: NatNode) -> Iterator[tuple[str, str]]:
             yield key, "the preset linux tracks connections, from which this follows: choose another preset"
 
 
+def _pki(scenario: Scenario) -> Found:
+    for name in scenario.pki.nodes if scenario.pki is not None else ():
+        if name not in scenario.nodes:
+            yield ("pki", "nodes", name), _unknown("node", name, scenario.nodes)
+
+
 def _tunnels(scenario: Scenario) -> Found:
     for name, tunnel in scenario.tunnels.items():
         ends = {"initiator": tunnel.initiator, "responder": tunnel.responder}
@@ -78,8 +84,13 @@ def _tunnels(scenario: Scenario) -> Found:
                 yield ("tunnels", name), f"{node} has a connection of that name already"
         if tunnel.initiator == tunnel.responder:
             yield ("tunnels", name, "responder"), "is the initiator itself"
-        if any(side.psk is None for side in sides(tunnel)):
+        believed = sides(tunnel)
+        methods = {side.method for side in believed}
+        if "psk" in methods and any(side.psk is None for side in believed):
             yield ("tunnels", name, "auth"), "has no psk: write `auth: {psk: ...}`"
+        if methods - {"psk", "null"} and scenario.pki is None:
+            text = "authentication by public key needs certificates: write `pki: auto` beside `nodes`"
+            yield ("tunnels", name, "auth", "method"), text
 
 
 def _tunnel_end(scenario: Scenario, node: str) -> Iterator[str]:
@@ -227,6 +238,7 @@ _CHECKS: tuple[Callable[[Scenario], Found], ...] = (
     _nodes,
     check_links,
     check_networks,
+    _pki,
     _tunnels,
     _connections,
     _traffic,

@@ -56,11 +56,13 @@ def sides(tunnel: Tunnel) -> tuple[TunnelSide, TunnelSide]:
     auth = tunnel.auth
     initiator = TunnelSide.model_construct(
         psk=auth.initiator.psk or auth.psk,
+        method=auth.initiator.method or auth.method,
         local_id=auth.initiator.local_id or auth.local_id,
         remote_id=auth.initiator.remote_id or auth.remote_id,
     )
     responder = TunnelSide.model_construct(
         psk=auth.responder.psk or auth.psk,
+        method=auth.responder.method or auth.method,
         local_id=auth.responder.local_id or auth.remote_id,
         remote_id=auth.responder.remote_id or auth.local_id,
     )
@@ -76,6 +78,9 @@ def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain
     plain = _plain(tunnel)
     shared = {key: plain[key] for key in _SHARED if key in plain}
     initiator, responder = (_plain(side) for side in sides(tunnel))
+    methods = [{"auth": side.pop("method")} for side in (initiator, responder)]
+    initiator |= {"local": methods[0], "remote": methods[1]}
+    responder |= {"local": methods[1], "remote": methods[0]}
     calling = {name: _initiator_child(child) for name, child in plain["children"].items()}
     waiting = {name: _responder_child(child) for name, child in plain["children"].items()}
     return {

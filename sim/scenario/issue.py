@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from cryptography import x509
@@ -20,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sim.ike.constants import IdType
 from sim.ike.identity import Identity
+from sim.scenario.calendar import calendar
 from sim.wire.dn import pairs, parse_dn
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -126,13 +126,17 @@ def intermediate(
 def crl(ca: Issued, revoked: Iterable[x509.Certificate], span: Span) -> bytes:
     """The CA's list of revoked certificates, in DER; a fresh one is due at the end of `span`."""
     builder = x509.CertificateRevocationListBuilder(
-        issuer_name=ca.cert.subject, last_update=_date(span.start), next_update=_date(span.end)
+        issuer_name=ca.cert.subject, last_update=calendar(span.start), next_update=calendar(span.end)
     )
     for cert in revoked:
-        row = x509.RevokedCertificateBuilder(cert.serial_number, _date(span.start))
+        row = x509.RevokedCertificateBuilder(cert.serial_number, calendar(span.start))
         builder = builder.add_revoked_certificate(row.build())
     signed = builder.sign(ca.key, _hash(ca.key), ecdsa_deterministic=_deterministic(ca.key))
     return signed.public_bytes(Encoding.DER)
+
+
+def pem_crl(octets: bytes) -> str:
+    return x509.load_der_x509_crl(octets).public_bytes(Encoding.PEM).decode()
 
 
 def _issued(
@@ -154,8 +158,8 @@ def _builder(subject: str, key: Key, span: Span, issuer: x509.Name, signer: Key)
         subject_name=_name(subject),
         public_key=public,
         serial_number=serial or 1,
-        not_valid_before=_date(span.start),
-        not_valid_after=_date(span.end),
+        not_valid_before=calendar(span.start),
+        not_valid_after=calendar(span.end),
         extensions=[
             x509.Extension(own_id.oid, False, own_id),
             *_authority_id(signer),
@@ -230,7 +234,3 @@ def _general(text: str) -> x509.GeneralName:
     if identity.type == IdType.FQDN:
         return x509.DNSName(identity.data.decode())
     raise ValueError(f"{text!r} cannot be an alternative name: write a host name, mail or IP address")
-
-
-def _date(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from sim.scenario.consistency import check_consistency
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.explain import explain
+from sim.scenario.pem_files import inline_files
 from sim.scenario.schema import ReplayFlow, Scenario
 from sim.scenario.source import MAX_OCTETS, Source, YamlReader
 from sim.wire.buffer import WireError
@@ -42,7 +43,9 @@ def load_text(text: str | bytes, file: str = "scenario", overrides: Overrides | 
         raise ScenarioError([Problem(f"{file}:1", "", f"the scenario {what}: it starts with `name: ...`")])
     problems = list(reader.problems)
     problems += _override(data, reader.lines, _pairs(overrides or ()))
-    scenario, more = _validate(data, Source(file, reader.lines))
+    source = Source(file, reader.lines)
+    problems += inline_files(data, source)
+    scenario, more = _validate(data, source)
     problems += more
     if scenario is not None:
         problems += check_consistency(scenario)

@@ -9,11 +9,14 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from sim.net.engine import Simulation
 from sim.scenario import swanctl
+from sim.scenario.authority import PKI_SEED, with_pki
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.expand import expand
 from sim.scenario.explain import explain
 from sim.scenario.load import load_text, read_octets
+from sim.scenario.pem_files import inline_files
 from sim.scenario.schema_tunnels import Connection
 from sim.scenario.schema_types import Model, Table
 from sim.scenario.source import Source, YamlReader
@@ -59,6 +62,7 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
     if node is not None:
         raise ScenarioError([Problem(f"--node {node}", "", f"{file} is of one host: it has no `nodes:`")])
     problems = list(reader.problems)
+    problems += inline_files(data, Source(file, reader.lines))
     shapes: dict[int, type] = {}
     try:
         found = PeerFile.model_validate(data, context=shapes).connections
@@ -76,7 +80,7 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
 
 def _of_node(octets: bytes, file: str, node: str | None) -> Read:
     scenario = load_text(octets, file)
-    connections = expand(scenario).connections
+    connections = with_pki(expand(scenario), Simulation(PKI_SEED).rand).connections
     if node is None or node not in connections:
         what = "" if node is None else f"{node} has no connections; "
         where = "--node" if node is None else f"--node {node}"

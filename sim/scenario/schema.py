@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
+from sim.ike.config import DEFAULT_EPOCH
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.schema_network import (
     GatewayNode,
@@ -27,6 +28,7 @@ from sim.scenario.schema_network import (
     Queue,
     RouterNode,
 )
+from sim.scenario.schema_pki import Pki, PkiNode
 from sim.scenario.schema_traffic import (
     CbrFlow,
     Check,
@@ -51,15 +53,15 @@ from sim.scenario.schema_tunnels import (
     TunnelChild,
     TunnelSide,
 )
-from sim.scenario.schema_types import MAX_DURATION, Directed, Duration, FrozenDict, Many, Model, Table
+from sim.scenario.schema_types import MAX_DURATION, Date, Directed, Duration, FrozenDict, Many, Model, Table
 from sim.scenario.source import Source
-from sim.units import format_duration
+from sim.units import NS_PER_S, format_duration
 
 __all__ = [
     "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
     "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
-    "PingFlow", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent", "Scenario", "Tunnel",
-    "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
+    "PingFlow", "Pki", "PkiNode", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent", "Scenario",
+    "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip
 
 
@@ -70,6 +72,10 @@ class Scenario(Model):
     duration: Annotated[Duration, Field(gt=0)]
     nodes: Annotated[Table[Node], Field(min_length=1)]
     links: Many[Link] = ()
+    date: Date = DEFAULT_EPOCH // NS_PER_S
+    """What time it is at the start: certificates have calendar dates."""
+    pki: Pki | None = None
+    """Makes certificates for the nodes that authenticate by public key; `auto` is all defaults."""
     tunnels: Table[Tunnel] = Field(default_factory=FrozenDict)
     connections: Table[Table[Connection]] = Field(default_factory=FrozenDict)
     """Node to connection name to connection; `expand` moves `tunnels` here."""

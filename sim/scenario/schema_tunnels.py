@@ -10,6 +10,7 @@ from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
+    AuthText,
     Duration,
     EspProposalText,
     IdentityText,
@@ -138,6 +139,8 @@ class TunnelSide(Model):
     """What one end of a tunnel believes, where it differs from the other."""
 
     psk: Secret | None = None
+    method: AuthText | None = None
+    """How this end proves who it is, and the other end expects it to."""
     local_id: OwnIdentityText | None = None
     remote_id: IdentityText | None = None
 
@@ -146,6 +149,8 @@ class TunnelAuth(Model):
     """One secret for both ends; `local_id` and `remote_id` are the initiator's, mirrored at the responder."""
 
     psk: Secret | None = None
+    method: AuthText = "psk"
+    """How both ends prove who they are: psk, null, or pubkey with `pki`."""
     local_id: OwnIdentityText | None = None
     remote_id: OwnIdentityText | None = None
     initiator: TunnelSide = TunnelSide()
@@ -161,6 +166,31 @@ class Tunnel(_IkeSettings):
     children: Annotated[Table[TunnelChild], Field(min_length=1)]
 
 
+class LocalSide(Model):
+    """How we prove who we are. A file's name stands for the PEM text in it."""
+
+    auth: AuthText = "psk"
+    certs: Many[str] = ()
+    """Our certificate, then those of the CAs above it, but for the root. None: the key is a raw one."""
+    key: str | None = None
+    """The private key; None with `pki` in a scenario, which makes one."""
+    send_cert: Literal["always", "ifasked", "never"] = "ifasked"
+
+
+class RemoteSide(Model):
+    """What we take as a proof of the peer. A file's name stands for the PEM text in it."""
+
+    auth: AuthText = "psk"
+    cacerts: Many[str] = ()
+    """CAs that are trusted."""
+    certs: Many[str] = ()
+    """Certificates that are trusted without a CA."""
+    pubkeys: Many[str] = ()
+    crls: Many[str] = ()
+    revocation: Literal["strict", "ifuri", "relaxed"] = "relaxed"
+    send_certreq: bool = True
+
+
 class Connection(_IkeSettings):
     """`connections.<conn>` of swanctl.conf, with the secret that belongs to it."""
 
@@ -171,8 +201,17 @@ class Connection(_IkeSettings):
     remote_port: Annotated[int, Field(ge=1, le=65535)] = 500
     """Where it does NAT traversal; 500: its ports are ours, which are 500 and 4500 by default."""
     local_id: OwnIdentityText | None = None
-    """None: our address."""
+    """None: the subject of our certificate, or our address."""
     remote_id: IdentityText | None = None
-    """None: whoever knows the secret; `*.example.org` and `*@example.org`: all of these."""
-    psk: Secret
+    """None: anybody who proves it; `*.example.org`, `*@example.org`, `O=Example, CN=*`: all of these."""
+    psk: Secret | None = None
+    """For the sides that authenticate by it."""
+    local: LocalSide = LocalSide()
+    remote: RemoteSide = RemoteSide()
     children: Annotated[Table[ConnectionChild], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_its_secret(self) -> Self:
+        if self.psk is None and "psk" in (self.local.auth, self.remote.auth):
+            raise ValueError("has no psk: write one, or `auth: pubkey` for both `local` and `remote`")
+        return self

@@ -29,8 +29,10 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from sim.ike.constants import ProtocolId
+from sim.ike.credentials import Method, parse_auth
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
+from sim.scenario.calendar import format_date, parse_date
 from sim.scenario.selectors import format_selectors, parse_selectors
 from sim.units import (
     NS_PER_S,
@@ -179,6 +181,21 @@ def _own_identity(text: str) -> str:
     return _identity(text)
 
 
+def _date(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a date, such as 2026-01-01 12:00:00")
+    return parse_date(value)
+
+
+def _auth(value: object) -> object:
+    """YAML reads a bare `null` as nothing."""
+    if value is None:
+        return Method.NULL.value
+    if isinstance(value, str):
+        parse_auth(value)
+    return value
+
+
 def _ike_proposal(text: str) -> str:
     parse_proposal(text, ProtocolId.IKE)
     return text
@@ -224,10 +241,18 @@ InterfaceAddresses = Annotated[
     tuple[Annotated[str, BeforeValidator(_interface_address)], ...],
     BeforeValidator(_listed), Field(min_length=1), WithJsonSchema(_TEXTS),
 ]  # fmt: skip
+Date = Annotated[
+    int, BeforeValidator(_date), PlainSerializer(format_date), _schema("a date, UTC", "2026-01-01 12:00:00"),
+]  # fmt: skip
 Address = Annotated[str, BeforeValidator(_address)]
 IdentityText = Annotated[str, AfterValidator(_identity)]
 OwnIdentityText = Annotated[str, AfterValidator(_own_identity)]
 IkeProposalText = Annotated[str, AfterValidator(_ike_proposal)]
+AuthText = Annotated[
+    str, BeforeValidator(_auth),
+    WithJsonSchema({"type": ["string", "null"], "examples": ["psk", "pubkey", "pubkey-sha256", "null"]}),
+]  # fmt: skip
+"""How somebody authenticates: psk, pubkey or null, with strongSwan's constraints on keys and hashes."""
 EspProposalText = Annotated[str, AfterValidator(_esp_proposal)]
 End = Annotated[str, StringConstraints(pattern=END_PATTERN)]
 """`node:interface`."""

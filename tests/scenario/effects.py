@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sim.scenario.issue import Issued, crl, pem_crl
+from tests.crypto.authority import ALWAYS, make_leaf, make_root
 from tests.scenario.base import changed
 
 CAPTURE = Path("topologies/captures/web-download.pcap").absolute()
@@ -89,6 +94,31 @@ DOWN = "events=[{at: 1 s, node: alice, do: down, interface: lte}]"
 UP = "events=[{at: 1 s, node: alice, do: up, interface: lte}]"
 REFUSED = "tunnels.rw.auth.responder={psk: other}"
 REASON = "checks=[{connection: rw, is: failed, by: 3 s, reason: AUTHENTICATION_FAILED}]"
+
+PKI = ("pki=auto", "tunnels.rw.auth.method=pubkey")
+
+ROOT, STRANGER = make_root(), make_root("CN=stranger")
+ALICE, MOON = make_leaf(ROOT, "CN=alice", names=["a.example"]), make_leaf(ROOT, names=["m.example"])
+
+
+def _certs(*overrides: str) -> Case:
+    """Both ends authenticate by certificates; file names give way to PEM text in the same way."""
+
+    def side(node: str, issued: Issued) -> list[str]:
+        local = {"auth": "pubkey", "certs": [issued.chain_pem], "key": issued.key_pem}
+        remote = {"auth": "pubkey", "cacerts": [ROOT.cert_pem]}
+        path = f"connections.{node}.rw"
+        return [f"{path}.local={json.dumps(local)}", f"{path}.remote={json.dumps(remote)}"]
+
+    return Case((*side("alice", ALICE), *side("moon", MOON), *overrides[:-1]), overrides[-1], expanded=True)
+
+
+def _public(issued: Issued) -> str:
+    key = issued.key.public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+REVOKED = pem_crl(crl(ROOT, [ALICE.cert], ALWAYS))
 
 CASES: dict[str, Case] = {
     "Scenario.name": _case("name=other"),
@@ -195,6 +225,16 @@ CASES: dict[str, Case] = {
     "TunnelAuth.remote_id": _case("tunnels.rw.auth.remote_id=you"),
     "TunnelAuth.initiator": _case("tunnels.rw.auth.initiator={psk: other}"),
     "TunnelAuth.responder": _case(REFUSED),
+    "TunnelAuth.method": _case("pki=auto", "tunnels.rw.auth.method=pubkey"),
+    "TunnelSide.method": _case(*PKI, "tunnels.rw.auth.initiator={method: psk}"),
+    "Scenario.pki": _case(*PKI, "pki={key: ed25519}"),
+    "Scenario.date": _case(*PKI, "date=2026-01-02"),
+    "Pki.key": _case(*PKI, "pki={}", "pki.key=ecdsa-p384"),
+    "Pki.intermediate": _case(*PKI, "pki={}", "pki.intermediate=true"),
+    "Pki.nodes": _case(*PKI, "pki={}", "pki.nodes={moon: {fault: untrusted}}"),
+    "PkiNode.key": _case(*PKI, "pki={nodes: {moon: {}}}", "pki.nodes.moon.key=ed448"),
+    "PkiNode.lifetime": _case(*PKI, "pki={nodes: {moon: {}}}", "pki.nodes.moon.lifetime=1 s"),
+    "PkiNode.fault": _case(*PKI, "pki={nodes: {moon: {}}}", "pki.nodes.moon.fault=expired"),
     "TunnelSide.psk": _case(REFUSED, "tunnels.rw.auth.responder.psk=secret"),
     "TunnelSide.local_id": _case("tunnels.rw.auth.responder={local_id: a}"),
     "TunnelSide.remote_id": _case("tunnels.rw.auth.local_id=a", "tunnels.rw.auth.responder={remote_id: b}"),
@@ -321,3 +361,25 @@ def _at_one_end(change: str) -> str:
 
 
 CASES |= _expanded_cases()
+
+CASES |= {
+    "Connection.local": Case((), "connections.alice.rw.local={auth: 'null'}", expanded=True),
+    "Connection.remote": Case((), "connections.moon.rw.remote={auth: 'null'}", expanded=True),
+    "LocalSide.auth": _certs("connections.alice.rw.local.auth=pubkey-sha512"),
+    "LocalSide.certs": _certs("connections.alice.rw.local.certs=[]"),
+    "LocalSide.key": _certs(f"connections.alice.rw.local.key={json.dumps(MOON.key_pem)}"),
+    "LocalSide.send_cert": _certs("connections.alice.rw.local.send_cert=never"),
+    "RemoteSide.auth": _certs("connections.moon.rw.remote.auth=rsa"),
+    "RemoteSide.cacerts": _certs(f"connections.moon.rw.remote.cacerts={json.dumps([STRANGER.cert_pem])}"),
+    "RemoteSide.certs": _certs(
+        f"connections.moon.rw.remote.cacerts={json.dumps([STRANGER.cert_pem])}",
+        f"connections.moon.rw.remote.certs={json.dumps([ALICE.cert_pem])}",
+    ),
+    "RemoteSide.pubkeys": _certs(
+        "connections.alice.rw.local.certs=[]",
+        f"connections.moon.rw.remote.pubkeys={json.dumps([_public(ALICE)])}",
+    ),
+    "RemoteSide.crls": _certs(f"connections.moon.rw.remote.crls={json.dumps([REVOKED])}"),
+    "RemoteSide.revocation": _certs("connections.moon.rw.remote.revocation=strict"),
+    "RemoteSide.send_certreq": _certs("connections.moon.rw.remote.send_certreq=false"),
+}

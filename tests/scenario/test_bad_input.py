@@ -95,7 +95,7 @@ CASES = {
         "tunnels.rw.children.net.remote_ts",
         "'udb' is no protocol",
     ),
-    "identity": (("psk: secret", "psk: secret, local_id: 'C=CH'"), "tunnels.rw.auth.local_id", "C=CH"),
+    "identity": (("psk: secret", "psk: secret, local_id: 'Q=CH'"), "tunnels.rw.auth.local_id", "Q=CH"),
     "psk missing": (("psk: secret", "local_id: me"), "tunnels.rw.auth", "psk"),
     "psk a number": (("psk: secret", "psk: 12345"), "tunnels.rw.auth.psk", "quote it"),
     "psk broken": (("psk: secret", "psk: '0xabc'"), "tunnels.rw.auth.psk", "hexadecimal after 0x"),

@@ -17,6 +17,7 @@ from sim.ike.config import (
     Unique,
 )
 from sim.ike.constants import ProtocolId
+from sim.ike.credentials import LocalAuth, Method, RemoteAuth
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.scenario.configs import child_config, connection_config, endpoint_config
@@ -54,6 +55,8 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
     ("fragmentation", "accept", "fragmentation", Fragmentation.ACCEPT),
     ("fragment_size", "576 B", "fragment_size", 576),
+    ("local", {"auth": "null"}, "local", LocalAuth(Method.NULL)),
+    ("remote", {"auth": None}, "remote", RemoteAuth(Method.NULL)),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sim.ike.certs import NOT_ASKED, Asked, cert_payloads, certreq_payloads, read_certreqs
 from sim.ike.constants import NotifyType, PayloadType, name_of
-from sim.ike.credentials import Method, SendCert
+from sim.ike.credentials import CLAIMS, Method, SendCert
 from sim.ike.errors import RefusedError, reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import first_error
@@ -27,12 +27,6 @@ from sim.wire.address import format_sock
 if TYPE_CHECKING:
     from sim.ike.config import ConnectionConfig
     from sim.ike.sa import IkeSa
-
-_OURS = {
-    Method.PSK: "our pre-shared key or identity",
-    Method.PUBKEY: "our certificate, signature or identity",
-    Method.NULL: "that we stay anonymous as",
-}
 
 
 class InitiateAuth(Task):
@@ -157,7 +151,7 @@ def _refusal(sa: IkeSa, message: Message) -> Exception:
     reason = reason_of(error.type)
     peer = format_sock(sa.path.remote)
     if reason is Reason.AUTHENTICATION_FAILED:
-        text = f"{peer} rejected {_OURS[sa.connection.local.method]} {sa.local_id}: AUTHENTICATION_FAILED"
+        text = f"{peer} rejected {CLAIMS[sa.connection.local.method]} {sa.local_id}: AUTHENTICATION_FAILED"
     else:
         text = f"{peer} refused IKE_AUTH: {name_of(NotifyType, error.type)}"
     return RefusedError(reason, text)

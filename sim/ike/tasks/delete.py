@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig
 from sim.ike.constants import NotifyType, ProtocolId, name_of
+from sim.ike.credentials import CLAIMS
 from sim.ike.errors import reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import REFUSALS, first_error
@@ -110,5 +111,6 @@ def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:
         return Reason.DELETED_BY_PEER, f"{peer} deleted it"
     name = name_of(NotifyType, error.type)
     if error.type == NotifyType.AUTHENTICATION_FAILED:
-        return reason_of(error.type), f"{peer} rejected our pre-shared key or identity {sa.local_id}: {name}"
+        claim = CLAIMS[sa.connection.local.method]
+        return reason_of(error.type), f"{peer} rejected {claim} {sa.local_id}: {name}"
     return reason_of(error.type), f"{peer} closed the IKE SA: {name}"

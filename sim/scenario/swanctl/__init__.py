@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sim.scenario.errors import Problem
 from sim.scenario.schema_tunnels import Connection
+from sim.scenario.swanctl.certificates import Folders
 from sim.scenario.swanctl.convert import Importer
 from sim.scenario.swanctl.daemon import read_daemon
 from sim.scenario.swanctl.syntax import parse
@@ -25,10 +26,11 @@ class SwanctlConfig:
 def read(path: Path) -> SwanctlConfig:
     """The connections of a swanctl.conf and what it includes; a strongswan.conf beside it is read too.
 
-    Missing keys have strongSwan's defaults. ScenarioError lists everything that is wrong or not supported,
+    Certificates and keys are read from the folders beside it (swanctl(8)). Missing keys have strongSwan's
+    defaults. ScenarioError lists everything that is wrong or not supported,
     each with file and line.
     """
     daemon = read_daemon(path.parent / "strongswan.conf")
-    importer = Importer(parse(path), daemon)
+    importer = Importer(parse(path), daemon, Folders(path.parent))
     connections = importer.connections()
     return SwanctlConfig(connections, [*daemon.warnings, *importer.warnings])

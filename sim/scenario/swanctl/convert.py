@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sim.ike.constants import ProtocolId
+from sim.ike.credentials import Method, parse_auth
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.ike.status import weak_algorithms
@@ -16,6 +17,7 @@ from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.schema_tunnels import Connection, ConnectionChild
 from sim.scenario.schema_types import NAME_PATTERN, FrozenDict, format_secret
 from sim.scenario.swanctl import keys, values
+from sim.scenario.swanctl.certificates import Folders
 from sim.scenario.swanctl.daemon import DaemonSettings
 from sim.scenario.swanctl.identities import our_text, read_identity
 from sim.scenario.swanctl.keys import Rule, Use, check_keys, suggest
@@ -35,7 +37,7 @@ _SECRETS = {
     "ppk": "PPKs are not supported",
     **dict.fromkeys(
         ("private", "rsa", "ecdsa", "bliss", "pkcs8", "pkcs12", "token"),
-        "private keys are not supported yet, and no file is read",
+        "private keys are read from their folders, and must need no password",
     ),
 }
 _DPD_ACTION = {"none": "clear", "trap": "trap", "start": "restart"}
@@ -46,8 +48,9 @@ _CERT_SECTION = re.compile(r"(ca)?cert", re.IGNORECASE)
 class Importer:
     """Collects everything that is wrong, and everything that is ignored, before it says so."""
 
-    def __init__(self, tree: Tree, daemon: DaemonSettings) -> None:
+    def __init__(self, tree: Tree, daemon: DaemonSettings, folders: Folders) -> None:
         self._tree = tree
+        self._folders = folders
         self._daemon = daemon
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -137,8 +140,7 @@ class Importer:
             "local_addrs": self._value(view, "local_addrs", values.parse_addresses, ()),
             "remote_addrs": self._value(view, "remote_addrs", values.parse_addresses, ()),
             "remote_port": self._value(view, "remote_port", values.parse_number, 500),
-            "local_id": self._side(view, "local", sides["local"]),
-            "remote_id": self._side(view, "remote", sides["remote"]),
+            **self._sides(view, sides),
             "proposals": self._proposals(view, "proposals", ProtocolId.IKE),
             "mobike": self._value(view, "mobike", values.parse_bool, True),
             "encap": self._value(view, "encap", values.parse_bool, False),
@@ -159,29 +161,98 @@ class Importer:
             "children": FrozenDict({child.path[-1]: self._child(child) for child in children}),
         }
 
-    def _side(self, connection: View, name: str, found: list[View]) -> str | None:
-        """The identity of one side; it must prove it by a pre-shared key."""
+    def _sides(self, connection: View, found: dict[str, list[View]]) -> dict[str, Any]:
+        """Who both sides are, and how they prove it."""
+        parts = {name: self._part(connection, name, views) for name, views in found.items()}
+        ids: dict[str, str | None] = {
+            name: self._value(part, "id", our_text, None) if part else None for name, part in parts.items()
+        }
+        local, remote = parts["local"], parts["remote"]
+        return {
+            "local_id": ids["local"],
+            "remote_id": ids["remote"],
+            "local": self._local(connection, local, ids["local"]) if local else {},
+            "remote": self._remote(connection, remote) if remote else {},
+        }
+
+    def _part(self, connection: View, name: str, found: list[View]) -> View | None:
+        """The section of one side; there is one round of authentication."""
         if not found:
             self._refuse(connection, f"has no `{name}` section: write `{name} {{ auth = psk }}`")
             return None
         if len(found) > 1:
             self._refuse(found[1], "a second round of authentication is not supported")
-        view = found[0]
-        self._check(view, keys.AUTH, sections=None)
-        for part in view.sections:
-            section = self._tree.section(*view.path, part)
+        self._check(found[0], keys.AUTH, sections=None)
+        for part in found[0].sections:
+            section = self._tree.section(*found[0].path, part)
             assert section is not None
-            known = "certificates are not supported yet" if _CERT_SECTION.match(part) else "unknown section"
-            self._refuse(section, known)
-        auth = view.settings.get("auth")
-        if auth is None:
-            self._refuse(
-                view, "`auth` is missing, which stands for pubkey: only `auth = psk` is supported yet"
-            )
-        elif (auth.value or "").lower() != "psk":
-            text = f"{auth.value!r} is not supported yet: only psk is"
-            self.problems.append(auth.at.problem(f"{view.key}.auth", text))
-        return self._value(view, "id", our_text, None)
+            if not _CERT_SECTION.match(part):
+                self._refuse(section, "unknown section")
+                continue
+            self._check(section, keys.CERT, sections=False)
+        return found[0]
+
+    def _local(self, connection: View, view: View, identity: str | None) -> dict[str, Any]:
+        auth = self._value(view, "auth", _auth, "pubkey")
+        send_cert = self._value(connection, "send_cert", values.parse_send_cert, "ifasked")
+        if parse_auth(auth)[0] is not Method.PUBKEY:
+            return self._without(view, auth)
+        files = self._files(view, "cert", "certs")
+        pubkeys = self._value(view, "pubkeys", values.parse_list, [])
+        try:
+            certs, key = self._folders.own(files, pubkeys, _identity(identity))
+        except ValueError as error:
+            self._refuse(view, str(error))
+            return {}
+        if len(files) + len(pubkeys) > 1:
+            self._warn(view, "only the first certificate or key is used")
+        return {"auth": auth, "certs": certs, "key": key, "send_cert": send_cert}
+
+    def _remote(self, connection: View, view: View) -> dict[str, Any]:
+        auth = self._value(view, "auth", _auth, "pubkey")
+        if parse_auth(auth)[0] is not Method.PUBKEY:
+            return self._without(view, auth)
+        cas, certs = self._files(view, "cacert", "cacerts"), self._files(view, "cert", "certs")
+        pubkeys = self._value(view, "pubkeys", values.parse_list, [])
+        folders = self._folders
+        try:
+            trusted = {
+                "cacerts": folders.texts("x509ca", cas, "CERTIFICATE"),
+                "certs": folders.texts("x509", certs, "CERTIFICATE"),
+                "pubkeys": folders.texts("pubkey", pubkeys, "PUBLIC KEY"),
+            }
+            if not any(trusted.values()):
+                trusted["cacerts"] = folders.all("x509ca", "CERTIFICATE")
+            crls = folders.all("x509crl", "X509 CRL")
+        except ValueError as error:
+            self._refuse(view, str(error))
+            return {}
+        if not any(trusted.values()):
+            self._refuse(view, "nobody is trusted: there is no CA in x509ca/, and no certificate is named")
+        return {
+            "auth": auth,
+            **trusted,
+            "crls": crls,
+            "revocation": self._value(view, "revocation", values.parse_revocation, "relaxed"),
+            "send_certreq": self._value(connection, "send_certreq", values.parse_bool, True),
+        }
+
+    def _without(self, view: View, auth: str) -> dict[str, Any]:
+        for key in ("certs", "cacerts", "pubkeys", *view.sections):
+            if key in (*view.settings, *view.sections):
+                text = f"ignored: with auth = {auth} nobody needs it"
+                self.warnings.append(view.at.problem(f"{view.key}.{key}", text))
+        return {"auth": auth}
+
+    def _files(self, view: View, section: str, key: str) -> list[str]:
+        """Names in a list, and in sections that name one each."""
+        names = list(self._value(view, key, values.parse_list, []))
+        for part in view.sections:
+            if re.fullmatch(rf"{section}(?!.*cert).*", part, re.IGNORECASE):
+                inner = self._tree.section(*view.path, part)
+                setting = inner.settings.get("file") if inner else None
+                names += [setting.value] if setting is not None and setting.value else []
+        return names
 
     def _child(self, view: View) -> ConnectionChild | None:
         self._check(view, keys.CHILD, sections=False)
@@ -201,8 +272,11 @@ class Importer:
         return self._model(ConnectionChild, view, plain)
 
     def _finish(self, view: View, settings: dict[str, Any], named: Set[Identity]) -> Connection | None:
-        psk = self._psk(view, settings, named)
-        if psk is None or None in settings["children"].values():
+        shared = "psk" in (settings["local"].get("auth"), settings["remote"].get("auth"))
+        psk = self._psk(view, settings, named) if shared else None
+        if (shared and psk is None) or None in settings["children"].values():
+            return None
+        if not settings["local"] or not settings["remote"]:
             return None
         for child, model in settings["children"].items():
             if model.start_action != "none" and not settings["remote_addrs"]:
@@ -210,7 +284,9 @@ class Importer:
                 self._refuse(
                     part, "start_action: the connection has no `remote_addrs`, so there is nobody to call"
                 )
-        return self._model(Connection, view, settings | {"psk": format_secret(psk)})
+        return self._model(
+            Connection, view, settings if psk is None else settings | {"psk": format_secret(psk)}
+        )
 
     def _psk(self, view: View, settings: dict[str, Any], named: Set[Identity]) -> bytes | None:
         me, peer = _identity(settings["local_id"]), _identity(settings["remote_id"])
@@ -298,8 +374,20 @@ class Importer:
                 )
             return None
 
+    def _warn(self, view: View, text: str) -> None:
+        self.warnings.append(view.at.problem(view.key, text))
+
     def _refuse(self, view: View, text: str) -> None:
         self.problems.append(view.at.problem(view.key, text))
+
+
+def _auth(text: str) -> str:
+    """Words of strongSwan are those of ours, but some methods are not supported."""
+    word = text.lower()
+    if word.startswith(("eap", "xauth", "any")):
+        raise ValueError(f"{text!r} is not supported yet: write psk, pubkey, or a kind of key")
+    parse_auth(word)
+    return word
 
 
 def _identity(text: str | None) -> Identity | None:

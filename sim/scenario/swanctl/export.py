@@ -1,19 +1,25 @@
 """swanctl.conf and strongswan.conf of each endpoint of a scenario, for a real strongSwan in its place.
 
-Keys are written wherever strongSwan's default differs from what this stack does: no certificate is asked for.
+Keys are written wherever strongSwan's default differs from what this stack does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from sim.ike.config import IKE_PORT
+from sim.ike.credentials import Method, parse_auth
 from sim.ike.identity import Identity
+from sim.net.engine import Simulation
+from sim.scenario.authority import PKI_SEED, with_pki
 from sim.scenario.errors import Path, Problem, ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.schema import Connection, ConnectionChild, Scenario
+from sim.scenario.schema_tunnels import LocalSide, RemoteSide
 from sim.scenario.selectors import format_selectors
+from sim.scenario.swanctl.certificates import own_files
 from sim.scenario.swanctl.daemon import TIMING
 from sim.scenario.swanctl.identities import read_identity, their_text
 from sim.scenario.swanctl.proposals import their_proposal
@@ -39,13 +45,14 @@ def export(scenario: Scenario) -> Export:
 
     ScenarioError when strongSwan could not tell which secret belongs to which connection.
     """
-    expanded = expand(scenario)
+    expanded = with_pki(expand(scenario), Simulation(PKI_SEED).rand)
     files: dict[str, str] = {}
     notes: list[Problem] = []
     for node, connections in expanded.connections.items():
         if not connections:
             continue
         writer = _Writer(expanded, node, connections)
+        files |= {f"{node}/{name}": text for name, text in writer.certificates().items()}
         files[f"{node}/swanctl.conf"] = "\n".join(writer.swanctl()) + "\n"
         files[f"{node}/strongswan.conf"] = "\n".join(writer.strongswan()) + "\n"
         notes += writer.notes
@@ -147,20 +154,58 @@ class _Writer:
         yield f"encap = {_yes(connection.encap)}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
         yield f"fragmentation = {connection.fragmentation}"
-        yield "send_certreq = no"
         yield f"unique = {connection.unique}"
         yield f"childless = {connection.childless}"
         yield f"keyingtries = {connection.keyingtries}"
+        remote_key = _is_pubkey(connection.remote.auth)
+        yield f"send_certreq = {_yes(remote_key and connection.remote.send_certreq)}"
+        if _is_pubkey(connection.local.auth):
+            yield f"send_cert = {connection.local.send_cert}"
         yield from self._times((name,), connection, ("reauth_time", "rekey_time", "over_time", "rand_time"))
-        yield from _section("local", self._auth((name, "local_id"), connection.local_id))
-        yield from _section("remote", self._auth((name, "remote_id"), connection.remote_id))
+        local, remote = self._local(name, connection.local), self._remote(name, connection.remote)
+        yield from _section("local", chain(local, self._id((name, "local_id"), connection.local_id)))
+        yield from _section("remote", chain(remote, self._id((name, "remote_id"), connection.remote_id)))
         children = (
             _section(child, self._child(name, child, conf)) for child, conf in connection.children.items()
         )
         yield from _section("children", (line for lines in children for line in lines))
 
-    def _auth(self, path: Path, identity: str | None) -> Lines:
-        yield "auth = psk"
+    def _local(self, name: str, side: LocalSide) -> Lines:
+        yield self._method((name, "local", "auth"), side.auth)
+        if _is_pubkey(side.auth):
+            kind = "certs" if side.certs else "pubkeys"
+            yield f"{kind} = {name}.pem"
+
+    def _remote(self, name: str, side: RemoteSide) -> Lines:
+        yield self._method((name, "remote", "auth"), side.auth)
+        if not _is_pubkey(side.auth):
+            return
+        for kind in ("cacerts", "certs", "pubkeys"):
+            texts = getattr(side, kind)
+            if texts:
+                yield f"{kind} = {_LIST.join(_peer_file(name, n) for n in range(len(texts)))}"
+        yield f"revocation = {side.revocation}"
+
+    def _method(self, path: Path, auth: str) -> str:
+        if auth == "null":
+            raise ScenarioError([self._problem(path, "strongSwan knows no NULL authentication")])
+        return f"auth = {auth}"
+
+    def certificates(self) -> dict[str, str]:
+        """Certificates and keys by their names below the node's folder, as swanctl(8) looks for them."""
+        files: dict[str, str] = {}
+        crls: dict[str, None] = {}
+        for name, connection in self._connections.items():
+            local, remote = connection.local, connection.remote
+            if _is_pubkey(local.auth) and local.key is not None:
+                files |= own_files(name, local.certs, local.key)
+            for kind, folder in (("cacerts", "x509ca"), ("certs", "x509"), ("pubkeys", "pubkey")):
+                texts = getattr(remote, kind)
+                files |= {f"{folder}/{_peer_file(name, n)}": text for n, text in enumerate(texts)}
+            crls |= dict.fromkeys(remote.crls)
+        return files | {f"x509crl/crl-{n}.pem": text for n, text in enumerate(crls)}
+
+    def _id(self, path: Path, identity: str | None) -> Lines:
         if identity is None:
             return
         try:
@@ -195,6 +240,8 @@ class _Writer:
         """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""
         written = []
         for name, connection in self._connections.items():
+            if connection.psk is None:
+                continue
             owners = self._owners(connection)
             written.append(SharedSecret(name, connection.psk, _identities(owners), Place(self._node, 1)))
             ids = [f"id-{n} = {_quoted(owner)}" for n, owner in enumerate(owners, 1)]
@@ -211,6 +258,8 @@ class _Writer:
         """What strongSwan would take must be what each connection has."""
         named = {peer for c in self._connections.values() if (peer := _identity(c.remote_id))}
         for name, connection in self._connections.items():
+            if connection.psk is None:
+                continue
             me = _identity(connection.local_id)
             if me is None and len(connection.local_addrs) == 1:
                 me = Identity.parse(connection.local_addrs[0])
@@ -245,6 +294,14 @@ def _section(name: str, lines: Lines) -> Lines:
 
 def _indented(lines: Lines) -> Lines:
     return (f"    {line}" for line in lines)
+
+
+def _is_pubkey(auth: str) -> bool:
+    return parse_auth(auth)[0] is Method.PUBKEY
+
+
+def _peer_file(name: str, number: int) -> str:
+    return f"{name}-peer-{number}.pem"
 
 
 def _yes(value: bool) -> str:

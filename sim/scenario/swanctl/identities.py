@@ -11,6 +11,7 @@ import re
 from sim.ike.constants import IdType
 from sim.ike.identity import Identity
 from sim.wire.address import format_address
+from sim.wire.dn import dn_text, parse_dn
 
 ANY = {"", "%any", "%any6", "0.0.0.0", "*", "::", "0::0"}
 _PREFIXES = {
@@ -22,8 +23,10 @@ _PREFIXES = {
     "fqdn": IdType.FQDN,
     "dns": IdType.FQDN,
     "keyid": IdType.KEY_ID,
+    "asn1dn": IdType.DER_ASN1_DN,
+    "asn1gn": IdType.DER_ASN1_GN,
 }
-_UNSUPPORTED = ("ipv4net", "ipv6net", "ipv4range", "ipv6range", "asn1dn", "asn1gn", "xmppaddr")
+_UNSUPPORTED = ("ipv4net", "ipv6net", "ipv4range", "ipv6range", "xmppaddr")
 _NUMBERED = re.compile(r"\{(\d+)\}:(.*)", re.DOTALL)
 
 
@@ -38,9 +41,12 @@ def read_identity(text: str) -> Identity | None:
     if colon and prefix.lower() in _UNSUPPORTED:
         raise ValueError(f"identity {text!r}: identities of type {prefix} are not supported yet")
     if colon and prefix.lower() in _PREFIXES:
-        return Identity(_PREFIXES[prefix.lower()], _content(rest))
+        kind = _PREFIXES[prefix.lower()]
+        if kind == IdType.DER_ASN1_DN and not rest.startswith("#"):
+            return Identity(kind, _dn(rest))
+        return Identity(kind, _content(rest))
     if "=" in text:
-        raise ValueError(f"identity {text!r}: distinguished names are not supported yet")
+        return Identity(IdType.DER_ASN1_DN, _dn(text))
     return _guess(text)
 
 
@@ -93,6 +99,14 @@ def _no_address(text: str) -> Identity:
     raise ValueError(f"identity {text!r}: a network is not supported")
 
 
+def _dn(text: str) -> bytes:
+    """strongSwan writes a value as PrintableString if it can be one, as we do."""
+    try:
+        return parse_dn(text)
+    except ValueError as error:
+        raise ValueError(f"identity {error}") from None
+
+
 def _content(text: str) -> bytes:
     return _hex(text[1:]) if text.startswith("#") else text.encode()
 
@@ -110,6 +124,10 @@ def _candidates(text: str, identity: Identity) -> list[str]:
         return [text, format_address(data)]
     if identity.type == IdType.KEY_ID:
         return [text, f"@#{data.hex()}"]
+    if identity.type == IdType.DER_ASN1_DN:
+        return [text, dn_text(data)]
+    if identity.type == IdType.DER_ASN1_GN:
+        return [f"10:{data.hex()}"]
     plain = data.decode("ascii", "replace")
     return [text, plain, f"@{plain}"]
 

@@ -43,12 +43,12 @@ def _refused(why: str, *keys: str, harmless: str = "") -> dict[str, Rule]:
 
 
 NO, YES, ZERO = "no false disabled 0", "yes true enabled 1", "0 0s 0m 0h 0d"
-_NO_CERT = "certificates are not supported yet"
 _NO_EAP = "EAP is not supported yet"
 _NO_MARK = "there are no marks or interface ids here"
 
 CONNECTION: dict[str, Rule] = {
     **_used("local_addrs", "remote_addrs", "remote_port", "proposals", "mobike", "encap", "dpd_delay"),
+    **_used("send_cert", "send_certreq"),
     **_used("rekey_time", "over_time", "rand_time", "reauth_time"),
     **_used("unique", "childless", "keyingtries", "fragmentation"),
     **_refused("only IKEv2 is supported", "version", harmless="0 2"),
@@ -63,15 +63,16 @@ CONNECTION: dict[str, Rule] = {
     **_ignored("it matters only in IKEv1", "pull", harmless=YES),
     **_ignored("it matters only in IKEv1", "dpd_timeout", harmless=ZERO),
     **_ignored("IKE packets are not marked", "dscp", harmless="000000 0"),
-    **_ignored(_NO_CERT, "send_certreq", harmless=NO),
-    **_ignored(_NO_CERT, "send_cert", harmless="never ifasked"),
 }
 AUTH: dict[str, Rule] = {
-    **_used("auth", "id"),
+    **_used("auth", "id", "certs", "cacerts", "pubkeys", "revocation"),
     **_ignored("there is one round of authentication", "round", harmless="0 1"),
-    **_refused(_NO_CERT, "certs", "cacerts", "pubkeys", "ca_id", "cert_policy", "groups"),
-    **_refused(_NO_CERT, "revocation", harmless="relaxed"),
+    **_refused("it is not looked at", "ca_id", "cert_policy", "groups"),
     **_ignored(_NO_EAP, "eap_id", "aaa_id", "xauth_id"),
+}
+CERT: dict[str, Rule] = {
+    **_used("file"),
+    **_refused("only files are read", "handle", "slot", "module"),
 }
 CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
@@ -102,7 +103,7 @@ CHILD: dict[str, Rule] = {
     **_ignored("SAs and policies need no id to find each other", "reqid", harmless="0"),
 }
 AUTHORITY: dict[str, Rule] = _ignored(
-    _NO_CERT,
+    "nothing is fetched: CAs are read from x509ca/, CRLs from x509crl/",
     *("cacert", "file", "handle", "slot", "module", "crl_uris", "ocsp_uris", "cert_uri_base"),
 )
 POOL: dict[str, Rule] = _ignored(

@@ -47,6 +47,22 @@ def parse_time(text: str) -> int:
     return int(found[1]) * _SECONDS[found[2].lower()] * NS_PER_S
 
 
+def parse_send_cert(text: str) -> Literal["always", "ifasked", "never"]:
+    word = text.lower()
+    for known in ("always", "ifasked", "never"):
+        if word == known or (word in _TRUE and known == "always") or (word in _FALSE and known == "never"):
+            return known
+    raise ValueError(f"{text!r} is not supported: write always, ifasked or never")
+
+
+def parse_revocation(text: str) -> Literal["strict", "ifuri", "relaxed"]:
+    word = text.lower()
+    for known in ("strict", "ifuri", "relaxed"):
+        if word == known:
+            return known
+    raise ValueError(f"{text!r} is not supported: write strict, ifuri or relaxed")
+
+
 def parse_number(text: str) -> int:
     try:
         return int(text, 0)

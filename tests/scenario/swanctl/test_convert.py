@@ -144,7 +144,6 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("send_cert = always", "send_cert: ignored"),
         ("proposals = aes256-sha256-md5-ecp224-modp2048", "proposals: md5, ecp224 of the proposal"),
         ("proposals = aes256-sha256-ecp192, aes256-sha256-modp2048", "aes256-sha256-ecp192 is left out"),
         (
@@ -212,13 +211,17 @@ def test_what_a_child_cannot_do_is_refused_on_its_line(line: str, words: str, tm
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("local { auth = psk", "local { auth = pubkey", "'pubkey' is not supported yet: only psk is"),
-        ("local { auth = psk", "local { auth = eap-mschapv2", "only psk is"),
-        ("local { auth = psk", "local { certs = me.pem", "certificates are not supported yet"),
-        ("local { auth = psk", "local { ", "`auth` is missing, which stands for pubkey"),
-        ("remote { auth = psk", "remote { cacert-1 { file = ca.pem }", "certificates are not supported yet"),
+        ("local { auth = psk", "local { auth = pubkey", "no certificate in x509/ is for this identity"),
+        ("local { auth = psk", "local { auth = eap-mschapv2", "'eap-mschapv2' is not supported yet"),
+        ("local { auth = psk", "local { auth = pubkey-md5", "'pubkey-md5' is no way to authenticate"),
+        ("local { auth = psk", "local { certs = me.pem", "x509/me.pem: No such file or directory"),
+        ("local { auth = psk", "local { ", "no certificate in x509/"),
+        ("remote { auth = psk", "remote { cacert-1 { file = ca.pem }", "x509ca/ca.pem: No such file"),
+        ("remote { auth = psk", "remote { cacert-1 { slot = 1 }", "only files are read"),
+        ("remote { auth = psk", "remote { ", "nobody is trusted"),
+        ("remote { auth = psk", "remote { auth = psk\ngroups = x", "it is not looked at"),
         ("id = alice", "id = *.example.org", "a wildcard is only for a peer"),
-        ("id = alice", 'id = "C=CH, CN=me"', "distinguished names are not supported yet"),
+        ("id = alice", 'id = "Q=CH, CN=me"', "an unknown kind of attribute, Q"),
         ("children {", "kids {", "has no children"),
         ("net { CHILD", "a+b { CHILD", "is no name here"),
         ("secret = hidden", "secret = 0xzz", "must be hexadecimal after 0x"),
@@ -309,9 +312,9 @@ def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
 
 
 def test_an_inherited_setting_is_told_where_it_stands(tmp_path: Path) -> None:
-    text = "defaults { send_cert = always }\n" + BASE.replace("rw {", "rw : defaults {")
+    text = "defaults { dscp = 000001 }\n" + BASE.replace("rw {", "rw : defaults {")
     (warning,) = _import(tmp_path, text).warnings
-    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.send_cert: ")
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.dscp: ")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sim.cli import app
+from sim.net.engine import Simulation
+from sim.scenario.authority import PKI_SEED, with_pki
 from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.load import dump, load, load_text
@@ -26,7 +28,7 @@ TOPOLOGIES = sorted(Path("topologies").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.stem)
 def test_a_topology_comes_back_as_it_was(path: Path, tmp_path: Path) -> None:
-    scenario = expand(load(path))
+    scenario = with_pki(expand(load(path)), Simulation(PKI_SEED).rand)
     assert _and_back(scenario, tmp_path) == scenario
 
 

@@ -1,0 +1,129 @@
+"""`pki` of a scenario: certificates for the connections that authenticate by public key and name none.
+
+    CN=root [<- CN=sub] <- CN=<node>        and CN=stranger, whom nobody trusts, for a lab's `untrusted`
+
+A certificate confirms its node's name, addresses and the identities of its connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sim.ike.constants import IdType
+from sim.ike.credentials import Method, parse_auth
+from sim.ike.identity import Identity
+from sim.scenario.issue import DAY, Issued, Span, crl, intermediate, issue, new_key, pem_crl, root
+from sim.scenario.schema import Connection, Pki, PkiNode, Scenario
+from sim.units import NS_PER_S
+
+Streams = Callable[[str], Callable[[int], bytes]]
+"""A source of octets by its name."""
+
+PKI_SEED = 1
+"""Peers and exported files have the certificates of a run with this seed."""
+_CA_YEARS = 10
+_PLAIN_NODE = PkiNode()
+_TRUSTED = ("cacerts", "certs", "pubkeys")
+
+
+def with_pki(scenario: Scenario, streams: Streams) -> Scenario:
+    """The scenario with the certificates that its `pki` makes; one without `pki` is returned as it is.
+
+    Tunnels must have been expanded.
+    """
+    if scenario.pki is None:
+        return scenario
+    authority = _Authority(scenario, scenario.pki, streams)
+    plain = scenario.plain()
+    for node, connections in plain["connections"].items():
+        for connection in connections.values():
+            _fill(connection, authority, node)
+    return scenario.rewritten(plain, {})
+
+
+def _fill(connection: dict[str, Any], authority: _Authority, node: str) -> None:
+    local, remote = connection["local"], connection["remote"]
+    if _by_key(local) and "key" not in local:
+        own = authority.of(node)
+        local.update(certs=[own.chain_pem], key=own.key_pem)
+    if _by_key(remote) and not any(remote[key] for key in _TRUSTED):
+        remote.update(cacerts=[authority.root.cert_pem], crls=[*remote["crls"], *authority.crls])
+
+
+def _by_key(side: dict[str, Any]) -> bool:
+    return parse_auth(side["auth"])[0] is Method.PUBKEY
+
+
+class _Authority:
+    """Everything is issued at once, so that the list of revoked certificates is complete."""
+
+    def __init__(self, scenario: Scenario, pki: Pki, streams: Streams) -> None:
+        self._scenario, self._pki, self._streams = scenario, pki, streams
+        self._span = Span(scenario.date - DAY, scenario.date + _CA_YEARS * 365 * DAY)
+        self.root = self._root("root")
+        self._issuer = self.root
+        if pki.intermediate:
+            key = self._key("sub", pki.key)
+            self._issuer = intermediate(self.root, self._subject("sub"), key, self._span)
+        users = [node for node, own in scenario.connections.items() if any(map(_signs, own.values()))]
+        self._issued = {node: self._issue(node) for node in users}
+        self.crls = self._crls()
+
+    def of(self, node: str) -> Issued:
+        return self._issued[node]
+
+    def _crls(self) -> list[str]:
+        revoked = [
+            issued.cert for node, issued in self._issued.items() if self._node(node).fault == "revoked"
+        ]
+        return [pem_crl(crl(self._issuer, revoked, self._span))] if revoked else []
+
+    def _issue(self, node: str) -> Issued:
+        settings = self._node(node)
+        key = self._key(node, settings.key or self._pki.key)
+        issuer = self._root("stranger") if settings.fault == "untrusted" else self._issuer
+        own = [identity for identity in self._identities(node) if settings.fault != "other name"]
+        subjects = [str(identity) for identity in own if identity.type == IdType.DER_ASN1_DN]
+        names = [str(identity) for identity in own if identity.type in _ALTERNATIVES]
+        name = node if settings.fault != "other name" else f"not-{node}"
+        subject = subjects[0] if subjects else self._subject(name)
+        return issue(issuer, subject, key, self._validity(settings), names=names or [name])
+
+    def _validity(self, settings: PkiNode) -> Span:
+        date, seconds = self._scenario.date, settings.lifetime // NS_PER_S
+        if settings.fault == "expired":
+            return Span(date - 365 * DAY, date - DAY)
+        if settings.fault == "not yet valid":
+            return Span(date + 365 * DAY, date + 365 * DAY + seconds)
+        return Span(date - DAY, date + seconds)
+
+    def _identities(self, node: str) -> Iterator[Identity]:
+        texts = [connection.local_id for connection in self._scenario.connections[node].values()]
+        texts += [node]
+        texts += [
+            address.partition("/")[0]
+            for addresses in self._scenario.nodes[node].interfaces.values()
+            for address in addresses
+        ]
+        found = (Identity.parse(text) for text in texts if text is not None)
+        return (identity for identity in dict.fromkeys(found) if identity is not None)
+
+    def _root(self, name: str) -> Issued:
+        return root(self._subject(name), self._key(name, self._pki.key), self._span)
+
+    def _key(self, name: str, kind: str) -> Any:
+        return new_key(kind, self._streams(f"pki:{name}"))
+
+    def _subject(self, name: str) -> str:
+        return f"O=ipsec-sim, CN={name}"
+
+    def _node(self, node: str) -> PkiNode:
+        return self._pki.nodes.get(node, _PLAIN_NODE)
+
+
+_ALTERNATIVES = (IdType.FQDN, IdType.RFC822_ADDR, IdType.IPV4_ADDR, IdType.IPV6_ADDR)
+
+
+def _signs(connection: Connection) -> bool:
+    return parse_auth(connection.local.auth)[0] is Method.PUBKEY
