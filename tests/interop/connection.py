@@ -25,7 +25,8 @@ class FurtherChild:
 class Connection:
     """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer.
 
-    `child_settings` are those of all its Child SAs.
+    `child_settings` are those of all its Child SAs; `local_auth` and `remote_auth` say, as in swanctl.conf,
+    how each side proves itself, and `sides` the same as our own files have it.
     """
 
     local: str
@@ -40,6 +41,9 @@ class Connection:
     settings: Mapping[str, str] = field(default_factory=dict)
     child_settings: Mapping[str, str] = field(default_factory=dict)
     further: tuple[FurtherChild, ...] = ()
+    local_auth: Mapping[str, str] = field(default_factory=lambda: {"auth": "psk"})
+    remote_auth: Mapping[str, str] = field(default_factory=lambda: {"auth": "psk"})
+    sides: Mapping[str, object] = field(default_factory=dict)
 
     def mirrored(self, **changes: str) -> Connection:
         """The other side's view, with some values changed."""
@@ -60,7 +64,13 @@ class Connection:
         net = FurtherChild("net", self.local_ts, self.remote_ts, self.esp_proposals)
         more = _lines(self.child_settings)
         children = "".join(_CHILD.format(c=child, more=more) for child in (net, *self.further))
-        return _CONF.format(c=self, settings=_lines(self.settings), children=children)
+        return _CONF.format(
+            c=self,
+            settings=_lines(self.settings),
+            local=_lines(self.local_auth),
+            remote=_lines(self.remote_auth),
+            children=children,
+        )
 
 
 _CONF = """\
@@ -72,11 +82,11 @@ connections {{
         proposals = {c.proposals}
         {settings}
         local {{
-            auth = psk
+            {local}
             id = {c.local_id}
         }}
         remote {{
-            auth = psk
+            {remote}
             id = {c.remote_id}
         }}
         children {{

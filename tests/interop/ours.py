@@ -201,6 +201,7 @@ def schema_of(connection: Connection) -> Schema:
             "psk": connection.psk,
             "proposals": connection.proposals.split(","),
             **connection.settings,
+            **connection.sides,
             "children": {
                 "net": {
                     "local_ts": [connection.local_ts],

@@ -128,11 +128,13 @@ def set_up(
     random_ports: bool = False,
     keys: bool = False,
     retransmit: RetransmitPolicy | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Scene:
     """Both endpoints, configured and running, without any SA.
 
     `ours` and `theirs` are changed values of that side's Connection, `limits` of our EndpointConfig; `daemon`
     are lines of strongswan.conf. With `keys` ours go to the lab's folder, as tshark wants them.
+    `files` are strongSwan's certificates and keys.
     """
     initiator, answerer, router = ground(lab, path, random_ports=random_ports)
     one, other = connections(path, suite)
@@ -141,7 +143,7 @@ def set_up(
     spaces = (initiator, answerer) if we_initiate else (answerer, initiator)
     inner = (INSIDE, OUTSIDE) if we_initiate else (OUTSIDE, INSIDE)
     peer = StrongSwan(spaces[1], settings=daemon)
-    peer.load(replace(yours, **(theirs or {})).swanctl())  # type: ignore[arg-type]
+    peer.load(replace(yours, **(theirs or {})).swanctl(), files)  # type: ignore[arg-type]
     folder = lab.folder / "keys" if keys else None
     view = replace(mine, **(ours or {}))  # type: ignore[arg-type]
     we = Ours(lab, spaces[0], view, keys=folder, retransmit=retransmit, **(limits or {}))

@@ -7,7 +7,7 @@ ESP into UDP. What comes out of a tunnel passes through the TUN device ipsec0 (M
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -73,8 +73,15 @@ class StrongSwan:
         self.process = namespace.start(daemon, label="charon", env=self._env)
         until(self._ready, self.log)
 
-    def load(self, conf: str) -> None:
-        """Take these connections and secrets, as from swanctl.conf, instead of those before."""
+    def load(self, conf: str, files: Mapping[str, str] | None = None) -> None:
+        """Take these connections and secrets, as from swanctl.conf, instead of those before.
+
+        `files` are certificates and keys, by their names below /etc/swanctl.
+        """
+        for name, text in (files or {}).items():
+            file = self.folder / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
         path = self.folder / "swanctl.conf"
         path.write_text(conf)
         self.swanctl("--load-all", "--clear", "--noprompt", "--file", str(path))

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from sim.scenario.errors import ScenarioError
 from sim.scenario.load import load, load_text
 from sim.scenario.swanctl import keys
+from sim.scenario.swanctl.certificates import Folders
 from sim.scenario.swanctl.convert import Importer
 from sim.scenario.swanctl.daemon import DaemonSettings
 from sim.scenario.swanctl.export import export
@@ -197,8 +198,9 @@ def test_swanctl_reads_what_is_exported_as_we_do(path: Path, daemon: Daemon, tmp
         tree = parse(file)
         assert daemon.connections == _connections(tree)
         assert daemon.secrets == _secrets(tree)
-        imported = Importer(tree, DaemonSettings()).connections()
-        assert {psk for psk, _ in daemon.secrets.values()} == {c.psk for c in imported.values()}
+        imported = Importer(tree, DaemonSettings(), Folders(file.parent)).connections()
+        secrets = {connection.psk for connection in imported.values()} - {None}
+        assert {psk for psk, _ in daemon.secrets.values()} == secrets
 
 
 @pytest.mark.parametrize(
@@ -283,12 +285,19 @@ def _connections(tree: Tree) -> Section:
     return {name: _section(tree, ("connections", name)) for name in whole.sections}
 
 
+_FOLDERS = {"certs": "x509", "cacerts": "x509ca", "pubkeys": "pubkey"}
+
+
 def _section(tree: Tree, path: tuple[str, ...]) -> Section:
     view = tree.section(*path)
     assert view is not None
     found: Section = {}
     for key, setting in view.settings.items():
         value = setting.value or ""
+        if key in _FOLDERS:  # swanctl sends what the files hold
+            base = Path(setting.at.file).parent / _FOLDERS[key]
+            found[key] = [(base / item).read_bytes() for item in parse_list(value)]
+            continue
         found[key] = [item.encode() for item in parse_list(value)] if key in _LISTS else value.encode()
     return found | {name: _section(tree, (*path, name)) for name in view.sections}
 

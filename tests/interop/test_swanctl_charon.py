@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sim.ike.algorithms import ALIASES, TOKENS, is_aead, is_supported
 from sim.ike.constants import TransformType
+from sim.net.engine import Simulation
+from sim.scenario.authority import PKI_SEED, with_pki
+from sim.scenario.configs import connection_config
 from sim.scenario.expand import expand
 from sim.scenario.load import load
 from sim.scenario.schema import Connection, Scenario
@@ -29,12 +34,15 @@ _DETAILS = "filelog {{ details {{ path = {folder}/details.log\n flush_line = yes
 def test_strongswan_loads_every_node_and_shows_the_same_values(path: Path, lab: Lab) -> None:
     scenario = load(path)
     files = _exported(scenario, lab)
-    for node, connections in expand(scenario).connections.items():
+    for node, connections in with_pki(expand(scenario), Simulation(PKI_SEED).rand).connections.items():
         daemon = _start(lab.namespace(node), files / node)
         said = _load(daemon, files / node)
         assert f"successfully loaded {len(connections)} connections, 0 unloaded" in said
-        for name in connections:
-            assert f"loaded ike secret 'ike-{name}'" in said
+        for name, connection in connections.items():
+            assert (f"loaded ike secret 'ike-{name}'" in said) is (connection.psk is not None)
+            by_key = connection.local.auth == "pubkey"
+            assert (re.search(rf"loaded certificate from '.*x509/{name}.pem'", said) is not None) is by_key
+            assert (re.search(rf"loaded \w+ key from '.*private/{name}.pem'", said) is not None) is by_key
         listed = _listed(daemon)
         assert listed.keys() == connections.keys()
         for name, connection in connections.items():
@@ -122,6 +130,9 @@ def _start(namespace: Namespace, folder: Path) -> StrongSwan:
 
 
 def _load(daemon: StrongSwan, folder: Path) -> str:
+    """Certificates and keys lie in folders of the daemon's own, where swanctl looks for them."""
+    for part in (path for path in folder.iterdir() if path.is_dir()):
+        shutil.copytree(part, daemon.folder / part.name, dirs_exist_ok=True)
     return daemon.swanctl("--load-all", "--noprompt", "--file", str(folder / "swanctl.conf"))
 
 
@@ -139,10 +150,16 @@ def _compare(shown: vici.Value, connection: Connection) -> None:
     assert shown["local_addrs"] == list(connection.local_addrs or ["%any"])
     assert shown["remote_addrs"] == list(connection.remote_addrs or ["%any"])
     assert int(str(shown.get("dpd_delay", 0))) * NS_PER_S == connection.dpd_delay
-    for side, identity in (("local-1", connection.local_id), ("remote-1", connection.remote_id)):
+    default = connection_config("x", connection).local.default_id()
+    own = connection.local_id or (str(default) if default else None)
+    sides = {
+        "local-1": (own, connection.local.auth),
+        "remote-1": (connection.remote_id, connection.remote.auth),
+    }
+    for side, (identity, auth) in sides.items():
         proof = shown[side]
         assert isinstance(proof, dict)
-        assert proof["class"] == "pre-shared key"
+        assert proof["class"] == {"psk": "pre-shared key", "pubkey": "public key"}[auth]
         assert proof.get("id") == identity
     children = shown["children"]
     assert isinstance(children, dict)

@@ -78,7 +78,7 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
     assert seen["ike"] >= 2
     children = [child for row in result.summary["connections"] for child in row["children"]]
     assert seen["esp"] >= sum(child["packets_in"] for child in children)
-    assert bool(children) == bool(seen["esp"])
+    assert any(child["packets_out"] for child in children) == bool(seen["esp"])
 
 
 def test_a_wrong_key_is_noticed(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Reads what `swanctl --raw` prints of strongSwan's vici messages: sections, lists and values.
 
+Keys start with a small letter, which tells them from the parts of a distinguished name.
+
 list-sa event {home {version=2 state=ESTABLISHED tasks-active=[DPD] child-sas {net-1 {name=net}}}}
 """
 
@@ -14,7 +16,7 @@ Section: TypeAlias = dict[str, Value]
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<list>[\w.-]+)=\[(?P<items>[^\]]*)\]"
-    r"|(?P<key>[\w.-]+)=(?P<value>.*?)(?=\s[\w.-]+=|\s[^\s={}]+ \{|\})"
+    r"|(?P<key>[\w.-]+)=(?P<value>.*?)(?=\s[a-z][\w.-]*=|\s[^\s={}]+ \{|\})"
     r"|(?P<section>[^\s={}]+) \{|(?P<end>\}))",
     re.DOTALL,
 )
