@@ -157,6 +157,35 @@ def export(
         typer.echo(path)
 
 
+@app.command()
+def pki(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where a swanctl.conf is, or a peer's file.")],
+    ca: Annotated[
+        str, typer.Option(metavar="NAME", help="The CA, such as 'O=Example, CN=CA'; made once.")
+    ] = "ca",
+    cert: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID[,NAME]...", help="A certificate for 'moon.example,192.0.2.1'. Repeatable."),
+    ] = None,
+    revoke: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Put this certificate on the CA's CRL. Repeatable.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--type", metavar="KEY", help="Such as ed25519 or rsa-3072.")
+    ] = "ecdsa-p256",
+    days: Annotated[
+        int, typer.Option(min=1, max=36500, help="How long certificates and CRLs are good.")
+    ] = 365,
+) -> None:
+    """Make a CA and certificates as files, in swanctl's folders: x509ca/, x509/, private/, x509crl/."""
+    from sim.live.pki import PkiArguments, run_pki
+
+    with _readable_errors():
+        arguments = PkiArguments(folder, ca, tuple(cert or ()), tuple(revoke or ()), kind, days)
+        for path in run_pki(arguments):
+            typer.echo(path)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def decode(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run (--out).")],

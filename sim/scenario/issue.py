@@ -14,7 +14,12 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sim.ike.constants import IdType
@@ -123,13 +128,31 @@ def intermediate(
     return _issued(ca, subject, key, span, [*_ca(path_length), *extensions])
 
 
-def crl(ca: Issued, revoked: Iterable[x509.Certificate], span: Span) -> bytes:
-    """The CA's list of revoked certificates, in DER; a fresh one is due at the end of `span`."""
+def load_ca(cert_pem: bytes, key_pem: bytes) -> Issued:
+    """A CA from its files; ValueError when they are none."""
+    key = load_pem_private_key(key_pem, None)
+    if not isinstance(key, Key):
+        raise ValueError("a key that cannot sign certificates")
+    return Issued(x509.load_pem_x509_certificate(cert_pem), key, is_root=True)
+
+
+def serial_of(cert_pem: bytes) -> int:
+    return x509.load_pem_x509_certificate(cert_pem).serial_number
+
+
+def revoked_in(crl_pem: bytes) -> list[int]:
+    """The serial numbers in a list."""
+    return [row.serial_number for row in x509.load_pem_x509_crl(crl_pem)]
+
+
+def crl(ca: Issued, revoked: Iterable[x509.Certificate | int], span: Span) -> bytes:
+    """The CA's list of revoked certificates or serial numbers, in DER; the next is due when `span` ends."""
     builder = x509.CertificateRevocationListBuilder(
         issuer_name=ca.cert.subject, last_update=calendar(span.start), next_update=calendar(span.end)
     )
     for cert in revoked:
-        row = x509.RevokedCertificateBuilder(cert.serial_number, calendar(span.start))
+        serial = cert if isinstance(cert, int) else cert.serial_number
+        row = x509.RevokedCertificateBuilder(serial, calendar(span.start))
         builder = builder.add_revoked_certificate(row.build())
     signed = builder.sign(ca.key, _hash(ca.key), ecdsa_deterministic=_deterministic(ca.key))
     return signed.public_bytes(Encoding.DER)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike.config import Fragmentation
 from sim.ike.certs import certreq_payloads, read_certreqs
+from sim.ike.config import Fragmentation
 from sim.ike.constants import NotifyType, TransformType, name_of
 from sim.ike.credentials import Method
 from sim.ike.errors import PeerError, UnprovenError, reason_of

@@ -1,0 +1,112 @@
+"""`ipsec-sim pki`: files that strongSwan's folders and our own peers take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sim.cli import app
+from sim.crypto.certificate import Crl
+from sim.crypto.trust import Flaw, TrustError, TrustStore
+from sim.scenario.calendar import parse_date
+from sim.scenario.credentials import certificates
+from sim.scenario.swanctl import read
+
+CONF = """\
+connections { rw {
+  remote_addrs = 192.0.2.1
+  local { id = moon.example }
+  remote { id = %any }
+  children { net { } }
+} }
+"""
+
+
+def test_a_ca_and_certificates_are_what_swanctl_conf_needs(tmp_path: Path) -> None:
+    said = run(
+        tmp_path, "--ca", "O=Example, CN=My CA", "--cert", "moon.example,192.0.2.1", "--type", "ed25519"
+    )
+    assert said == [f"{tmp_path}/{name}" for name in (
+        "x509ca/My-CA.pem", "private/My-CA.pem", "x509/moon.example.pem", "private/moon.example.pem",
+    )]  # fmt: skip
+    assert all(path.stat().st_mode & 0o77 == 0 for path in tmp_path.rglob("*.pem"))
+    (tmp_path / "swanctl.conf").write_text(CONF)
+    connection = read(tmp_path / "swanctl.conf").connections["rw"]
+    assert connection.local.certs == ((tmp_path / "x509/moon.example.pem").read_text(),)
+    assert connection.remote.cacerts == ((tmp_path / "x509ca/My-CA.pem").read_text(),)
+
+
+def test_later_calls_use_the_ca_and_overwrite_nothing(tmp_path: Path) -> None:
+    run(tmp_path, "--cert", "O=Example, CN=alice, alice@example.org")
+    assert run(tmp_path, "--cert", "bob") == [f"{tmp_path}/x509/bob.pem", f"{tmp_path}/private/bob.pem"]
+    for name, subject in (("alice@example.org", "O=Example, CN=alice"), ("bob", "CN=bob")):
+        (cert,) = certificates("local", "certs", [(tmp_path / f"x509/{name}.pem").read_text()])
+        assert str(cert) == subject
+        assert store(tmp_path).validate(cert, cert.not_before)
+    before = (tmp_path / "x509/bob.pem").read_text()
+    assert "exists already" in fail(tmp_path, "--cert", "bob", "--cert", "carol")
+    assert (tmp_path / "x509/bob.pem").read_text() == before
+    assert not (tmp_path / "x509/carol.pem").exists()
+
+
+def test_the_list_grows(tmp_path: Path) -> None:
+    run(tmp_path, "--cert", "a", "--cert", "b", "--cert", "c")
+    run(tmp_path, "--revoke", "a")
+    run(tmp_path, "--revoke", "b")
+    flaws: list[Flaw | None] = []
+    for name in "abc":
+        (cert,) = certificates("local", "certs", [(tmp_path / f"x509/{name}.pem").read_text()])
+        try:
+            store(tmp_path).validate(cert, cert.not_before)
+            flaws.append(None)
+        except TrustError as error:
+            flaws.append(error.flaw)
+    assert flaws == [Flaw.REVOKED, Flaw.REVOKED, None]
+
+
+def test_days_are_counted_from_now(tmp_path: Path) -> None:
+    run(tmp_path, "--cert", "a", "--days", "7")
+    (cert,) = certificates("local", "certs", [(tmp_path / "x509/a.pem").read_text()])
+    assert cert.not_after - cert.not_before == 8 * 86400
+    assert cert.not_after > parse_date("2026-01-01")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--type", "dsa"], "'dsa' is no type of key"),
+        (["--cert", ","], "an identity is missing"),
+        (["--cert", "a,@#00"], "cannot be an alternative name"),
+        (["--cert", "///"], "gives no file a name"),
+        (["--revoke", "nobody"], "No such file"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, words: list[str], text: str) -> None:
+    assert text in fail(tmp_path, *words)
+    assert list(tmp_path.rglob("*.pem")) == []
+
+
+def store(folder: Path) -> TrustStore:
+    roots = certificates("remote", "cacerts", [(folder / "x509ca/ca.pem").read_text()])
+    lists = [path.read_text() for path in folder.glob("x509crl/*.pem")]
+    return TrustStore(roots, crls=tuple(Crl(_der(text)) for text in lists))
+
+
+def _der(text: str) -> bytes:
+    import base64
+
+    return base64.b64decode("".join(text.splitlines()[1:-1]))
+
+
+def run(folder: Path, *words: str) -> list[str]:
+    result = CliRunner().invoke(app, ["pki", str(folder), *words])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def fail(folder: Path, *words: str) -> str:
+    result = CliRunner().invoke(app, ["pki", str(folder), *words])
+    assert result.exit_code == 2, result.output
+    return result.output
