@@ -48,6 +48,7 @@ def test_help_names_what_exists_and_nothing_else() -> None:
         "validate",
         "schema",
         "export",
+        "pki",
         "decode",
         "peer",
     ]
