@@ -34,9 +34,11 @@ class InitiateAuth(Task):
         connection = sa.connection
         sa.local_id = own_id(sa, connection)
         own = sa.local_id.payload(PayloadType.ID_I)
-        signing = choose_signing(connection, sa.peer_hashes, sa.asked.authorities)
         out.add(own)
-        _add_certs(sa.asked, connection, signing, out)
+        signing = None
+        if connection.local.method is Method.PUBKEY:
+            signing = choose_signing(connection, sa.peer_hashes, sa.asked.authorities)
+            _add_certs(sa.asked, connection, signing, out)
         if connection.remote.method is Method.PUBKEY:
             out.add(*certreq_payloads((connection.remote,)))
         if connection.remote_id is not None and not connection.remote_id.is_pattern:
@@ -82,7 +84,8 @@ class RespondAuth(Task):
         verify(sa, peer, message, proof, now)
         sa.remote_id = identity
         sa.local_id = own or own_id(sa, sa.connection)
-        self._choose(sa, message)
+        if sa.connection.local.method is Method.PUBKEY:
+            self._choose(sa, message)
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
@@ -96,7 +99,7 @@ class RespondAuth(Task):
     def _choose(self, sa: IkeSa, message: Message) -> None:
         self._asked = read_certreqs(message)
         self._signing = choose_signing(sa.connection, sa.peer_hashes, self._asked.authorities)
-        if self._signing is None and sa.connection.local.method is Method.PUBKEY:
+        if self._signing is None:
             raise failed(no_signing(sa.connection, sa.peer_hashes), Reason.NO_COMMON_SIGNATURE)
 
     def _connection(

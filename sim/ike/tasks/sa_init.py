@@ -153,9 +153,12 @@ class InitiateSaInit(Task):
 
     def _take_announcements(self, sa: IkeSa, message: Message, now: int) -> None:
         """What the responder verifies and trusts; UnprovenError when we could not sign for it."""
-        connection, hashes = sa.connection, announced_hashes(message)
+        connection = sa.connection
+        if connection.local.method is not Method.PUBKEY:
+            return
+        hashes = announced_hashes(message)
         sa.asked, sa.peer_hashes = read_certreqs(message), hashes
-        if connection.local.method is Method.PUBKEY and choose_signing(connection, hashes) is None:
+        if choose_signing(connection, hashes) is None:
             text = no_signing(connection, hashes)
             self._remember(sa, Reason.NO_COMMON_SIGNATURE, text, now)
             raise UnprovenError(text)
@@ -204,7 +207,8 @@ class RespondSaInit(Task):
         sa.spi_r = sa.ctx.new_ike_spi()
         sa.init_i = received.message.raw
         sa.nonce_i, sa.nonce_r = choice.nonce, rand(NONCE_BYTES)
-        sa.peer_hashes = announced_hashes(received.message)
+        if any(connection.signs for connection in sa.candidates):
+            sa.peer_hashes = announced_hashes(received.message)
         detect_nat(sa, received)
         _learn(sa, received.message)
         _derive(sa, choice.proposal, suite, shared)
