@@ -10,6 +10,7 @@ from typing import Any
 from sim.experiment.checks import check_rows
 from sim.experiment.connections import connection_rows
 from sim.experiment.flows import flow_rows
+from sim.scenario.faults import never_applied
 from sim.scenario.world import World
 from sim.units import NS_PER_S
 
@@ -28,7 +29,7 @@ def summarise(world: World, build_s: float, capture_sha256: str | None) -> dict[
         "wall_s": world.sim.wall_s,
         "packets": sum(port.link.packets for port in world.ports.values() if port.link is not None),
         "capture_sha256": capture_sha256,
-        "warnings": list(map(str, world.warnings)),
+        "warnings": [*map(str, world.warnings), *map(str, never_applied(world))],
         "checks": check_rows(world, connections, flows),
         "connections": connections,
         "flows": flows,

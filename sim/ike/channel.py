@@ -71,6 +71,8 @@ class Channel:
         sa = self._sa
         flags = (Flags.INITIATOR if sa.initiator else 0) | (Flags.RESPONSE if response else 0)
         header = Header(sa.spi_i, sa.spi_r, exchange, flags, message_id)
+        if sa.ctx.faults is not None:
+            header, payloads = sa.ctx.faults.encode(sa, header, payloads)
         if exchange == ExchangeType.IKE_SA_INIT:
             packets: tuple[bytes, ...] = (emit_message(header, payloads),)
         else:
@@ -167,6 +169,7 @@ class Channel:
                 dst,
                 encoded.times,
                 len(encoded.packets),
+                sa.spi_i,
             )
         )
         sa.sent += 1
@@ -198,5 +201,6 @@ class Channel:
                 dst,
                 repeated,
                 fragments,
+                sa.spi_i,
             )
         )

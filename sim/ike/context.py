@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from sim.ike.config import EndpointConfig
-from sim.ike.events import Event, Rejected
+from sim.ike.events import Event, Reason, Rejected
 from sim.ike.timers import Timers
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
@@ -17,6 +17,7 @@ from sim.wire.value import value
 
 if TYPE_CHECKING:
     from sim.ike.child import ChildSa
+    from sim.ike.faults import Faults
     from sim.ike.identity import Identity
     from sim.ike.sa import IkeSa
     from sim.ike.tasks.child_terms import PacketSelectors
@@ -51,9 +52,14 @@ class Context:
     """The endpoint's insides as its SAs see them. SAs are found by dict, never by search."""
 
     def __init__(
-        self, config: EndpointConfig, rand: Callable[[int], bytes], usage: Callable[[int], Usage | None]
+        self,
+        config: EndpointConfig,
+        rand: Callable[[int], bytes],
+        usage: Callable[[int], Usage | None],
+        faults: Faults | None = None,
     ) -> None:
         self.config = config
+        self.faults = faults
         self.rand = rand
         self.usage = usage
         self.timers = Timers()
@@ -129,10 +135,12 @@ class Context:
     def emit(self, event: Event) -> None:
         self.events.append(event)
 
-    def reject(self, reason: str, src: Sock, text: str) -> None:
-        """Count and report a datagram that has no effect."""
+    def reject(
+        self, reason: str, src: Sock, text: str, spi_i: bytes = b"", why: Reason = Reason.NONE
+    ) -> None:
+        """Count and report a datagram that has no effect; `why` if that refuses the IKE SA of `spi_i`."""
         self.counters[reason] += 1
-        self.events.append(Rejected(reason, src, text))
+        self.events.append(Rejected(reason, src, text, spi_i, why))
 
     def transmit(self, message: bytes, src: Sock, dst: Sock) -> None:
         """Send an IKE message; every port but IKE's own takes the non-ESP marker (RFC 7296 2.23)."""

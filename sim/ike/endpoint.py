@@ -13,6 +13,7 @@ from sim.ike.constants import ExchangeType
 from sim.ike.context import Context, Datagram, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
+from sim.ike.faults import Faults
 from sim.ike.lifetimes import expire_child, rekey_child, rekey_ike
 from sim.ike.reception import Reception
 from sim.ike.sa import connect
@@ -32,7 +33,8 @@ class IkeEndpoint:
     Nothing that arrives makes it raise: what has no effect is counted by reason and reported as Rejected.
     Commands raise ValueError for names that are not configured. After each input, drain `next_event`, then
     `datagrams_to_send`, then ask `next_timer`. `usage` is asked for a pair of ESP SAs, by its inbound SPI,
-    only when a keepalive or liveness timer runs out.
+    only when a keepalive or liveness timer runs out. `faults` are those of messages and of answers; those of
+    the wire are the driver's to apply.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class IkeEndpoint:
         *,
         rand: Callable[[int], bytes],
         usage: Callable[[int], Usage | None] = lambda spi_in: None,
+        faults: Faults | None = None,
     ) -> None:
         self.config = config
-        self._ctx = Context(config, rand, usage)
+        self._ctx = Context(config, rand, usage, faults)
         self._reception = Reception(self._ctx)
         self._connections = {connection.name: connection for connection in config.connections}
 
@@ -187,6 +190,16 @@ class IkeEndpoint:
         live = [view_of(sa) for sa in self._ctx.sas.values()]
         names = {view.connection for view in live}
         return live + [view for name, view in self._ctx.closed.items() if name not in names]
+
+    @property
+    def waiting(self) -> set[str]:
+        """The connections that we would set up if this host had an address for them."""
+        return {name for name, _ in self._ctx.waiting}
+
+    def connection_of(self, own_spi: bytes) -> str:
+        """The connection of the IKE SA with this SPI of ours, as far as it is known; "" for none."""
+        sa = self._ctx.by_spi.get(own_spi)
+        return "" if sa is None else sa.connection.name
 
     # -- helpers -----------------------------------------------------------------------------------------
 

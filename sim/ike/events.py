@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @quick
 class Reason(StrEnum):
-    """Why an SA ended or never came up; named as the notify where RFC 7296 3.10.1 has one."""
+    """Why an SA ended or never came up; named as the notify where RFC 7296 3.10.1 has one.
+
+    Some notifies hide several causes. The side that sends one keeps a closer reason: UNKNOWN_PEER is
+    NO_PROPOSAL_CHOSEN on the wire, ID_NOT_ACCEPTED and WRONG_METHOD are AUTHENTICATION_FAILED.
+    For TOO_MANY_HALF_OPEN nothing is sent at all. ABANDONED is a responder's: the peer went no further.
+    """
 
     NONE = ""
     UNSUPPORTED_CRITICAL_PAYLOAD = "UNSUPPORTED_CRITICAL_PAYLOAD"
@@ -40,6 +45,10 @@ class Reason(StrEnum):
     CHILD_SA_NOT_FOUND = "CHILD_SA_NOT_FOUND"
     UNACCEPTABLE_ADDRESSES = "UNACCEPTABLE_ADDRESSES"
     PEER_ERROR = "PEER_ERROR"
+    UNKNOWN_PEER = "UNKNOWN_PEER"
+    ID_NOT_ACCEPTED = "ID_NOT_ACCEPTED"
+    COOKIE_REFUSED = "COOKIE_REFUSED"
+    TOO_MANY_HALF_OPEN = "TOO_MANY_HALF_OPEN"
     WRONG_METHOD = "WRONG_METHOD"
     WRONG_SIGNATURE = "WRONG_SIGNATURE"
     SIGNATURE_NOT_ALLOWED = "SIGNATURE_NOT_ALLOWED"
@@ -61,6 +70,7 @@ class Reason(StrEnum):
     CRITICAL_EXTENSION = "CRITICAL_EXTENSION"
     NO_ADDRESS = "NO_ADDRESS"
     TIMEOUT = "TIMEOUT"
+    ABANDONED = "ABANDONED"
     DELETED = "DELETED"
     DELETED_BY_PEER = "DELETED_BY_PEER"
     REPLACED = "REPLACED"
@@ -217,10 +227,23 @@ class PathChanged:
 
 @value
 class Rejected:
-    """A datagram that had no effect; `reason` is also the key of the endpoint's counter."""
+    """A datagram that had no effect; `reason` is also the key of the endpoint's counter.
+
+    `why` is set when that refuses the IKE SA of `spi_i`, of which the endpoint keeps nothing else.
+    """
 
     reason: str
     src: Sock
+    text: str
+    spi_i: bytes = b""
+    why: Reason = Reason.NONE
+
+
+@value
+class FaultApplied:
+    """A fault that was asked for has happened (`sim.ike.faults`)."""
+
+    connection: str
     text: str
 
 
@@ -229,6 +252,7 @@ class MessageSent:
     """One message left; `payloads` is RFC 7296 1.2 notation, `retransmission` counts from 0.
 
     `size` are the octets of all its `fragments` (RFC 7383), of which it has 1 if it travels whole.
+    `ike_id` is 0 for an answer without state, which belongs to no IKE SA of ours.
     """
 
     ike_id: int
@@ -241,6 +265,7 @@ class MessageSent:
     dst: Sock
     retransmission: int
     fragments: int = 1
+    spi_i: bytes = b""
 
 
 @value
@@ -257,6 +282,7 @@ class MessageReceived:
     dst: Sock
     retransmission: int
     fragments: int = 1
+    spi_i: bytes = b""
 
 
 Event = (
@@ -270,6 +296,7 @@ Event = (
     | RekeyFailed
     | PathChanged
     | Rejected
+    | FaultApplied
     | MessageSent
     | MessageReceived
 )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError
 from sim.ike.config import ConnectionConfig
-from sim.ike.constants import ExchangeType, Flags, NotifyType
+from sim.ike.constants import ExchangeType, Flags, NotifyType, name_of
 from sim.ike.conversation import digest_of
 from sim.ike.cookie import CookieJar
-from sim.ike.errors import PeerError
-from sim.ike.events import Reason
+from sim.ike.errors import PeerError, reason_of
+from sim.ike.events import MessageSent, Reason
 from sim.ike.exchanges import check_request
 from sim.ike.message import (
     MAJOR_VERSION,
@@ -25,8 +25,9 @@ from sim.ike.message import (
     parse_header,
     parse_message,
 )
+from sim.ike.notation import notation
 from sim.ike.path import Path
-from sim.ike.payloads import NoncePayload, NotifyPayload, Payload
+from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, shape_of
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.base import Inbound, Outgoing
 from sim.ike.tasks.sa_init import Choice, RespondSaInit, choose
@@ -107,28 +108,36 @@ class Reception:
         try:
             check_request(message)
             if self._admit(message, src, dst, now):
-                choice = choose(self._candidates(src, dst), message)
+                choice = choose(self._candidates(src, dst), message, ctx)
                 self._accept(choice, digest, Inbound(message, src, dst), now)
         except PeerError as error:
             self._turn_away(error, header, src, dst, now)
         except CryptoError as error:
-            ctx.reject("invalid key exchange", src, str(error))
+            ctx.reject("invalid key exchange", src, str(error), header.spi_i, Reason.INVALID_KE_PAYLOAD)
 
     def _admit(self, message: Message, src: Sock, dst: Sock, now: int) -> bool:
         """Whether the initiator may cost us state: it has shown its address, or there is no flood."""
         ctx, config = self._ctx, self._ctx.config
         from_there = ctx.half_open_from.get(src[0], 0)
         if config.block_threshold and from_there >= config.block_threshold:
-            ctx.reject("too many half-open SAs", src, f"{from_there} half-open IKE SAs from this address")
+            text, why = f"{from_there} half-open IKE SAs from this address", Reason.TOO_MANY_HALF_OPEN
+            ctx.reject("too many half-open SAs", src, text, message.header.spi_i, why)
             return False
         flood = 0 < config.cookie_threshold <= ctx.half_open
-        if not flood and not 0 < config.cookie_threshold_ip <= from_there:
+        forced = None
+        if ctx.faults is not None:
+            forced = ctx.faults.cookie(ctx, [c.name for c in self._candidates(src, dst)])
+        if forced is None and not flood and not 0 < config.cookie_threshold_ip <= from_there:
             return True
         nonce, cookie = message.find(NoncePayload), message.notify(NotifyType.COOKIE)
         assert nonce is not None  # by the table of exchanges
         spi_i = message.header.spi_i
-        if cookie is not None and self._cookies.verify(cookie.data, nonce.data, spi_i, src, now):
+        good = cookie is not None and self._cookies.verify(cookie.data, nonce.data, spi_i, src, now)
+        if good and forced is not False:
             return True
+        if cookie is not None:
+            text = "the initiator's cookie is not one that we made for it, or too old"
+            ctx.reject("cookie refused", src, text, spi_i, Reason.COOKIE_REFUSED)
         # A wrong cookie counts as none (RFC 7296 2.6).
         ctx.counters["cookies demanded"] += 1
         made = self._cookies.make(nonce.data, spi_i, src, now)
@@ -170,16 +179,16 @@ class Reception:
     def _turn_away(self, error: PeerError, header: Header, src: Sock, dst: Sock, now: int) -> None:
         """Tell the initiator; that its message is malformed takes authentication (RFC 7296 3.10.1)."""
         if error.notify == NotifyType.INVALID_SYNTAX:
-            self._ctx.reject("malformed message", src, error.text)
+            self._ctx.reject("malformed message", src, error.text, header.spi_i, error.reason)
             return
-        self._ctx.reject(error.notify.name, src, error.text)
+        self._ctx.reject(error.notify.name, src, error.text, header.spi_i, error.reason)
         if self._ctx.may_notify(now):
             self._answer(header, error.payload(), src, dst)
 
     def _refuse(
         self, reason: str, notify: NotifyType, text: str, header: Header, src: Sock, dst: Sock, now: int
     ) -> None:
-        self._ctx.reject(reason, src, text)
+        self._ctx.reject(reason, src, text, header.spi_i, reason_of(notify))
         if self._ctx.may_notify(now):
             self._answer(header, NotifyPayload(notify), src, dst)
 
@@ -187,9 +196,16 @@ class Reception:
         """An unprotected response with the request's own SPIs, exchange and ID (RFC 7296 1.5, 2.6)."""
         flags = Flags.RESPONSE | (0 if header.from_initiator else Flags.INITIATOR)
         reply = Header(header.spi_i, header.spi_r, header.exchange, flags, header.message_id)
-        self._ctx.transmit(emit_message(reply, [payload]), dst, src)
+        message = emit_message(reply, [payload])
+        self._ctx.transmit(message, dst, src)
+        # In clear, whatever the exchange.
+        told = notation(shape_of([payload]), ExchangeType.IKE_SA_INIT, True)
+        name = name_of(ExchangeType, header.exchange)
+        self._ctx.emit(
+            MessageSent(0, name, header.message_id, True, told, len(message), dst, src, 0, 1, header.spi_i)
+        )
 
 
 def _give_up(sa: IkeSa, now: int) -> None:
     text = f"{format_sock(sa.path.remote)} went no further than IKE_SA_INIT"
-    sa.end(Reason.TIMEOUT, text, now)
+    sa.end(Reason.ABANDONED, text, now)

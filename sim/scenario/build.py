@@ -23,6 +23,7 @@ from sim.scenario.clear import check_clear
 from sim.scenario.configs import ConfigError, endpoint_config
 from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
+from sim.scenario.faults import faults_of
 from sim.scenario.flows import add_flows
 from sim.scenario.passing import note_courses
 from sim.scenario.reach import check_reachability
@@ -199,6 +200,13 @@ def _add_stacks(world: World) -> None:
             continue
         callers = callers_of(world, name)
         config = replace(_config(scenario, name, connections), epoch=scenario.date * NS_PER_S)
-        stack = IpsecStack(world.nodes[name], config, world.observe, callers)
+        stack = IpsecStack(
+            world.nodes[name],
+            config,
+            world.observe,
+            callers,
+            world.trace,
+            faults_of(world, name),
+        )
         world.stacks[name] = stack
         world.sim.at(0, stack.start)

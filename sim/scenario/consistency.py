@@ -156,6 +156,22 @@ def _events(scenario: Scenario) -> Found:
             yield (*path, "to"), "is where the node is already"
 
 
+def _faults(scenario: Scenario) -> Found:
+    """Before tunnels are expanded: whoever has a connection or is the end of a tunnel can have faults."""
+    ends: dict[str, set[str]] = {node: set(own) for node, own in scenario.connections.items()}
+    for name, tunnel in scenario.tunnels.items():
+        for node in (tunnel.initiator, tunnel.responder):
+            ends.setdefault(node, set()).add(name)
+    for index, fault in enumerate(scenario.faults):
+        path: Path = ("faults", index)
+        if fault.node not in scenario.nodes:
+            yield (*path, "node"), _unknown("node", fault.node, scenario.nodes)
+        elif fault.node not in ends:
+            yield (*path, "node"), f"{fault.node} has no tunnel and no connection, so it sends no IKE message"
+        elif fault.connection is not None and fault.connection not in ends[fault.node]:
+            yield (*path, "connection"), _unknown("connection", fault.connection, ends[fault.node])
+
+
 def _switched(event: Event) -> dict[str, str]:
     """Which key names which interface."""
     if isinstance(event, MoveEvent):
@@ -243,6 +259,7 @@ _CHECKS: tuple[Callable[[Scenario], Found], ...] = (
     _connections,
     _traffic,
     _events,
+    _faults,
     _checks,
     _capture,
 )

@@ -1,7 +1,8 @@
 """The scenario: what a YAML file in `topologies/` says, validated and in plain numbers.
 
 Times are ns, rates bit/s, sizes octets, ratios 0 to 1, traffic selectors `Selector`. Nothing here
-changes after loading. The models of the parts are in `schema_network`, `schema_tunnels` and `schema_traffic`.
+changes after loading. The models of the parts are in `schema_network`, `schema_tunnels`, `schema_traffic` and
+`schema_faults`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic_core.core_schema import ModelSchema
 
 from sim.ike.config import DEFAULT_EPOCH
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
+from sim.scenario.schema_faults import Fault
 from sim.scenario.schema_network import (
     GatewayNode,
     HostNode,
@@ -59,7 +61,7 @@ from sim.units import NS_PER_S, format_duration
 
 __all__ = [
     "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
-    "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
+    "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
     "PingFlow", "Pki", "PkiNode", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent", "Scenario",
     "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip
@@ -81,6 +83,7 @@ class Scenario(Model):
     """Node to connection name to connection; `expand` moves `tunnels` here."""
     traffic: Many[Flow] = ()
     events: Many[Event] = ()
+    faults: Many[Fault] = ()
     checks: Many[Check] = ()
     capture: Many[str] = ("*:*",)
     """Patterns of `node:interface`: what is recorded."""

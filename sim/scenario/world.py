@@ -17,6 +17,7 @@ from sim.traffic.source import TrafficFlow
 from sim.tunnels.keylog import KeyLog
 from sim.tunnels.narrate import LogEntry, narrate
 from sim.tunnels.stack import IpsecStack
+from sim.tunnels.trace import IkeTrace
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class World:
     _log: list[LogEntry] = field(default_factory=list)
     _untold: list[LogEntry | tuple[str, Event, int]] = field(default_factory=list)
     keys: KeyLog = field(default_factory=KeyLog)
+    trace: IkeTrace = field(default_factory=IkeTrace)
     attached: frozenset[str] = frozenset()
 
     @property
@@ -64,9 +66,11 @@ class World:
         return found
 
     def dropped(self, node: IpNode, packet: Packet, reason: str, now: int) -> None:
-        """What a node tells of every packet that it drops: a flow notes its own."""
+        """What a node tells of every packet that it drops: flows and IKE's trace note their own."""
         if isinstance(packet.flow, TrafficFlow):
             packet.flow.record.drop(packet.seq, now, node.name, str(reason))
+        elif isinstance(packet.flow, IkeTrace):
+            packet.flow.dropped(packet, node, str(reason), now)
 
     def observe(self, node: str, event: Event, now: int) -> None:
         """What an IKE endpoint reports: its keys into the key log, and all into the events table."""

@@ -31,6 +31,7 @@ from sim.ike.events import (
     PathChanged,
     Reason,
 )
+from sim.ike.faults import Faults
 from sim.ike.recovery import action_after
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved, SequenceExhausted
@@ -81,11 +82,17 @@ class IpsecDriver(IkeDriver, Generic[P]):
     """
 
     def __init__(
-        self, config: EndpointConfig, *, ike_rand: Rand, esp_rand: Rand, callers: Callers | None = None
+        self,
+        config: EndpointConfig,
+        *,
+        ike_rand: Rand,
+        esp_rand: Rand,
+        callers: Callers | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.config = config
         self.engine = Engine(rand=esp_rand, ike_port=config.ike_port, natt_port=config.natt_port)
-        super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage))
+        super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage, faults=faults))
         self.ledger = Ledger()
         self.callers = callers or {}
         self._traps: dict[_Key, Trap] = {}

@@ -23,6 +23,7 @@ from sim.ike.events import (
     MessageSent,
     PathChanged,
     Reason,
+    Rejected,
 )
 from sim.ipsec.sad import Pair
 from sim.wire.address import Sock
@@ -90,8 +91,20 @@ class IkeRecord:
     children: dict[int, ChildRecord] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node made no IKE SA of a request, of which it keeps nothing else; `at` in ns."""
+
+    at: int
+    reason: Reason
+    text: str
+
+
+KEPT_REFUSALS = 1000
+
+
 class Ledger:
-    """The records of one node, by the endpoint's number for the SA.
+    """The records of one node, by the endpoint's number for the SA, and its last refusals, by SPIi.
 
     `keep` bounds how many SAs that have ended are remembered, and how many Child SAs of each, the last ones;
     None keeps all.
@@ -99,13 +112,17 @@ class Ledger:
 
     def __init__(self, keep: int | None = None) -> None:
         self.records: dict[int, IkeRecord] = {}
+        self.refusals: dict[bytes, Refusal] = {}
         self._keep = keep
         self._ended: deque[int] = deque()
-        self._newest = -1
+        self._newest = 0
         self._successors: dict[int, int] = {}
 
     def enter(self, event: Event, pair: Pair | None, now: int) -> None:
         """Note one event; `pair` is what the data plane has of a Child SA that goes down."""
+        if isinstance(event, Rejected):
+            self._refused(event, now)
+            return
         enter = _ENTER.get(type(event))
         if enter is None:
             return
@@ -131,7 +148,7 @@ class Ledger:
         return self.records.values()
 
     def _record(self, ike_id: int) -> IkeRecord | None:
-        """The record, a new one for an SA never seen before; None for one that is forgotten already."""
+        """The record, a new one for an SA never seen before; None for one that is forgotten, or for 0."""
         ike_id = self._successors.get(ike_id, ike_id)
         if ike_id > self._newest:
             self._newest = ike_id
@@ -157,6 +174,13 @@ class Ledger:
             self.records.pop(event.ike_id, None)
             return True
         return self._successors.pop(event.ike_id, None) is not None
+
+    def _refused(self, event: Rejected, now: int) -> None:
+        if event.why and event.spi_i:
+            self.refusals.pop(event.spi_i, None)
+            self.refusals[event.spi_i] = Refusal(now, event.why, event.text)
+            if len(self.refusals) > KEPT_REFUSALS:
+                del self.refusals[next(iter(self.refusals))]
 
     def _prune(self, event: Event, record: IkeRecord, keep: int) -> None:
         if isinstance(event, IkeSaDown):
@@ -225,13 +249,13 @@ def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:
     record.sent += 1
     record.retransmits += bool(event.retransmission)
     if record.local is None:
-        record.local, record.remote = event.src, event.dst
+        record.spi_i, record.local, record.remote = event.spi_i, event.src, event.dst
 
 
 def _received(record: IkeRecord, event: MessageReceived, _now: int) -> None:
     record.received += 1
     if record.local is None:
-        record.local, record.remote = event.dst, event.src
+        record.spi_i, record.local, record.remote = event.spi_i, event.dst, event.src
 
 
 _ENTER: dict[type, Callable[[IkeRecord, Any, int], None]] = {

@@ -12,6 +12,7 @@ from sim.ike.events import (
     ChildSaRetired,
     ChildSaUp,
     Event,
+    FaultApplied,
     IkeSaDown,
     IkeSaUp,
     MessageReceived,
@@ -118,6 +119,10 @@ def _rejected(node: str, event: Rejected, at: int) -> LogEntry:
     return LogEntry(at, node, "rejected", detail=f"{event.reason}: {event.text}", src=format_sock(event.src))
 
 
+def _fault(node: str, event: FaultApplied, at: int) -> LogEntry:
+    return LogEntry(at, node, "fault", event.connection, detail=event.text)
+
+
 def _row(node: str, event: Any, at: int, word: str, detail: str) -> LogEntry:
     return LogEntry(at, node, word, event.connection, getattr(event, "child", ""), detail)
 
@@ -134,4 +139,5 @@ _TELL: dict[type, Callable[[str, Any, int], LogEntry]] = {
     MessageReceived: _received,
     Rejected: _rejected,
     RekeyFailed: _rekey_failed,
+    FaultApplied: _fault,
 }

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
-from sim.ike.events import ChildSaDown, ChildSaUp, Event
+from sim.ike.events import ChildSaDown, ChildSaUp, Event, MessageSent, Rejected
+from sim.ike.faults import Faults
 from sim.ipsec.sad import InboundSa
 from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop
@@ -19,7 +20,11 @@ from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
 from sim.tunnels.driver import IpsecDriver
 from sim.tunnels.lanes import Lanes
+from sim.tunnels.postman import Postman
+from sim.tunnels.trace import IkeTrace
 from sim.wire import ip, udp
+from sim.wire.address import Sock
+from sim.wire.buffer import Buf
 from sim.wire.esp import HEADER
 from sim.wire.icmp import IcmpError
 from sim.wire.selector import Selector
@@ -39,12 +44,21 @@ class IpsecStack(IpsecDriver[Packet]):
         config: EndpointConfig,
         observe: Observer,
         callers: Mapping[str, tuple[Selector, ...]] | None = None,
+        trace: IkeTrace | None = None,
+        faults: Faults | None = None,
     ) -> None:
         sim = node.sim
         self.node = node
         rands = {kind: sim.rand(f"{kind}:{node.name}") for kind in ("ike", "esp")}
-        super().__init__(config, ike_rand=rands["ike"], esp_rand=rands["esp"], callers=callers or {})
+        super().__init__(
+            config, ike_rand=rands["ike"], esp_rand=rands["esp"], callers=callers or {}, faults=faults
+        )
         self._observe = observe
+        self.faults = faults
+        self._trace = trace or IkeTrace()
+        self._postman = Postman(
+            node, config.ike_port, self._trace, faults, self.endpoint.connection_of, self.observe
+        )
         self._timer = sim.alarm(self.time_is_up)
         self.engine.alert = sim.alarm(self.drain_engine).arm
         self._smallest_mtu = 0
@@ -59,6 +73,10 @@ class IpsecStack(IpsecDriver[Packet]):
     def start(self, now: int) -> None:
         self._ports_changed(now)
         super().start(now)
+
+    def receive(self, payload: Buf, src: Sock, dst: Sock, now: int) -> None:
+        super().receive(payload, src, dst, now)
+        self._trace.arriving = None
 
     # The packet path (sim.net.node.PacketHook)
 
@@ -117,13 +135,16 @@ class IpsecStack(IpsecDriver[Packet]):
     # IpsecDriver
 
     def transmit(self, datagram: Datagram, now: int) -> None:
-        packet = udp.build(datagram.src, datagram.dst, datagram.data)
-        self.node.transmit(Packet(packet, now), now)
+        self._postman.send(datagram, now)
 
     def arm(self, at: int | None) -> None:
         self._timer.set(at)
 
     def observe(self, event: Event, now: int) -> None:
+        if isinstance(event, MessageSent):
+            self._postman.said(event)
+        elif isinstance(event, Rejected):
+            self._trace.rejected(event.reason)
         self._observe(self.node.name, event, now)
         if isinstance(event, ChildSaUp | ChildSaDown):
             for listener in tuple(self.node.on_binding_change):

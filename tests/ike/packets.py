@@ -40,8 +40,8 @@ class PacketPair(Pair):
             for spi in event.spis_in:
                 engine.move(spi, event.local, event.remote, event.encap)
 
-    def carry(self, side: str, datagram: Datagram, now: int) -> None:
-        super().carry(side, datagram, now)
+    def carry(self, side: str, datagram: Datagram, now: int, late: int = 0) -> None:
+        super().carry(side, datagram, now, late)
         for sender, receiver in (("a", "b"), ("b", "a")):
             self._send_packet(sender, receiver, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import TypeVar
@@ -14,7 +14,9 @@ from sim.ike.context import Datagram, Usage
 from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import IkeEndpoint
 from sim.ike.events import ChildSaDown, ChildSaRetired, ChildSaUp, Event, IkeSaUp, MessageSent, PathChanged
+from sim.ike.faults import Copy, Fault, Faults
 from sim.ike.identity import Identity
+from sim.ike.message import HEADER_BYTES, parse_header
 from sim.ike.proposals import Proposal, parse_proposal
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import Sock, pack_address
@@ -96,9 +98,16 @@ class End(IkeDriver):
     """One endpoint and what it reported."""
 
     def __init__(
-        self, pair: Pair, side: str, config: EndpointConfig, addresses: list[bytes], seed: str
+        self,
+        pair: Pair,
+        side: str,
+        config: EndpointConfig,
+        addresses: list[bytes],
+        seed: str,
+        faults: Iterable[Fault] = (),
     ) -> None:
         self._pair, self.side = pair, side
+        self.faults = Faults(faults, random.Random(f"faults{seed}").randbytes)
         self.addresses = addresses
         self.uses: dict[int, Used] = {}
         self.events: list[tuple[int, Event]] = []
@@ -111,7 +120,7 @@ class End(IkeDriver):
         self.events.clear()
 
     def _new(self, config: EndpointConfig, seed: str) -> IkeEndpoint:
-        return IkeEndpoint(config, rand=random.Random(seed).randbytes, usage=self._usage)
+        return IkeEndpoint(config, rand=random.Random(seed).randbytes, usage=self._usage, faults=self.faults)
 
     def _usage(self, spi_in: int) -> Usage | None:
         return self.uses.get(spi_in)
@@ -121,7 +130,15 @@ class End(IkeDriver):
         self._pair.observe(self, event, now)
 
     def transmit(self, datagram: Datagram, now: int) -> None:
-        self._pair.carry(self.side, datagram, now)
+        marker = 0 if datagram.src[1] == self.endpoint.config.ike_port else 4
+        if len(datagram.data) < marker + HEADER_BYTES:  # a keepalive
+            self._pair.carry(self.side, datagram, now)
+            return
+        header = parse_header(datagram.data[marker:])
+        own = header.spi_i if header.from_initiator else header.spi_r
+        for copy in self.faults.wire(Copy(datagram, marker, self.endpoint.connection_of(own))):
+            if not copy.lost:
+                self._pair.carry(self.side, copy.datagram, now, copy.delay)
 
     def arm(self, at: int | None) -> None:
         self.armed = at
@@ -174,6 +191,8 @@ class Pair:
         b_config: EndpointConfig | None = None,
         a_addr: bytes = A,
         seed: str = "1",
+        a_faults: Iterable[Fault] = (),
+        b_faults: Iterable[Fault] = (),
     ) -> None:
         self.now = 0
         self.sent: list[Sent] = []
@@ -183,8 +202,10 @@ class Pair:
         self._count = 0
         self.fates: dict[str, list[tuple[int, ...]]] = {"a": [], "b": []}
         self._holding: list[_Flight] | None = None
-        self.a = End(self, "a", replace(a_config or EndpointConfig(), connections=(a,)), [a_addr], f"a{seed}")
-        self.b = End(self, "b", replace(b_config or EndpointConfig(), connections=(b,)), [B], f"b{seed}")
+        a_whole = replace(a_config or EndpointConfig(), connections=(a,))
+        b_whole = replace(b_config or EndpointConfig(), connections=(b,))
+        self.a = End(self, "a", a_whole, [a_addr], f"a{seed}", a_faults)
+        self.b = End(self, "b", b_whole, [B], f"b{seed}", b_faults)
         for end in (self.a, self.b):
             end.endpoint.addresses_changed(end.addresses, 0)
             end.pump(0)
@@ -260,7 +281,8 @@ class Pair:
         """Deliver one datagram of a side at its time, and again later."""
         self.fates[side] += [(0,)] * after + [(0, extra)]
 
-    def carry(self, side: str, datagram: Datagram, now: int) -> None:
+    def carry(self, side: str, datagram: Datagram, now: int, late: int = 0) -> None:
+        """A datagram leaves, `late` ns after it should."""
         fates = self.fates[side]
         fate = fates.pop(0) if fates else (0,)
         record = Sent(now, side, datagram, not fate)
@@ -273,7 +295,7 @@ class Pair:
             return
         for extra in fate:
             self._count += 1
-            heappush(self._flights, _Flight(now + self.latency + extra, self._count, translated))
+            heappush(self._flights, _Flight(now + late + self.latency + extra, self._count, translated))
 
     def drive(self, duration: int = 5 * NS_PER_S) -> None:
         """Let `duration` pass."""

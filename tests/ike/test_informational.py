@@ -177,7 +177,7 @@ def test_deleting_a_connection_that_is_coming_up_stops_it() -> None:
     pair.drive(60 * NS_PER_S)
 
     assert pair.a.last(IkeSaDown).reason is Reason.DELETED
-    assert pair.b.last(IkeSaDown).reason is Reason.TIMEOUT
+    assert pair.b.last(IkeSaDown).reason is Reason.ABANDONED
     assert not pair.up
 
 

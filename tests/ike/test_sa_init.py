@@ -254,7 +254,7 @@ def test_a_half_open_sa_is_forgotten() -> None:
 
     pair.drive(2 * NS_PER_S)
     down = pair.b.last(IkeSaDown)
-    assert (down.reason, down.text) == (Reason.TIMEOUT, "192.0.2.1[500] went no further than IKE_SA_INIT")
+    assert (down.reason, down.text) == (Reason.ABANDONED, "192.0.2.1[500] went no further than IKE_SA_INIT")
     assert pair.b.endpoint.next_timer() is None
 
 

@@ -1,6 +1,7 @@
 """tshark, with the keys that a run writes, reads the capture of every shipped topology.
 
-It decrypts everything, verifies every ICV and has nothing to object to.
+It decrypts everything, verifies every ICV and has nothing to object to; but of a message that a fault has
+corrupted it must say so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import sim
+from sim.wire.pcapng import read_capture
 from tests.peers import require
 
 TOPOLOGIES = sorted(Path("topologies").glob("**/*.yaml"))
@@ -61,8 +63,13 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
     require("tshark")
     result = sim.run(path, seed=7, out=tmp_path)
     seen: Counter[str] = Counter()
+    broken = corrupted_frames(result, tmp_path / "capture.pcapng")
+    assert bool(broken) == any(fault.do == "corrupt" for fault in result.world.scenario.faults)
     for frame in frames(tmp_path):
         where = f"frame {frame.number}"
+        if int(frame.number) in broken:
+            assert frame.bad_ike_icv or not frame.decrypted, f"{where}: it was corrupted"
+            continue
         assert not frame.malformed, where
         assert frame.worst < WARNING, f"{where}: {frame.messages}"
         if frame.spi:
@@ -79,6 +86,13 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
     children = [child for row in result.summary["connections"] for child in row["children"]]
     assert seen["esp"] >= sum(child["packets_in"] for child in children)
     assert any(child["packets_out"] for child in children) == bool(seen["esp"])
+
+
+def corrupted_frames(result: sim.Result, capture: Path) -> set[int]:
+    """The frames with a message that a fault has changed."""
+    changed = [passage.changed for passage in result.world.trace.passages if passage.changed]
+    packets = enumerate(read_capture(capture), 1)
+    return {n for n, packet in packets if any(octets in packet.data for octets in changed)}
 
 
 def test_a_wrong_key_is_noticed(tmp_path: Path) -> None:

@@ -360,7 +360,48 @@ def _at_one_end(change: str) -> str:
     return change.replace("tunnels.", f"connections.{node}.")
 
 
+ELSE = (
+    "connections={moon: {else: {remote_addrs: [198.51.100.254], psk: x,"
+    " children: {c: {remote_ts: [10.99.0.0/16]}}}}}"
+)
+_FAULT_EXTRAS = {
+    "drop": "", "duplicate": "after: 1 ms", "delay": "by: 1 ms", "reorder": "", "corrupt": "bit: 300",
+    "replay": "after: 1 ms", "bump-version": "", "critical-payload": "",
+    "cookie": "accept: false, count: all",    "guess-group": "group: ecp256", "ask-group": "group: ecp256",
+}  # fmt: skip
+_FAULT_OWN_KEYS = {
+    "DuplicateFault.after": "2 ms", "DelayFault.by": "2 ms", "CorruptFault.bit": "301",
+    "ReplayFault.after": "2 ms", "CookieFault.accept": "true", "GuessGroupFault.group": "modp2048",
+    "AskGroupFault.group": "modp2048",
+}  # fmt: skip
+
+
+def _fault_cases() -> dict[str, Case]:
+    """Each verb's own keys and those of all, at alice; at moon what only a responder does."""
+    cases = {"Scenario.faults": _case("faults=[{node: alice, do: drop}]")}
+    for verb, extra in _FAULT_EXTRAS.items():
+        model = "".join(map(str.capitalize, verb.split("-"))) + "Fault"
+        node, other = ("moon", "alice") if verb in ("cookie", "ask-group") else ("alice", "moon")
+        keys = {"node": other, "connection": "two" if node == "alice" else "else", "nth": "2", "count": "2"}
+        keys["do"] = "drop" if verb in ("cookie", "reorder") else "reorder"
+        if "group" not in verb and verb != "cookie":
+            keys |= {"exchange": "IKE_AUTH", "message": "response"}
+        keys |= {key.split(".")[1]: v for key, v in _FAULT_OWN_KEYS.items() if key.startswith(f"{model}.")}
+        both = [UNCHECKED, "tunnels.rw.retransmit=libreswan", ELSE]
+        both += ["tunnels.rw.proposals=[aes128gcm16-prfsha256-x25519-ecp256-modp2048]"]
+        both += ["links.3.loss=100 %"] if verb == "guess-group" else []
+        text = ", ".join(part for part in (f"node: {node}, do: {verb}", extra) if part)
+        both += [f"faults=[{{{text}}}]"]
+        for key, change in keys.items():
+            changed_to = (
+                f"faults=[{{node: {node}, do: {change}}}]" if key == "do" else f"faults.0.{key}={change}"
+            )
+            cases[f"{model}.{key}"] = _case(*both, changed_to)
+    return cases
+
+
 CASES |= _expanded_cases()
+CASES |= _fault_cases()
 
 CASES |= {
     "Connection.local": Case((), "connections.alice.rw.local={auth: 'null'}", expanded=True),

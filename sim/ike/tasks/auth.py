@@ -56,7 +56,8 @@ class InitiateAuth(Task):
         identity = Identity.of_payload(peer)
         expected = sa.connection.remote_id
         if not identity.match(expected):
-            raise failed(f"the responder is {identity}, but {expected} was expected")
+            text = f"the responder is {identity}, but {expected} was expected"
+            raise failed(text, Reason.ID_NOT_ACCEPTED)
         verify(sa, peer, message, proof, now)
         sa.remote_id = identity
         return Step.DONE
@@ -79,7 +80,8 @@ class RespondAuth(Task):
         identity, wanted = Identity.of_payload(peer), _id_of(message, PayloadType.ID_R)
         own = None if wanted is None else Identity.of_payload(wanted)
         if proof is None:
-            raise failed(f"{identity} wants to authenticate by EAP, which is not supported")
+            text = f"{identity} wants to authenticate by EAP, which is not supported"
+            raise failed(text, Reason.WRONG_METHOD)
         sa.connection = self._connection(sa, identity, own, kind_of(proof))
         verify(sa, peer, message, proof, now)
         sa.remote_id = identity
@@ -117,7 +119,8 @@ class RespondAuth(Task):
             and (c is sa.candidates[0] or select((sa.chosen,), c.proposals) is not None)
         ]
         if not fitting:
-            raise failed(f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else ""))
+            text = f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else "")
+            raise failed(text, Reason.ID_NOT_ACCEPTED)
         return min(fitting, key=lambda c: (c.remote.method is not method, -peer.match(c.remote_id)))
 
 

@@ -44,6 +44,7 @@ from sim.wire.buffer import WireError
 
 if TYPE_CHECKING:
     from sim.ike.config import ConnectionConfig
+    from sim.ike.context import Context
     from sim.ike.sa import IkeSa
 
 NONCE_BYTES = 32
@@ -60,8 +61,10 @@ class InitiateSaInit(Task):
         self._cookie = b""
         self._cookies = 0
         self._groups = groups_of(sa.offered)
-        self._pair = self._generate(sa, self._groups[0])
-        self._tried = {self._groups[0]}
+        faults = sa.ctx.faults
+        first = self._groups[0] if faults is None else faults.guess(sa, self._groups)
+        self._pair = self._generate(sa, first)
+        self._tried = {first}
 
     def _generate(self, sa: IkeSa, group: int) -> KeyPair:
         self._group = group
@@ -84,44 +87,43 @@ class InitiateSaInit(Task):
         error = first_error(message)
         cookie = message.notify(NotifyType.COOKIE)
         if error is not None and error.type == NotifyType.INVALID_KE_PAYLOAD:
-            self._another_group(sa, error.data)
+            self._another_group(sa, error.data, now)
         elif error is not None:
             self._doubt(sa, error, now)
         elif cookie is not None:
-            self._take_cookie(cookie.data)
+            self._take_cookie(sa, cookie.data, now)
         else:
             self._agree(sa, received, now)
             return Step.DONE
         return Step.MORE
 
-    def _take_cookie(self, cookie: bytes) -> None:
+    def _take_cookie(self, sa: IkeSa, cookie: bytes, now: int) -> None:
         if len(cookie) not in _COOKIE_BYTES:
             raise WireError(f"a cookie of {len(cookie)} octets (RFC 7296 2.6)")
         if self._cookies == _MAX_COOKIES or cookie == self._cookie:
-            raise WireError("the responder goes on asking for cookies")
+            text = "the responder goes on asking for cookies"
+            _remember(
+                sa, Reason.COOKIE_REFUSED, f"{format_sock(sa.path.remote)} takes no cookie: {text}", now
+            )
+            raise WireError(text)
         self._cookies += 1
         self._cookie = cookie
 
-    def _another_group(self, sa: IkeSa, data: bytes) -> None:
+    def _another_group(self, sa: IkeSa, data: bytes, now: int) -> None:
         group = int.from_bytes(data, "big")
         if len(data) != 2 or group not in self._groups or group in self._tried:
-            raise WireError(f"the responder asks for group {group}, not offered or sent already")
+            text = f"the responder asks for group {group}, not offered or sent already"
+            _remember(sa, Reason.INVALID_KE_PAYLOAD, f"{text}; we offered {_list(sa.offered)}", now)
+            raise WireError(text)
         self._tried.add(group)
         self._pair = self._generate(sa, group)
 
     def _doubt(self, sa: IkeSa, error: NotifyPayload, now: int) -> None:
         """Anyone can send this error: keep on trying for a while (RFC 7296 2.21.1)."""
         name = name_of(NotifyType, error.type)
-        offered = ", ".join(map(format_proposal, sa.offered))
-        text = f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {offered}"
-        self._remember(sa, reason_of(error.type), text, now)
+        text = f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {_list(sa.offered)}"
+        _remember(sa, reason_of(error.type), text, now)
         raise UnprovenError(f"{name} in answer to IKE_SA_INIT, which anyone can send: we go on trying")
-
-    def _remember(self, sa: IkeSa, reason: Reason, text: str, now: int) -> None:
-        if sa.reason is Reason.NONE:
-            at = now + sa.ctx.config.error_patience
-            sa.ctx.timers.arm((sa.ike_id, "patience"), at, lambda due: sa.end(sa.reason, sa.text, due))
-        sa.doubt(reason, text)
 
     def _agree(self, sa: IkeSa, received: Inbound, now: int) -> None:
         message = received.message
@@ -160,7 +162,7 @@ class InitiateSaInit(Task):
         sa.asked, sa.peer_hashes = read_certreqs(message), hashes
         if choose_signing(connection, hashes) is None:
             text = no_signing(connection, hashes)
-            self._remember(sa, Reason.NO_COMMON_SIGNATURE, text, now)
+            _remember(sa, Reason.NO_COMMON_SIGNATURE, text, now)
             raise UnprovenError(text)
 
 
@@ -174,22 +176,33 @@ class Choice:
     nonce: bytes
 
 
-def choose(candidates: tuple[ConnectionConfig, ...], message: Message) -> Choice:
+def choose(candidates: tuple[ConnectionConfig, ...], message: Message, ctx: Context) -> Choice:
     """The first connection's choice of suite; PeerError says what must change. Keeps no state."""
     offered, ke, nonce = _agreed(message)
+    if not candidates:
+        text = "no connection is for a peer with the initiator's address"
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text, reason=Reason.UNKNOWN_PEER)
     for index, connection in enumerate(candidates):
         proposal = select(offered, connection.proposals, ke.group)
         if proposal is None:
             continue
         group = _group_of(proposal)
+        if ctx.faults is not None:
+            common = [g for g in groups_of(connection.proposals) if g in groups_of(offered)]
+            forced = ctx.faults.ask(ctx, connection.name, common, ke.group)
+            if forced is not None:
+                raise _another(forced, ke.group)
         if group != ke.group:
-            text = f"the initiator must send a key exchange of group {group}, not {ke.group}"
-            raise PeerError(NotifyType.INVALID_KE_PAYLOAD, text, data=group.to_bytes(2, "big"))
+            raise _another(group, ke.group)
         return Choice(candidates[index:], proposal, ke, nonce.data)
-    theirs = ", ".join(map(format_proposal, offered))
-    ours = ", ".join(format_proposal(p) for c in candidates for p in c.proposals)
-    text = f"no IKE proposal in common: the initiator offered {theirs}; we accept {ours or 'no such peer'}"
+    ours = _list(tuple(proposal for connection in candidates for proposal in connection.proposals))
+    text = f"no IKE proposal in common: the initiator offered {_list(offered)}; we accept {ours}"
     raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
+
+
+def _another(group: int, sent: int) -> PeerError:
+    text = f"the initiator must send a key exchange of group {group}, not {sent}"
+    return PeerError(NotifyType.INVALID_KE_PAYLOAD, text, data=group.to_bytes(2, "big"))
 
 
 class RespondSaInit(Task):
@@ -242,6 +255,18 @@ def _learn(sa: IkeSa, message: Message) -> None:
     """What both sides can do."""
     announced = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     sa.fragmentation = announced and sa.connection.fragmentation is not Fragmentation.NO
+
+
+def _remember(sa: IkeSa, reason: Reason, text: str, now: int) -> None:
+    """What nobody vouches for, but will be the reason when patience ends."""
+    if sa.reason is Reason.NONE:
+        at = now + sa.ctx.config.error_patience
+        sa.ctx.timers.arm((sa.ike_id, "patience"), at, lambda due: sa.end(sa.reason, sa.text, due))
+    sa.doubt(reason, text)
+
+
+def _list(proposals: tuple[Proposal, ...]) -> str:
+    return ", ".join(map(format_proposal, proposals))
 
 
 def groups_of(proposals: tuple[Proposal, ...]) -> list[int]:

@@ -60,6 +60,9 @@ def export(scenario: Scenario) -> Export:
         raise ScenarioError(
             [scenario.problem((), "has no tunnels and no connections, so there is nothing to export")]
         )
+    for index, fault in enumerate(expanded.faults):
+        text = f"strongSwan does nothing wrong on purpose: `{fault.do}` is left out"
+        notes.append(expanded.problem(("faults", index), text))
     return Export(files, tuple(dict.fromkeys(notes)))
 
 

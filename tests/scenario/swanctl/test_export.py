@@ -240,3 +240,10 @@ def _and_back(scenario: Scenario, folder: Path) -> Scenario:
             for name, conn in config.connections.items()
         }
     return scenario.rewritten(plain, {})
+
+
+def test_faults_are_left_out_and_named() -> None:
+    text = TEXT + "faults:\n  - {node: alice, do: drop}\n"
+    notes = [str(note) for note in export(load_text(text, "lab.yaml")).notes]
+    where = f"lab.yaml:{line_of(text, 'do: drop')}: faults.0: "
+    assert f"{where}strongSwan does nothing wrong on purpose: `drop` is left out" in notes

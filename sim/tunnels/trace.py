@@ -1,0 +1,88 @@
+"""Every IKE message that the nodes of a simulation send, followed through the network to its end.
+
+A message is told apart by its packet, not by its octets: two copies with the same octets are two passages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.net.node import IpNode
+from sim.net.packet import Packet
+from sim.wire import ip, udp
+from sim.wire.address import Sock
+
+
+@dataclass(slots=True)
+class Passage:
+    """One datagram of IKE on its way. Times are ns, -1 for never.
+
+    `size` counts from the IKE header on. `ike_id` and `connection` are the sender's, 0 and "" for an answer
+    without state. `ended_at` is when it arrived or was lost, `end` the node where, `lost` why it was lost and
+    `rejected` why it had no effect; `arrived` are the addresses that it arrived with. `fault` is what a fault
+    did to it, `changed` its octets after that, if they are others.
+    """
+
+    at: int
+    node: str
+    connection: str
+    ike_id: int
+    src: Sock
+    dst: Sock
+    size: int
+    spi_i: bytes
+    spi_r: bytes
+    exchange: str
+    message_id: int
+    response: bool
+    payloads: str
+    retransmission: int
+    fault: str = ""
+    changed: bytes = b""
+    ended_at: int = -1
+    end: str = ""
+    lost: str = ""
+    rejected: str = ""
+    arrived: tuple[Sock, Sock] | None = None
+
+    @property
+    def received_at(self) -> int:
+        return -1 if self.lost else self.ended_at
+
+
+class IkeTrace:
+    """The passages of one simulation, in the order of sending; it is the flow of their packets."""
+
+    def __init__(self) -> None:
+        self.passages: list[Passage] = []
+        self.arriving: Passage | None = None
+        """What a node takes in right now."""
+
+    def begin(self, passage: Passage, data: bytearray) -> Packet:
+        """The packet of a message that leaves."""
+        self.passages.append(passage)
+        return Packet(data, passage.at, self, len(self.passages) - 1)
+
+    def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
+        passage = self.passages[packet.seq]
+        passage.ended_at, passage.end, passage.lost = now, node.name, ""
+        passage.arrived = _socks(packet)
+        self.arriving = passage
+        return False
+
+    def dropped(self, packet: Packet, node: IpNode, reason: str, now: int) -> None:
+        """A fragment that is lost is the whole message."""
+        passage = self.passages[packet.seq]
+        passage.ended_at, passage.end, passage.lost = now, node.name, reason
+
+    def rejected(self, reason: str) -> None:
+        """The message that a node takes in has no effect."""
+        if self.arriving is not None:
+            self.arriving.rejected = reason
+
+
+def _socks(packet: Packet) -> tuple[Sock, Sock]:
+    """Where a datagram comes from and goes to, as it arrives."""
+    src, dst = ip.addresses(packet.data)
+    header = udp.parse(packet.data, ip.parse(packet.data).upper_offset)
+    return (src, header.src_port), (dst, header.dst_port)
