@@ -54,6 +54,9 @@ def run(
     overrides: Overrides = None,
     out: Out = None,
     as_json: AsJson = False,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Show each IKE message, too; beside --json on standard error.")
+    ] = False,
 ) -> None:
     """Run one scenario and report its connections, flows and checks; equal seeds give equal runs."""
     import sim
@@ -64,7 +67,7 @@ def run(
         # The summary that programs read tells the hash of the capture, so there must be one.
         capture = as_json or None
         result = sim.run(scenario, seed, end, out=out, capture=capture, progress=progress)
-    _report(result, out, as_json)
+    _report(result, out, as_json, ladder)
 
 
 @app.command()
@@ -300,7 +303,7 @@ def _fail(text: str) -> NoReturn:
     raise typer.Exit(BAD_INPUT)
 
 
-def _report(result: Result, out: str | None, as_json: bool) -> None:
+def _report(result: Result, out: str | None, as_json: bool, ladder: bool = False) -> None:
     """Show a run, and leave with status 1 when a check failed."""
     if as_json:
         typer.echo(json.dumps(result.summary))
@@ -308,6 +311,8 @@ def _report(result: Result, out: str | None, as_json: bool) -> None:
         _print(result.render())
         if out is not None:
             typer.echo(f"Written to {out}; `ipsec-sim decode {out}` shows the packets, decrypted.")
+    if ladder:
+        _print_ladders(result, to_stderr=as_json)
     if not result.ok:
         raise typer.Exit(CHECK_FAILED)
 
@@ -316,6 +321,13 @@ def _print(renderable: object) -> None:
     from rich.console import Console
 
     Console().print(renderable)
+
+
+def _print_ladders(result: Result, *, to_stderr: bool) -> None:
+    from sim.experiment.ladder import ladders
+
+    for number, ladder in enumerate(ladders(result.world)):
+        typer.echo(("\n" if number else "") + str(ladder), err=to_stderr)
 
 
 @contextmanager

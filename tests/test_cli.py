@@ -85,6 +85,15 @@ def test_the_same_seed_gives_the_same_capture_and_another_seed_another(lab: Path
     assert capture(7, "1") != capture(8, "1")
 
 
+def test_the_ladder_is_printed_and_leaves_json_alone(lab: Path) -> None:
+    done = cli("run", lab, "--ladder")
+    assert "-- IKE_SA_INIT request 0 --" in done.stdout
+    assert max(map(len, done.stdout[done.stdout.index("IKE messages") :].splitlines())) <= 100
+    both = cli("run", lab, "--ladder", "--json")
+    assert json.loads(both.stdout)["name"] == "base"
+    assert both.stderr.startswith("IKE messages of rw, alice to moon\n")
+
+
 def test_until_stops_early(lab: Path) -> None:
     done = cli("run", lab, "--json", "--until", "1500 ms")
     assert json.loads(done.stdout)["duration_s"] == 1.5

@@ -16,6 +16,8 @@ from sim.units import NS_PER_MS, NS_PER_S
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from sim.experiment.ladder import Ladder
+
 
 _SA_COLUMNS = [
     *(
@@ -74,6 +76,16 @@ class Result:
         from sim.experiment.render import render
 
         return render(self.summary, self.world)
+
+    def ladder(self, connection: str | None = None, *, node: str | None = None) -> Ladder:
+        """The IKE messages of a connection between its two ends, as text, HTML or a figure.
+
+        `connection` may be left out when there is one alone; `node` tells which end is meant where several
+        initiators have it. ValueError for what cannot be told. Real hosts' own messages are not in it.
+        """
+        from sim.experiment.ladder import ladder
+
+        return ladder(self.world, connection, node)
 
     def _repr_html_(self) -> str:
         from sim.experiment.render import render_html

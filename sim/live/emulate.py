@@ -158,5 +158,8 @@ def _left_out(world: World) -> Iterator[str]:
     scenario, attached = world.scenario, world.attached
     for node in sorted(attached & set(scenario.connections)):
         yield from (f"connection {name} at {node}" for name in scenario.connections[node])
+    for index, fault in enumerate(scenario.faults):
+        if fault.node in attached:
+            yield f"fault {index} at {fault.node}"
     yield from (f"flow {flow.name}" for flow in scenario.traffic if not runs_here(flow, scenario, attached))
     yield from (f"check: {check_name(check)}" for check in scenario.checks if not is_ours(world, check))

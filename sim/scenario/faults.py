@@ -22,6 +22,8 @@ def faults_of(world: World, node: str) -> Faults | None:
 def never_applied(world: World) -> Iterator[Problem]:
     """What a user should know after the run: faults that had nothing to act on, and what they still hold."""
     for node, indices in _by_node(world.scenario).items():
+        if node in world.attached:
+            continue
         stack = world.stacks.get(node)
         faults = None if stack is None else stack.faults
         for place, index in enumerate(indices):

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 import sim
-from sim.experiment.message_plot import conversation
 from sim.scenario.load import load_text
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
@@ -97,20 +96,20 @@ def test_loss_is_the_share_of_each_interval() -> None:
 
 
 def test_messages_pair_sending_and_arrival_across_a_nat() -> None:
-    found = list(conversation(moved(), "alice", "moon"))
-    assert [message.sent.node for message in found[:4]] == ["alice", "moon", "alice", "moon"]
-    for message in found:
-        assert message.received is not None
-        assert message.received.at > message.sent.at
-        assert message.received.node != message.sent.node
+    found = moved().ladder("rw").passages
+    assert [passage.node for passage in found[:4]] == ["alice", "moon", "alice", "moon"]
+    for passage in found:
+        assert passage.received_at > passage.at
+        assert passage.end != passage.node
 
 
 def test_lost_messages_end_half_way() -> None:
     result = cut_off()
-    found = list(conversation(result, "moon", "sun"))
+    found = result.ladder().passages
     assert found
-    assert all(message.received is None for message in found)
-    assert "IKE_SA_INIT request 0, sent again: 440 octets" in texts(sim.plots.messages(result))
+    assert all(passage.received_at < 0 for passage in found)
+    words = f"IKE_SA_INIT request 0, retransmission 1: {found[1].size} octets"
+    assert words in texts(sim.plots.messages(result))
     assert len([line for line in sim.plots.messages(result).axes[0].lines if line.get_marker() == "x"]) == 2
 
 
