@@ -102,7 +102,7 @@ def _is_replaced(record: IkeRecord, attempts: list[IkeRecord], asked: str) -> bo
         return False
     if record.reason is Reason.MOVED:
         return True
-    if record.established_at >= 0 or record.reason is not Reason.TIMEOUT:
+    if record.established_at >= 0 or record.reason not in (Reason.TIMEOUT, Reason.ABANDONED):
         return False
     others = (other for other in attempts if 0 <= other.established_at <= record.ended_at)
     return any(other.ended_at < 0 or other.ended_at > record.ended_at for other in others)

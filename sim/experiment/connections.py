@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from sim.experiment.failures import Failure, failures, hear_doubts
+from sim.ike.events import Reason
 from sim.ike.exchanges import State
 from sim.scenario.world import World
 from sim.tunnels.driver import IpsecDriver
@@ -20,30 +22,66 @@ def connection_rows(world: World) -> list[Row]:
 
     A half-open one is left out beside others. Seconds count from the start of the run; `spi_i` and `spi_r`
     are hexadecimal; `reason` is empty while nothing went wrong. While an SA is connecting, it says why the
-    last attempt failed.
+    last attempt failed. `peer_reason` and `peer_text` are the other end's view of the same attempt,
+    `explanation` joins both.
     """
-    return [row for node, stack in world.stacks.items() for row in driver_rows(node, stack)]
-
-
-def driver_rows(node: str, stack: IpsecDriver[Any]) -> list[Row]:
-    """The rows of one host."""
     rows = []
-    records = list(stack.ledger.settle(stack.engine.sad.get))
-    _hear_doubts(stack)
-    half_open = {sa.ike_id for sa in stack.endpoint.sas if sa.state == State.HALF_OPEN.value}
-    for connection in stack.config.connections:
-        mine = [record for record in records if _name(stack, record) == connection.name]
-        shown = _worth_showing(mine, half_open) or [IkeRecord(0, connection.name, state="idle")]
-        rows += [_row(node, connection.name, record, _explained(record, mine)) for record in shown]
+    for stack in world.stacks.values():
+        hear_doubts(stack, world.sim.now)
+    found = failures(world)
+    for node, stack in world.stacks.items():
+        for row, spi_i in _rows(node, stack):
+            failure = found.get(spi_i) or _turned_away(found, node, row, len(stack.config.connections) == 1)
+            rows.append(row | _both_views(node, row, failure))
     return rows
 
 
-def _hear_doubts(stack: IpsecDriver[Any]) -> None:
-    """What an unauthenticated error says of an SA that still goes on trying (RFC 7296 2.21.1)."""
-    for sa in stack.endpoint.sas:
-        record = stack.ledger.records.get(sa.ike_id)
-        if record is not None and record.state == "connecting" and sa.reason:
-            record.reason, record.text = sa.reason, sa.text
+def driver_rows(node: str, stack: IpsecDriver[Any]) -> list[Row]:
+    """The rows of one host, without its peer's view."""
+    hear_doubts(stack, -1)
+    return [row for row, _ in _rows(node, stack)]
+
+
+def _rows(node: str, stack: IpsecDriver[Any]) -> Iterator[tuple[Row, bytes]]:
+    """Each with the SPIi of the IKE SA that explains it."""
+    records = list(stack.ledger.settle(stack.engine.sad.get))
+    half_open = {sa.ike_id for sa in stack.endpoint.sas if sa.state == State.HALF_OPEN.value}
+    for connection in stack.config.connections:
+        name = connection.name
+        mine = [record for record in records if _name(stack, record) == name]
+        for record in _worth_showing(mine, half_open) or [_idle(stack, name)]:
+            explained = _explained(record, mine)
+            yield _row(node, name, record, explained), explained.spi_i
+
+
+def _idle(stack: IpsecDriver[Any], name: str) -> IkeRecord:
+    if name not in stack.endpoint.waiting:
+        return IkeRecord(0, name, state="idle")
+    text = "this host has no address, of an interface that is up, to call from"
+    return IkeRecord(0, name, state="idle", reason=Reason.NO_ADDRESS, text=text)
+
+
+def _turned_away(found: dict[bytes, Failure], node: str, row: Row, only: bool) -> Failure | None:
+    """The last attempt that a responder has refused without keeping anything, on an idle connection."""
+    mine = [
+        failure for failure in found.values()
+        if node == failure.responder and node in failure.views and (only or failure.connection == row["name"])
+    ]  # fmt: skip
+    return mine[-1] if mine and row["state"] == "idle" else None
+
+
+def _both_views(node: str, row: Row, failure: Failure | None) -> Row:
+    if failure is None:
+        return {"peer_reason": "", "peer_text": "", "explanation": row["text"] and f"{node}: {row['text']}"}
+    own, peer = failure.views.get(node), failure.views.get(failure.other(node))
+    views = {
+        "peer_reason": str(peer.reason) if peer else "",
+        "peer_text": peer.text if peer else "",
+        "explanation": failure.explanation,
+    }
+    if own is not None and not row["reason"]:
+        views |= {"reason": str(own.reason), "text": own.text}
+    return views
 
 
 def _name(stack: IpsecDriver[Any], record: IkeRecord) -> str:

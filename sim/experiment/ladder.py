@@ -154,12 +154,9 @@ def ladders(world: World) -> list[Ladder]:
 
 def _found(world: World, connection: str | None, *, callers: bool) -> list[Ladder]:
     """Those of a connection as the initiators of its IKE SAs name it, or else as any end does."""
-    groups: dict[bytes, list[Passage]] = {}
-    for passage in world.trace.passages:
-        groups.setdefault(passage.spi_i, []).append(passage)
     found: dict[tuple[str, frozenset[str]], list[list[Passage]]] = {}
-    for group in groups.values():
-        ends = frozenset((group[0].node, _other(world, group)))
+    for group in world.trace.by_spi().values():
+        ends = frozenset((group[0].node, other_end(world, group)))
         for name in _names(world, group)[: 1 if callers else None]:
             if connection in (None, name):
                 found.setdefault((name, ends), []).append(group)
@@ -183,13 +180,13 @@ def _names(world: World, group: Iterable[Passage]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _other(world: World, group: list[Passage]) -> str:
-    """Who is at the other end of an IKE SA: who took part, or else whoever has the address."""
+def other_end(world: World, group: list[Passage]) -> str:
+    """Who is not the initiator of an IKE SA: who took part, or else whoever has the address."""
     first = group[0]
-    nodes = [passage.node for passage in group] + [p.end for p in group if p.received_at >= 0]
-    for name in nodes:
-        if name != first.node:
-            return name
+    for passage in group:
+        for name in (passage.node, passage.end if passage.received_at >= 0 else first.node):
+            if name != first.node:
+                return name
     owners = (name for name, node in world.nodes.items() if node.is_local(first.dst[0]))
     return next(owners, format_address(first.dst[0]))
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from sim.experiment.capture import CaptureRecorder, HashingStream
+from sim.experiment.failures import failure_entries
 from sim.experiment.flows import outage_entries
 from sim.experiment.output import OutputFolder
 from sim.experiment.result import Result
@@ -55,6 +56,7 @@ class Recording:
         """The result of the run so far; `more` are further parts of its summary."""
         world = self._world
         world.log.extend(outage_entries(world))
+        world.log.extend(failure_entries(world))
         world.log.sort(key=lambda entry: entry.at)
         digest = self._capture.hexdigest() if self._capture else None
         result = Result(summarise(world, build_s, digest) | more, world)

@@ -83,7 +83,16 @@ def _lines(row: Row) -> list[str]:
 
 
 def _failures(rows: list[Row]) -> list[Text]:
-    return [Text(f"{row['node']}: {row['text']}", style="red") for row in rows if row["reason"]]
+    """Each explanation once, and below it what either end says."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["explanation"]:
+            found.setdefault((row["spi_i"] or row["name"], row["explanation"]), []).append(row)
+    lines = []
+    for (_, explanation), both in found.items():
+        lines.append(Text(f"{both[0]['name']}: {explanation}", style="red"))
+        lines += [Text(f"  {row['node']}: {row['text']}", style="red") for row in both if row["text"]]
+    return lines
 
 
 def _flows(rows: list[Row]) -> Table:

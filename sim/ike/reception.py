@@ -113,14 +113,17 @@ class Reception:
         except PeerError as error:
             self._turn_away(error, header, src, dst, now)
         except CryptoError as error:
-            ctx.reject("invalid key exchange", src, str(error), header.spi_i, Reason.INVALID_KE_PAYLOAD)
+            ctx.reject("invalid key exchange", src, str(error), header.spi_i, Reason.INVALID_SYNTAX)
 
     def _admit(self, message: Message, src: Sock, dst: Sock, now: int) -> bool:
         """Whether the initiator may cost us state: it has shown its address, or there is no flood."""
         ctx, config = self._ctx, self._ctx.config
         from_there = ctx.half_open_from.get(src[0], 0)
         if config.block_threshold and from_there >= config.block_threshold:
-            text, why = f"{from_there} half-open IKE SAs from this address", Reason.TOO_MANY_HALF_OPEN
+            text, why = (
+                f"{from_there} half-open IKE SAs from the initiator's address",
+                Reason.TOO_MANY_HALF_OPEN,
+            )
             ctx.reject("too many half-open SAs", src, text, message.header.spi_i, why)
             return False
         flood = 0 < config.cookie_threshold <= ctx.half_open

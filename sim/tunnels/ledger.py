@@ -65,7 +65,7 @@ class IkeRecord:
     """One IKE SA, from the first message on, with the IKE SAs that replaced it when it was rekeyed.
 
     `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
-    ns, -1 for never. `sent`, `received` and `retransmits` count messages.
+    ns, -1 for never; `reason_at` is that of the reason. `sent`, `received` and `retransmits` count messages.
     """
 
     ike_id: int
@@ -74,6 +74,7 @@ class IkeRecord:
     state: str = "connecting"
     reason: Reason = Reason.NONE
     text: str = ""
+    reason_at: int = -1
     spi_i: bytes = b""
     spi_r: bytes = b""
     proposal: str = ""
@@ -209,7 +210,8 @@ def _up(record: IkeRecord, event: IkeSaUp, now: int) -> None:
 def _down(record: IkeRecord, event: IkeSaDown, now: int) -> None:
     record.connection = event.connection
     record.state = "failed" if record.established_at < 0 else "closed"
-    record.reason, record.text, record.ended_at = event.reason, event.text, now
+    record.reason, record.text = event.reason, event.text
+    record.reason_at = record.ended_at = now
 
 
 def _path(record: IkeRecord, event: PathChanged, _now: int) -> None:
@@ -241,8 +243,8 @@ def _child_retired(record: IkeRecord, event: ChildSaRetired, _now: int) -> None:
     record.children[event.spi_in].state = "rekeyed"
 
 
-def _child_failed(record: IkeRecord, event: ChildFailed, _now: int) -> None:
-    record.reason, record.text = event.reason, event.text
+def _child_failed(record: IkeRecord, event: ChildFailed, now: int) -> None:
+    record.reason, record.text, record.reason_at = event.reason, event.text, now
 
 
 def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:

@@ -58,6 +58,13 @@ class IkeTrace:
         self.arriving: Passage | None = None
         """What a node takes in right now."""
 
+    def by_spi(self) -> dict[bytes, list[Passage]]:
+        """The passages of each IKE SA, by its SPIi, in the order of their first."""
+        found: dict[bytes, list[Passage]] = {}
+        for passage in self.passages:
+            found.setdefault(passage.spi_i, []).append(passage)
+        return found
+
     def begin(self, passage: Passage, data: bytearray) -> Packet:
         """The packet of a message that leaves."""
         self.passages.append(passage)

@@ -31,6 +31,7 @@ CONNECTION = {
         "rekeys",
         "children",
     ),
+    *("peer_reason", "peer_text", "explanation"),
 }
 CHILD = {
     *("name", "state", "mode", "protocol", "encap", "spi_in", "spi_out", "packets_in", "packets_out"),
