@@ -113,6 +113,15 @@ def test_a_wrong_secret_shows_in_its_last_rung_and_attempts_are_numbered() -> No
     assert ladder.passages[0].spi_i.hex() in text
 
 
+def test_an_ike_sa_that_replaces_another_goes_on_in_its_ladder() -> None:
+    overrides = ("duration=12 s", "tunnels.pair.rekey_time=4 s", "checks=[]")
+    ladder = run("two-hosts", *overrides).ladder("pair")
+    spis = list(dict.fromkeys(passage.spi_i for passage in ladder.passages))
+    assert len(spis) >= 2
+    assert f"IKE SA 2: SPIi {spis[1].hex()}" in str(ladder)
+    assert all(p.connection == "pair" for p in ladder.passages if p.spi_i == spis[1])
+
+
 def test_answers_without_state_are_rungs_as_well() -> None:
     words = [passage.payloads for passage in run("faults/cookie-and-wrong-group").ladder().passages]
     assert words[1::2][:2] == ["HDR, N(COOKIE)", "HDR, N(INVALID_KE_PAYLOAD)"]

@@ -53,7 +53,7 @@ class Case:
 
 
 CASES = {
-    "responding, after IKE_SA_INIT": Case("we respond", 1, up=False),
+    "responding, after IKE_SA_INIT": Case("we respond", 1, up=False, reason=Reason.ABANDONED),
     "responding, after IKE_AUTH": Case("we respond", 2),
     "responding, after an answer to a liveness check": Case("we respond", 3),
     "responding, while it rekeys a child": Case("we respond", 3, rekeys=True),

@@ -99,6 +99,13 @@ def test_faults_survive_expansion_and_setting() -> None:
     assert "drop" in str(scenario.plain()["faults"])
 
 
+def test_the_example_of_the_readme_is_a_scenario() -> None:
+    readme = Path("README.md").read_text()
+    block = readme.split("### Faults\n\n```yaml\n")[1].split("```")[0]
+    scenario = load_text(TEXT + block, "lab.yaml")
+    assert [fault.do for fault in scenario.faults] == ["drop", "corrupt", "replay", "cookie", "guess-group"]
+
+
 def test_the_lab_of_the_cookie_takes_three_requests() -> None:
     result = sim.run(Path("topologies/faults/cookie-and-wrong-group.yaml"))
     sent = [passage for passage in result.world.trace.passages if passage.node == "moon"]
