@@ -37,7 +37,7 @@ MAY_IMPORT["__main__"] = {"cli"}
 
 # Libraries of others, by layer; the standard library is everyone's (but for what ruff bans: test_purity.py).
 LIBRARIES: dict[str, set[str]] = {
-    "crypto": {"cryptography"},
+    "crypto": {"cryptography", "OpenSSL"},
     "net": {"simpy"},
     "traffic": {"numpy"},
     "scenario": {"pydantic", "pydantic_core", "ruamel", "networkx", "numpy", "cryptography"},
@@ -60,7 +60,7 @@ LAZY = {"", "experiment", "scenario", "cli"}
 # Too big to be loaded by `import sim` or `ipsec-sim --help`.
 HEAVY = {
     *{"matplotlib", "pandas", "networkx", "numpy", "scipy", "pyarrow"},
-    *{"pydantic", "cryptography", "simpy", "ruamel", "distributed"},
+    *{"pydantic", "cryptography", "simpy", "ruamel", "distributed", "OpenSSL"},
 }
 
 IMPORT = "import sys, sim\n"

@@ -188,10 +188,10 @@ class PublicKey:
 class PrivateKey:
     """A key that signs, and its public half."""
 
-    __slots__ = ("_key", "public")
+    __slots__ = ("key", "public")
 
     def __init__(self, key: _Private) -> None:
-        self._key = key
+        self.key = key
         self.public = PublicKey(
             key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         )
@@ -212,7 +212,7 @@ class PrivateKey:
         """The signature, of ECDSA in DER; SignatureError for a scheme of another kind of key."""
         if scheme.key is not self.public.type:
             raise SignatureError(f"a key for {self.public.type.value} cannot sign by {scheme.name}")
-        key = self._key
+        key = self.key
         if isinstance(key, rsa.RSAPrivateKey):
             return key.sign(data, _padding(scheme), _HASHES[scheme.hash])
         if isinstance(key, ec.EllipticCurvePrivateKey):

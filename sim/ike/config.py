@@ -6,7 +6,8 @@ Lifetimes, pools and EAP are not here yet; who proves what and how is in `creden
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,7 @@ class ConnectionConfig:
     can serve). With `remote_port` 500 the peer's ports are as ours; any other one is where it does NAT
     traversal, and all messages go there from our own such port, with the non-ESP marker.
     `local_id` None is the own address or the certificate's subject, `remote_id` None any identity that is
-    proved. `psk` is for the sides that authenticate by it.
+    proved. `psk` is for the sides that authenticate by it, `eap_secrets` the passwords by EAP identity.
     `dpd_delay` 0 sends no liveness checks; `keepalive` 0 no NAT keepalives; `keyingtries` 0 never gives up.
     `encap` forces UDP encapsulation by a NAT detection hash that cannot match. `window` is how many requests
     of the peer's we take at once (RFC 7296 2.3). `reauth_time` 0 never authenticates again. `fragment_size`
@@ -194,6 +195,7 @@ class ConnectionConfig:
     rand_time: int = 1440 * NS_PER_S
     local: LocalAuth = LOCAL_PSK
     remote: RemoteAuth = REMOTE_PSK
+    eap_secrets: Mapping[bytes, bytes] = field(default_factory=dict, hash=False)
 
     @property
     def signs(self) -> bool:

@@ -14,6 +14,8 @@ from sim.crypto.ids import HashId
 from sim.crypto.signature import SCHEMES, KeyType, PrivateKey, PublicKey, Scheme
 from sim.crypto.trust import NO_TRUST, Revocation, TrustStore
 from sim.ike.constants import IdType
+from sim.ike.eap.names import METHODS
+from sim.ike.eap.packets import EapType
 from sim.ike.identity import Identity
 
 _HASHES = {
@@ -43,12 +45,14 @@ class Method(Enum):
     PSK = "psk"
     PUBKEY = "pubkey"
     NULL = "null"
+    EAP = "eap"
 
 
 CLAIMS = {
     Method.PSK: "our pre-shared key or identity",
     Method.PUBKEY: "our certificate, signature or identity",
     Method.NULL: "that we stay anonymous as",
+    Method.EAP: "our proof by EAP or identity",
 }
 """What a peer rejects that does not authenticate us; our identity follows."""
 
@@ -89,11 +93,14 @@ ANYTHING = Constraint()
 def parse_auth(text: str) -> tuple[Method, Constraint]:
     """What `auth` says: `psk`, `null`, `pubkey`, or kinds of keys, each perhaps with a size, and hashes.
 
+    Also `eap`, and the names of EAP methods.
     Such as pubkey-sha256-sha512, rsa-2048-ecdsa-256-sha256, rsa/pss-sha512, ed25519, ike:pubkey-sha384.
     ValueError for anything else.
     """
     if text in (Method.PSK.value, Method.NULL.value):
         return Method(text), ANYTHING
+    if text in METHODS:
+        return Method.EAP, ANYTHING
     keys: list[tuple[str, int]] = []
     hashes: set[HashId] = set()
     any_key = False
@@ -107,7 +114,7 @@ def parse_auth(text: str) -> tuple[Method, Constraint]:
         elif _BITS.fullmatch(word) and keys and not keys[-1][1]:
             keys[-1] = (keys[-1][0], int(word))
         else:
-            known = ", ".join(["psk", "null", "pubkey", *_KEYS])
+            known = ", ".join(["psk", "null", *METHODS, "pubkey", *_KEYS])
             raise ValueError(f"{text!r} is no way to authenticate: write {known}, or such as pubkey-sha256")
     if any_key is bool(keys):
         raise ValueError(f"{text!r}: write either pubkey or kinds of keys")
@@ -143,15 +150,23 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class LocalAuth:
-    """Our own proof. The first of the credentials whose CA the peer names is taken, or else the first."""
+    """Our own proof. The first of the credentials whose CA the peer names is taken, or else the first.
+
+    By EAP we prove to be `eap_id`, or else who we are in IKE, by one of the methods in `eap`.
+    """
 
     method: Method = Method.PSK
     credentials: tuple[Credential, ...] = ()
     constraint: Constraint = ANYTHING
     send_cert: SendCert = SendCert.IF_ASKED
+    eap: tuple[EapType, ...] = ()
+    eap_id: Identity | None = None
 
     def __post_init__(self) -> None:
-        if (self.method is Method.PUBKEY) is not bool(self.credentials):
+        _check_eap(self.method, self.eap)
+        if self.eap == (EapType.TLS,) and not self.credentials:
+            raise ValueError("EAP-TLS needs a private key and its certificate")
+        if self.method is not Method.EAP and (self.method is Method.PUBKEY) is not bool(self.credentials):
             raise ValueError("a private key is what public key authentication needs, and nothing else")
         for credential in self.credentials:
             if not signing_schemes(credential, self.constraint):
@@ -168,7 +183,11 @@ class LocalAuth:
 
 @dataclass(frozen=True, slots=True)
 class RemoteAuth:
-    """The proof that we want: by a certificate of a trusted CA, one of `certs`, or one of `pubkeys`."""
+    """The proof that we want: by a certificate of a trusted CA, one of `certs`, or one of `pubkeys`.
+
+    By EAP the peer proves to be `eap_id`, by one of the methods in `eap`; with `ask_eap_id` it is asked for
+    that name, otherwise it is the one of IKE.
+    """
 
     method: Method = Method.PSK
     trust: TrustStore = NO_TRUST
@@ -177,11 +196,22 @@ class RemoteAuth:
     constraint: Constraint = ANYTHING
     revocation: Revocation = Revocation.RELAXED
     send_certreq: bool = True
+    eap: tuple[EapType, ...] = ()
+    eap_id: Identity | None = None
+    ask_eap_id: bool = False
 
     def __post_init__(self) -> None:
+        _check_eap(self.method, self.eap)
         known = self.trust.anchors or self.certs or self.pubkeys
+        if self.eap == (EapType.TLS,) and not known:
+            raise ValueError("EAP-TLS needs a CA or a certificate to trust")
         if self.method is Method.PUBKEY and not known:
             raise ValueError("public key authentication needs a CA, a certificate or a key to trust")
+
+
+def _check_eap(method: Method, eap: tuple[EapType, ...]) -> None:
+    if (method is Method.EAP) is not bool(eap):
+        raise ValueError("EAP needs a method, and nothing else has one")
 
 
 LOCAL_PSK, REMOTE_PSK = LocalAuth(), RemoteAuth()

@@ -214,7 +214,7 @@ def _trusted_keys(
     """The keys that AUTH may have been made with: the one that was sent, or those that we know already."""
     first = received.first
     if isinstance(first, Certificate):
-        return [_of_certificate(remote, first, received, identity, seconds)]
+        return [key_of_certificate(remote, first, received, identity, seconds)]
     if isinstance(first, PublicKey):
         if first not in remote.pubkeys:
             raise failed(f"the raw public key of {identity} is not one that we know", Reason.UNKNOWN_KEY)
@@ -225,16 +225,17 @@ def _trusted_keys(
     if received.problem:
         raise failed(f"{identity} sent {received.problem}", Reason.UNREADABLE_CERTIFICATE)
     known = [cert for cert in remote.certs if confirms(cert, identity)]
-    keys = [_of_certificate(remote, cert, received, identity, seconds) for cert in known]
+    keys = [key_of_certificate(remote, cert, received, identity, seconds) for cert in known]
     keys += remote.pubkeys
     if not keys:
         raise failed(f"{identity} sent no certificate, and we have none of it", Reason.NO_CERTIFICATE)
     return keys
 
 
-def _of_certificate(
+def key_of_certificate(
     remote: RemoteAuth, cert: Certificate, received: Received, identity: Identity, seconds: int
 ) -> PublicKey:
+    """The key of a certificate that is trusted and confirms the identity; PeerError tells why it is not."""
     try:
         if cert in remote.certs:
             path: tuple[Certificate, ...] = (cert,)

@@ -480,7 +480,7 @@ def test_pss_is_made_where_it_is_wanted() -> None:
 
 def test_what_is_no_way_to_authenticate_is_refused() -> None:
     assert parse_auth("rsa-2048-ecdsa-256-sha256")[1].keys == (("rsa", 2048), ("ecdsa", 256))
-    for text in ("", "eap", "pubkey-md5", "rsa-pubkey", "sha256", "2048", "rsa-2048-3072", "psk-sha256"):
+    for text in ("", "eap-ttls", "pubkey-md5", "rsa-pubkey", "sha256", "2048", "rsa-2048-3072", "psk-sha256"):
         with pytest.raises(ValueError, match=repr(text)):
             parse_auth(text)
 

@@ -1,0 +1,54 @@
+"""What an EAP method is: two small state machines, one at the peer, one at the server (RFC 3748 2, 5).
+
+Type-Data goes in and comes out; who frames it, and what a Nak or an Identity is, `peer` and `server` know.
+The server asks, the peer answers, until the server is satisfied.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sim.ike.eap.packets import EapType
+from sim.ike.events import Reason
+
+
+class EapError(Exception):
+    """Authentication failed; `reason` and text are for our user."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+class PeerMethod(Protocol):
+    """The peer's side, which wants to be let in. `msk` is what both have in common after success.
+
+    `satisfied` is whether an EAP-Success may come now; `refusal` why it may not, once one side has refused.
+    """
+
+    msk: bytes
+    satisfied: bool
+    refusal: tuple[Reason, str] | None
+
+    def answer(self, identifier: int, data: bytes, now: int) -> bytes:
+        """The answer to a request's Type-Data. EapError, WireError."""
+        ...
+
+
+class ServerMethod(Protocol):
+    """The server's side, which lets somebody in."""
+
+    msk: bytes
+
+    def begin(self, identifier: int) -> bytes:
+        """The first request's Type-Data."""
+        ...
+
+    def judge(self, identifier: int, data: bytes, now: int) -> bytes | None:
+        """The next request, or None when the peer has proved itself. EapError, WireError."""
+        ...
+
+
+KEY_GENERATING = frozenset({EapType.MSCHAPV2, EapType.TLS})
+"""Methods with an MSK in which the server proves itself, too: only these may stand alone (RFC 5998 4)."""
