@@ -24,7 +24,14 @@ def psk_auth(
 
 def null_auth(prf: Prf, first_message: bytes, peer_nonce: bytes, sk_p: bytes, id_body: bytes) -> bytes:
     """AUTH of somebody who stays anonymous: as with a shared key, which is the sender's SK_p."""
-    return prf(prf(sk_p, _KEY_PAD), signed_octets(prf, first_message, peer_nonce, sk_p, id_body))
+    return session_auth(b"", prf, first_message, peer_nonce, sk_p, id_body)
+
+
+def session_auth(
+    key: bytes, prf: Prf, first_message: bytes, peer_nonce: bytes, sk_p: bytes, id_body: bytes
+) -> bytes:
+    """AUTH by a key of this IKE SA alone: EAP's MSK, or the sender's SK_p if `key` is empty (2.16)."""
+    return prf(prf(key or sk_p, _KEY_PAD), signed_octets(prf, first_message, peer_nonce, sk_p, id_body))
 
 
 def signed_octets(prf: Prf, first_message: bytes, peer_nonce: bytes, sk_p: bytes, id_body: bytes) -> bytes:

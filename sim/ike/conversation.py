@@ -22,7 +22,7 @@ from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import in_fragments, notation
 from sim.ike.payloads import NotifyPayload
 from sim.ike.requests import Outstanding
-from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task, build_all, process_all
+from sim.ike.tasks.base import Inbound, Job, Outgoing, Service, Step, Task, build_all, process_all
 from sim.ike.tasks.responders import responder_tasks
 from sim.ike.window import announce_window
 from sim.units import NS_PER_S
@@ -54,7 +54,7 @@ class Conversation:
         self.expected = self.first_protected = 0
         self._ahead: set[int] = set()
         self._answered: dict[int, Answered] = {}
-        self._serving: list[Task] = []
+        self._serving: Service | None = None
         self._tell_again_at = 0
 
     @property
@@ -116,7 +116,7 @@ class Conversation:
         if header.message_id >= self.expected + sa.window or not self.channel.protected:
             self._refuse_id(message, src, now)
             return
-        if header.exchange not in SERVED_IN.get(sa.state, ()):
+        if not self._is_served(header.exchange):
             text = f"exchange {header.exchange} is not served while the IKE SA is {sa.state.value}"
             self._reject("request out of place", src, text)
             return
@@ -142,8 +142,8 @@ class Conversation:
                 raise problem
             self._perform(received, out, now)
         except PeerError as error:
-            problem, out = error, Outgoing([error.payload()])
-            self._serving = []
+            problem, out = error, Outgoing(error.payloads())
+            self._serving = None
         header = received.message.header
         exchange = ExchangeType(header.exchange)
         self.answer(received, payloads, self.channel.encode(exchange, header.message_id, True, out.all()))
@@ -171,12 +171,23 @@ class Conversation:
             sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [TellInvalidId(message_id)]), now)
 
     def _perform(self, received: Inbound, out: Outgoing, now: int) -> None:
-        check_request(received.message)
-        tasks = self._serving or responder_tasks(self.sa, received.message)
-        self._serving = []
-        waiting = process_all(tasks, self.sa, received, now)
-        done = tasks[: len(tasks) - len(waiting)]
-        self._serving = build_all(done, self.sa, out, now) + waiting
+        """Serve a request, the next one of an exchange that has begun if there is such."""
+        message = received.message
+        serving = self._serving if message.header.exchange == ExchangeType.IKE_AUTH else None
+        check_request(message, opened=serving is not None)
+        if serving is None:
+            serving = Service(responder_tasks(self.sa, message), received)
+        tasks = serving.tasks
+        waiting = process_all(tasks, self.sa, received, now, serving.opening)
+        if message.header.exchange == ExchangeType.IKE_AUTH:
+            self._serving = Service(waiting, serving.opening) if waiting else None
+        # Whoever waits asks for what it waits for.
+        build_all(tasks[: len(tasks) - len(waiting) + bool(waiting)], self.sa, out, now)
+
+    def _is_served(self, exchange: int) -> bool:
+        """While EAP goes on, the initiator may also tell us that it gives up (RFC 7296 2.21.2)."""
+        giving_up = self._serving is not None and exchange == ExchangeType.INFORMATIONAL
+        return giving_up or exchange in SERVED_IN.get(self.sa.state, ())
 
     def report(self, received: Inbound) -> str:
         """Report a message that was accepted; what it held, in the notation of RFC 7296 1.2."""
@@ -232,7 +243,7 @@ class Conversation:
         try:
             if problem is not None:
                 raise problem
-            check_response(whole)
+            check_response(whole, opened=outstanding.job.opened)
             self._check_fatal(outstanding, whole)
             waiting = process_all(outstanding.job.tasks, self.sa, received, now)
         except PeerError as error:

@@ -6,7 +6,7 @@ from enum import Enum
 
 from sim.ike.constants import NotifyType, ProtocolId
 from sim.ike.events import Reason
-from sim.ike.payloads import NotifyPayload
+from sim.ike.payloads import NotifyPayload, Payload
 from sim.wire.value import quick
 
 
@@ -29,6 +29,7 @@ class PeerError(Exception):
         data: bytes = b"",
         esp_spi: bytes = b"",
         reason: Reason | None = None,
+        before: tuple[Payload, ...] = (),
     ) -> None:
         super().__init__(text)
         self.notify = notify
@@ -37,10 +38,15 @@ class PeerError(Exception):
         self.scope = scope
         self.data = data
         self.esp_spi = esp_spi
+        self.before = before
 
     def payload(self) -> NotifyPayload:
         protocol = ProtocolId.ESP if self.esp_spi else ProtocolId.NONE
         return NotifyPayload(self.notify, self.data, protocol, self.esp_spi)
+
+    def payloads(self) -> list[Payload]:
+        """A response that holds nothing else: the notification, and what goes before it."""
+        return [*self.before, self.payload()]
 
 
 class RefusedError(Exception):

@@ -41,19 +41,24 @@ NEXT_STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One message: each of `required` once, each of `once` at most once, `together` all or none."""
+    """One message: each of `required` once, each of `once` at most once, `together` all or none.
+
+    Of `either` there is at least one, and of each at most one.
+    """
 
     required: frozenset[PayloadType] = frozenset()
     once: frozenset[PayloadType] = frozenset()
     together: frozenset[PayloadType] = frozenset()
+    either: frozenset[PayloadType] = frozenset()
 
     @property
     def at_most_once(self) -> frozenset[PayloadType]:
-        return self.once | self.together
+        return self.once | self.together | self.either
 
 
 _SA, _KE, _NONCE = PayloadType.SA, PayloadType.KE, PayloadType.NONCE
 _ID_I, _ID_R, _AUTH = PayloadType.ID_I, PayloadType.ID_R, PayloadType.AUTH
+_EITHER = frozenset({_AUTH, PayloadType.EAP})
 _TS = frozenset({PayloadType.TS_I, PayloadType.TS_R})
 _INIT = Rule(required=frozenset({_SA, _KE, _NONCE}))
 
@@ -69,12 +74,16 @@ REQUESTS = {
 }
 RESPONSES = {
     ExchangeType.IKE_SA_INIT: _INIT,
-    ExchangeType.IKE_AUTH: Rule(required=frozenset({_ID_R, _AUTH}), together=_TS | {_SA}),
+    ExchangeType.IKE_AUTH: Rule(required=frozenset({_ID_R}), together=_TS | {_SA}, either=_EITHER),
     ExchangeType.CREATE_CHILD_SA: Rule(
         required=frozenset({_SA, _NONCE}), once=frozenset({_KE}), together=_TS
     ),
     ExchangeType.INFORMATIONAL: Rule(),
 }
+LATER_REQUESTS = {ExchangeType.IKE_AUTH: Rule(either=_EITHER)}
+LATER_RESPONSES = {ExchangeType.IKE_AUTH: Rule(together=_TS | {_SA}, either=_EITHER)}
+"""What follows the first message of an exchange that has several: EAP alone, then AUTH (RFC 7296 2.16)."""
+
 SERVED_IN = {
     State.HALF_OPEN: frozenset({ExchangeType.IKE_AUTH}),
     State.ESTABLISHED: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
@@ -93,16 +102,19 @@ REFUSALS = frozenset(
 """The errors in a protected response that end an IKE SA which is being set up (RFC 7296 2.21.2)."""
 
 
-def check_request(message: Message) -> None:
-    """PeerError when a payload is missing, repeated or half of a pair, or an unknown one is critical."""
+def check_request(message: Message, *, opened: bool = False) -> None:
+    """PeerError when a payload is missing, repeated or half of a pair, or an unknown one is critical.
+
+    `opened` is that it goes on with an exchange that an earlier message has begun.
+    """
     unknown = message.unsupported_critical()
     if unknown is not None:
         text = f"the peer insists on a payload of type {unknown.payload_type}, which is not known here"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text, data=bytes((unknown.payload_type,)))
-    _check(_request_problem(message.shape, message.header.exchange))
+    _check(_request_problem(message.shape, message.header.exchange, opened))
 
 
-def check_response(message: Message) -> None:
+def check_response(message: Message, *, opened: bool = False) -> None:
     """As for a request; what is required may give way to an error, or to a demand for a cookie."""
     if message.unsupported_critical() is not None:
         text = "a critical payload of the response is unknown"
@@ -110,7 +122,7 @@ def check_response(message: Message) -> None:
     exchange = message.header.exchange
     stateless = exchange == ExchangeType.IKE_SA_INIT and message.notify(NotifyType.COOKIE) is not None
     if not stateless and first_error(message) is None:
-        _check(_response_problem(message.shape, exchange))
+        _check(_response_problem(message.shape, exchange, opened))
 
 
 def first_error(message: Message) -> NotifyPayload | None:
@@ -137,13 +149,14 @@ def _check(problem: str) -> None:
 
 
 @remembered
-def _request_problem(shape: Shape, exchange: int) -> str:
-    return _problem(REQUESTS[ExchangeType(exchange)], shape)
+def _request_problem(shape: Shape, exchange: int, opened: bool) -> str:
+    return _problem((LATER_REQUESTS if opened else REQUESTS)[ExchangeType(exchange)], shape)
 
 
 @remembered
-def _response_problem(shape: Shape, exchange: int) -> str:
-    return _problem(RESPONSES[ExchangeType(exchange)], shape)
+def _response_problem(shape: Shape, exchange: int, opened: bool) -> str:
+    rules = LATER_RESPONSES if opened and exchange in LATER_RESPONSES else RESPONSES
+    return _problem(rules[ExchangeType(exchange)], shape)
 
 
 def _problem(rule: Rule, kinds: tuple[int, ...]) -> str:
@@ -154,6 +167,8 @@ def _problem(rule: Rule, kinds: tuple[int, ...]) -> str:
     for kind in rule.at_most_once:
         if kinds.count(kind) > 1:
             return f"{kinds.count(kind)} {kind.name} payloads where there may be one"
+    if rule.either and not any(kind in kinds for kind in rule.either):
+        return f"none of {', '.join(sorted(kind.name for kind in rule.either))}"
     present = [kind for kind in rule.together if kind in kinds]
     if present and len(present) < len(rule.together):
         names = ", ".join(sorted(kind.name for kind in rule.together))

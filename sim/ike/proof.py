@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.certificate import Certificate
 from sim.crypto.ids import HashId
+from sim.crypto.prf import Prf
 from sim.crypto.signature import SCHEMES, KeyType, PublicKey, Scheme, SignatureError, scheme_of
 from sim.crypto.trust import Flaw, TrustError, check_path
-from sim.ike.auth import null_auth, psk_auth, signed_octets, verify_psk_auth
+from sim.ike.auth import null_auth, psk_auth, session_auth, signed_octets, verify_psk_auth
 from sim.ike.certs import Received, read_certs
 from sim.ike.confirm import confirms
 from sim.ike.constants import AuthMethod, NotifyType, name_of
@@ -134,17 +135,22 @@ def _old_signing(credential: Credential, constraint: Constraint) -> Signing | No
 
 def prove(sa: IkeSa, own: IdPayload, signing: Signing | None) -> AuthPayload:
     """Our AUTH payload, `signing` for a connection whose local method is PUBKEY."""
-    keys, prf, local = sa.keys, sa.suite.prf, sa.connection.local.method
-    sk_p = keys.sk_pi if sa.initiator else keys.sk_pr
-    first, nonce = (sa.init_i, sa.nonce_r) if sa.initiator else (sa.init_r, sa.nonce_i)
+    covered, local = _covered(sa, own, sa.initiator), sa.connection.local.method
     if local is Method.PSK:
-        data = psk_auth(prf, sa.connection.psk, first, nonce, sk_p, own.emit())
+        data = psk_auth(covered[0], sa.connection.psk, *covered[1:])
         return AuthPayload(AuthMethod.SHARED_KEY_MIC, data)
     if local is Method.NULL:
-        data = null_auth(prf, first, nonce, sk_p, own.emit())
-        return AuthPayload(AuthMethod.NULL_AUTHENTICATION, data)
+        return AuthPayload(AuthMethod.NULL_AUTHENTICATION, null_auth(*covered))
     assert signing is not None
-    return AuthPayload(signing.method, _sign(signing, signed_octets(prf, first, nonce, sk_p, own.emit())))
+    return AuthPayload(signing.method, _sign(signing, signed_octets(*covered)))
+
+
+def _covered(sa: IkeSa, identity: IdPayload, by_initiator: bool) -> tuple[Prf, bytes, bytes, bytes, bytes]:
+    """What AUTH of one side covers (RFC 7296 2.15): first message, the other's nonce, SK_p, identity."""
+    keys, prf = sa.keys, sa.suite.prf
+    if by_initiator:
+        return prf, sa.init_i, sa.nonce_r, keys.sk_pi, identity.emit()
+    return prf, sa.init_r, sa.nonce_i, keys.sk_pr, identity.emit()
 
 
 #  0                   1
@@ -159,6 +165,24 @@ def _sign(signing: Signing, octets: bytes) -> bytes:
     if signing.method == AuthMethod.DIGITAL_SIGNATURE:
         return bytes((len(scheme.identifier),)) + scheme.identifier + key.sign(scheme, octets)
     return key.sign_plain(scheme, octets) if signing.method in _OLD_ECDSA else key.sign(scheme, octets)
+
+
+# -- after EAP ---------------------------------------------------------------------------------------------
+
+
+def session_proof(sa: IkeSa, identity: IdPayload, msk: bytes, *, by_initiator: bool) -> AuthPayload:
+    """AUTH of one side by the key that EAP gave both, or SK_p if its method gives none (RFC 7296 2.16)."""
+    return AuthPayload(AuthMethod.SHARED_KEY_MIC, session_auth(msk, *_covered(sa, identity, by_initiator)))
+
+
+def check_session_proof(
+    sa: IkeSa, identity: IdPayload, proof: AuthPayload, msk: bytes, *, by_initiator: bool
+) -> None:
+    """PeerError unless the other side has the same key."""
+    expected = session_proof(sa, identity, msk, by_initiator=by_initiator)
+    if proof.method != expected.method or not compare_digest(proof.data, expected.data):
+        name = Identity.of_payload(identity)
+        raise failed(f"{name} did not prove that it was its EAP that succeeded")
 
 
 # -- the peer's proof --------------------------------------------------------------------------------------
@@ -177,16 +201,13 @@ def verify(sa: IkeSa, peer: IdPayload, message: Message, proof: AuthPayload, now
         method = name_of(AuthMethod, proof.method)
         text = f"{identity} authenticates by {method}, but connection {connection.name} wants {wanted.value}"
         raise failed(text, Reason.WRONG_METHOD)
-    keys, prf = sa.keys, sa.suite.prf
-    sk_p = keys.sk_pr if sa.initiator else keys.sk_pi
-    first, nonce = (sa.init_r, sa.nonce_i) if sa.initiator else (sa.init_i, sa.nonce_r)
-    covered = (prf, first, nonce, sk_p, peer.emit())
+    covered = _covered(sa, peer, not sa.initiator)
     if kind is Method.PUBKEY:
         _verify_signature(sa, identity, message, proof, signed_octets(*covered), now)
     elif kind is Method.NULL:
         if not compare_digest(proof.data, null_auth(*covered)):
             raise failed(f"{identity} did not prove that it holds the keys of this IKE SA")
-    elif not verify_psk_auth(proof.data, prf, connection.psk, first, nonce, sk_p, peer.emit()):
+    elif not verify_psk_auth(proof.data, covered[0], connection.psk, *covered[1:]):
         raise failed(f"{identity} did not prove that it knows our pre-shared key")
 
 

@@ -56,7 +56,7 @@ class Requests:
     def go_on(self, outstanding: Outstanding, waiting: list[Task], now: int) -> None:
         """Continue with the next message of the exchange, if tasks wait for one, before anything else."""
         if waiting:
-            self.postpone(Job(outstanding.job.exchange, waiting))
+            self.postpone(Job(outstanding.job.exchange, waiting, opened=True))
         self.pump(now)
 
     def postpone(self, job: Job) -> None:
@@ -76,7 +76,7 @@ class Requests:
         """Start what the window allows."""
         while self._queue and self._may_start(self._queue[0]):
             job = self._queue.popleft()
-            if all(task.needed(self.sa) for task in job.tasks):
+            if job.opened or all(task.needed(self.sa) for task in job.tasks):
                 self._start(job, now)
             else:
                 self.drop(job)
@@ -142,7 +142,7 @@ class Requests:
 
     def _start(self, job: Job, now: int) -> None:
         out = Outgoing()
-        build_all(job.tasks, self.sa, out, now)
+        build_all(job.speakers, self.sa, out, now)
         announce_window(self.sa, out, job.exchange)
         # IKE_SA_INIT keeps its ID 0 through cookies and new groups (RFC 7296 2.2).
         message_id = 0 if job.exchange == ExchangeType.IKE_SA_INIT else self._next_id

@@ -16,6 +16,7 @@ from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig, ConnectionConfig, StartAction
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.conversation import Conversation
+from sim.ike.credentials import Method
 from sim.ike.events import IkeSaDown, Reason
 from sim.ike.exchanges import NEXT_STATES, State
 from sim.ike.keymat import IkeKeys
@@ -37,6 +38,7 @@ from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.childless import wants_childless
 from sim.ike.tasks.confirm_path import ConfirmPath
 from sim.ike.tasks.delete import DeleteIke
+from sim.ike.tasks.eap import InitiateEap
 from sim.ike.tasks.mobike import SetUpMobike
 from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
@@ -143,7 +145,13 @@ class IkeSa:
 
     def authenticate(self, now: int) -> None:
         """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
-        tasks: list[Task] = [InitiateAuth(), SetUpMobike(), Establish(), HeedLifetime()]
+        eap = self.connection.local.method is Method.EAP
+        tasks: list[Task] = [
+            InitiateEap() if eap else InitiateAuth(),
+            SetUpMobike(),
+            Establish(),
+            HeedLifetime(),
+        ]
         if self.wanted and not wants_childless(self):
             tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
         tasks += [ConfirmPath(self.path), CreateWanted()]

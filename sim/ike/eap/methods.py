@@ -18,8 +18,9 @@ from sim.ike.eap.peer import EapPeer
 from sim.ike.eap.server import EapServer
 from sim.ike.eap.tls import CertificateRefusedError, TlsPeer, TlsServer
 from sim.ike.errors import PeerError
+from sim.ike.events import Reason
 from sim.ike.identity import Identity
-from sim.ike.proof import key_of_certificate
+from sim.ike.proof import failed, key_of_certificate
 from sim.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def make_peer(sa: IkeSa, own: Identity, server: Identity) -> EapPeer:
 
 
 def make_server(sa: IkeSa, claimed: Identity) -> EapServer:
-    """The initiator proves who it is: by default the one that it says in IKE."""
+    """The initiator proves who it is: by default the one that it says in IKE. PeerError without a method."""
     connection = sa.connection
     remote = connection.remote
 
@@ -90,8 +91,12 @@ def make_server(sa: IkeSa, claimed: Identity) -> EapServer:
         assert sa.local_id is not None
         return MschapServer(eap_name(sa.local_id), user, secret, sa.ctx.rand)
 
+    offered = possible(connection, remote.eap)
+    if not offered:
+        text = f"connection {connection.name} has neither passwords nor certificates for EAP"
+        raise failed(text, Reason.EAP_METHOD_REFUSED)
     known = None if remote.ask_eap_id else eap_name(remote.eap_id or claimed)
-    return EapServer(known, possible(connection, remote.eap), make, sa.ctx.rand(1)[0])
+    return EapServer(known, offered, make, sa.ctx.rand(1)[0])
 
 
 def _tls(connection: ConnectionConfig, server: bool, check: Check) -> TlsEnd:

@@ -12,7 +12,10 @@ from sim.wire.buffer import WireError
 
 
 class EapPeer:
-    """`allowed` are the methods that we take part in, the best first; `make` begins one."""
+    """`allowed` are the methods that we take part in, the best first; `make` begins one.
+
+    `failed` is that the server ended it by EAP-Failure: it knows already.
+    """
 
     def __init__(
         self, identity: bytes, allowed: tuple[EapType, ...], make: Callable[[EapType], PeerMethod]
@@ -23,6 +26,7 @@ class EapPeer:
         self._kind = 0
         self._method: PeerMethod | None = None
         self._refused: int | None = None
+        self.failed = False
         self.msk = b""
 
     def receive(self, octets: bytes, now: int) -> bytes | None:
@@ -35,6 +39,7 @@ class EapPeer:
             self._succeed()
             return None
         if packet.code == EapCode.FAILURE:
+            self.failed = True
             raise self._failure()
         raise WireError("an EAP response where there must be a request")
 
@@ -50,7 +55,7 @@ class EapPeer:
             return kind, self._identity
         if kind not in self._allowed:
             self._refused = kind
-            return EapType.NAK, bytes(self._allowed)
+            return EapType.NAK, bytes(self._allowed) or b"\0"
         self._kind, self._method = kind, self._make(EapType(kind))
         return kind, self._method.answer(packet.identifier, packet.data, now)
 

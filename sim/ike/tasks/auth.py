@@ -3,7 +3,7 @@
     HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [N(INITIAL_CONTACT),] SAi2, TSi, TSr}  -->
                                   <--  HDR, SK {IDr, [CERT,] AUTH, SAr2, TSi, TSr}
 
-EAP is not here yet; its further rounds are what Step.MORE is for.
+Who authenticates by EAP is in `eap`.
 """
 
 from __future__ import annotations
@@ -38,90 +38,71 @@ class InitiateAuth(Task):
         signing = None
         if connection.local.method is Method.PUBKEY:
             signing = choose_signing(connection, sa.peer_hashes, sa.asked.authorities)
-            _add_certs(sa.asked, connection, signing, out)
+            add_certs(sa.asked, connection, signing, out)
         if connection.remote.method is Method.PUBKEY:
             out.add(*certreq_payloads((connection.remote,)))
         if connection.remote_id is not None and not connection.remote_id.is_pattern:
             out.add(connection.remote_id.payload(PayloadType.ID_R))
         out.add(prove(sa, own, signing))
-        if self._first_contact(sa):
+        if first_contact(sa):
             out.add_last(NotifyPayload(NotifyType.INITIAL_CONTACT))
         return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
-        peer, proof = _id_of(message, PayloadType.ID_R), message.find(AuthPayload)
+        peer, proof = id_of(message, PayloadType.ID_R), message.find(AuthPayload)
         if peer is None or proof is None:
-            raise _refusal(sa, message)
-        identity = Identity.of_payload(peer)
-        expected = sa.connection.remote_id
-        if not identity.match(expected):
-            text = f"the responder is {identity}, but {expected} was expected"
-            raise failed(text, Reason.ID_NOT_ACCEPTED)
+            raise refusal(sa, message)
+        identity = expected_responder(sa, peer)
         verify(sa, peer, message, proof, now)
         sa.remote_id = identity
         return Step.DONE
-
-    def _first_contact(self, sa: IkeSa) -> bool:
-        """Whether this is the only IKE SA that we hold with this peer (RFC 7296 2.4), and we have a name."""
-        named = sa.connection.local.method is not Method.NULL
-        return named and len(sa.ctx.by_connection[sa.connection.name]) == 1
 
 
 class RespondAuth(Task):
-    def __init__(self) -> None:
-        self._signing: Signing | None = None
-        self._asked = NOT_ASKED
+    _proof: OwnProof
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
-        peer, proof = _id_of(message, PayloadType.ID_I), message.find(AuthPayload)
+        peer, proof = id_of(message, PayloadType.ID_I), message.find(AuthPayload)
         assert peer is not None  # by the table of exchanges
-        identity, wanted = Identity.of_payload(peer), _id_of(message, PayloadType.ID_R)
+        assert proof is not None  # or else it would be EAP's
+        identity, wanted = Identity.of_payload(peer), id_of(message, PayloadType.ID_R)
         own = None if wanted is None else Identity.of_payload(wanted)
-        if proof is None:
-            text = f"{identity} wants to authenticate by EAP, which is not supported"
-            raise failed(text, Reason.WRONG_METHOD)
-        sa.connection = self._connection(sa, identity, own, kind_of(proof))
+        sa.connection = find_connection(sa, identity, own, kind_of(proof))
         verify(sa, peer, message, proof, now)
         sa.remote_id = identity
         sa.local_id = own or own_id(sa, sa.connection)
-        if sa.connection.local.method is Method.PUBKEY:
-            self._choose(sa, message)
+        self._proof = OwnProof(sa, message)
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        assert sa.local_id is not None
-        own = sa.local_id.payload(PayloadType.ID_R)
-        out.add(own)
-        _add_certs(self._asked, sa.connection, self._signing, out)
-        out.add(prove(sa, own, self._signing))
+        self._proof.add(sa, out)
         return Step.DONE
 
-    def _choose(self, sa: IkeSa, message: Message) -> None:
+
+class OwnProof:
+    """A responder's own proof: chosen by the first request, sent in the first response."""
+
+    def __init__(self, sa: IkeSa, message: Message) -> None:
+        """PeerError when the peer could not verify any."""
+        self._asked = NOT_ASKED
+        self._signing: Signing | None = None
+        if sa.connection.local.method is not Method.PUBKEY:
+            return
         self._asked = read_certreqs(message)
         self._signing = choose_signing(sa.connection, sa.peer_hashes, self._asked.authorities)
         if self._signing is None:
             raise failed(no_signing(sa.connection, sa.peer_hashes), Reason.NO_COMMON_SIGNATURE)
 
-    def _connection(
-        self, sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
-    ) -> ConnectionConfig:
-        """The connection for these identities: rather one that names the peer than a pattern or any.
-
-        One that wants the peer's method comes before others, which will say what they want instead.
-        """
-        fitting = [
-            c
-            for c in sa.candidates
-            if peer.match(c.remote_id)
-            and (own is None or own.match(own_id(sa, c)))
-            and (c is sa.candidates[0] or select((sa.chosen,), c.proposals) is not None)
-        ]
-        if not fitting:
-            text = f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else "")
-            raise failed(text, Reason.ID_NOT_ACCEPTED)
-        return min(fitting, key=lambda c: (c.remote.method is not method, -peer.match(c.remote_id)))
+    def add(self, sa: IkeSa, out: Outgoing) -> None:
+        """IDr, and unless EAP shall do for both, [CERT,] AUTH."""
+        assert sa.local_id is not None
+        own = sa.local_id.payload(PayloadType.ID_R)
+        out.add(own)
+        add_certs(self._asked, sa.connection, self._signing, out)
+        if sa.connection.local.method is not Method.EAP:
+            out.add(prove(sa, own, self._signing))
 
 
 class Establish(Task):
@@ -132,12 +113,47 @@ class Establish(Task):
         return Step.DONE
 
 
+def expected_responder(sa: IkeSa, peer: IdPayload) -> Identity:
+    """Who the responder says that it is; PeerError when we wanted somebody else."""
+    identity, expected = Identity.of_payload(peer), sa.connection.remote_id
+    if not identity.match(expected):
+        text = f"the responder is {identity}, but {expected} was expected"
+        raise failed(text, Reason.ID_NOT_ACCEPTED)
+    return identity
+
+
+def first_contact(sa: IkeSa) -> bool:
+    """Whether this is the only IKE SA that we hold with this peer (RFC 7296 2.4), and we have a name."""
+    named = sa.connection.local.method is not Method.NULL
+    return named and len(sa.ctx.by_connection[sa.connection.name]) == 1
+
+
+def find_connection(
+    sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
+) -> ConnectionConfig:
+    """The connection for these identities: rather one that names the peer than a pattern or any.
+
+    One that wants the peer's method comes before others, which will say what they want instead.
+    """
+    fitting = [
+        c
+        for c in sa.candidates
+        if peer.match(c.remote_id)
+        and (own is None or own.match(own_id(sa, c)))
+        and (c is sa.candidates[0] or select((sa.chosen,), c.proposals) is not None)
+    ]
+    if not fitting:
+        text = f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else "")
+        raise failed(text, Reason.ID_NOT_ACCEPTED)
+    return min(fitting, key=lambda c: (c.remote.method is not method, -peer.match(c.remote_id)))
+
+
 def own_id(sa: IkeSa, connection: ConnectionConfig) -> Identity:
     """Who we are in this connection."""
     return connection.local_id or connection.local.default_id() or Identity.of_address(sa.path.local[0])
 
 
-def _add_certs(asked: Asked, connection: ConnectionConfig, signing: Signing | None, out: Outgoing) -> None:
+def add_certs(asked: Asked, connection: ConnectionConfig, signing: Signing | None, out: Outgoing) -> None:
     """Our certificate and those above it, in this order: the first one's key makes AUTH (RFC 7296 3.6)."""
     policy = connection.local.send_cert
     if signing is None or policy is SendCert.NEVER:
@@ -146,14 +162,15 @@ def _add_certs(asked: Asked, connection: ConnectionConfig, signing: Signing | No
         out.add(*cert_payloads(signing.credential))
 
 
-def _id_of(message: Message, kind: PayloadType) -> IdPayload | None:
+def id_of(message: Message, kind: PayloadType) -> IdPayload | None:
     payload = message.of_type(kind)
     return payload if isinstance(payload, IdPayload) else None
 
 
-def _refusal(sa: IkeSa, message: Message) -> Exception:
+def refusal(sa: IkeSa, message: Message) -> Exception:
     error = first_error(message)
-    assert error is not None  # by the table of exchanges
+    if error is None:
+        return failed("the responder goes on with EAP, which we did not ask for", Reason.WRONG_METHOD)
     reason = reason_of(error.type)
     peer = format_sock(sa.path.remote)
     if reason is Reason.AUTHENTICATION_FAILED:

@@ -2,7 +2,12 @@
 
 Several tasks share an exchange: IKE_AUTH is authentication, MOBIKE's set-up and the first Child SA. An
 initiator builds, then processes the response; a responder processes the request, then builds. Tasks run in
-order; one that answers MORE keeps itself and all that follow for the next message of the exchange.
+order; one that answers MORE when it processes keeps itself and all that follow for the next message of the
+exchange. Until it is done, it alone speaks: the first request has what all tasks of the initiator want, the
+last response what all tasks of the responder say to that (RFC 7296 2.16).
+
+    initiator   all build | first builds | ... | first builds      then all process the last response
+    responder   first builds | ... | first builds | all build      once all have processed the first request
 """
 
 from __future__ import annotations
@@ -75,11 +80,11 @@ class Task:
         return True
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        """Add payloads to our next message. A responder's step counts."""
+        """Add payloads to our next message; only the step of `process` counts."""
         return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
-        """Act on the peer's message; PeerError and RefusedError end it. An initiator's step counts."""
+        """Act on the peer's message; PeerError and RefusedError end it."""
         return Step.DONE
 
     def abandon(self, sa: IkeSa) -> None:
@@ -92,19 +97,33 @@ class Job:
 
     exchange: ExchangeType
     tasks: list[Task]
+    opened: bool = False
+
+    @property
+    def speakers(self) -> list[Task]:
+        """Who has something to say in the next request: all in the first one, then whoever asked for it."""
+        return self.tasks[:1] if self.opened else self.tasks
 
 
-def process_all(tasks: list[Task], sa: IkeSa, received: Inbound, now: int) -> list[Task]:
-    """The tasks that wait for a further message."""
+@dataclass(slots=True)
+class Service:
+    """A responder's tasks that wait for the next request of an exchange, and the request that opened it."""
+
+    tasks: list[Task]
+    opening: Inbound
+
+
+def process_all(
+    tasks: list[Task], sa: IkeSa, received: Inbound, now: int, opening: Inbound | None = None
+) -> list[Task]:
+    """The tasks that wait for a further message. The first one gets `received`, the others `opening`."""
     for index, task in enumerate(tasks):
-        if task.process(sa, received, now) is Step.MORE:
+        message = received if index == 0 or opening is None else opening
+        if task.process(sa, message, now) is Step.MORE:
             return tasks[index:]
     return []
 
 
-def build_all(tasks: list[Task], sa: IkeSa, out: Outgoing, now: int) -> list[Task]:
-    """The tasks that want another message after this one."""
-    for index, task in enumerate(tasks):
-        if task.build(sa, out, now) is Step.MORE:
-            return tasks[index:]
-    return []
+def build_all(tasks: list[Task], sa: IkeSa, out: Outgoing, now: int) -> None:
+    for task in tasks:
+        task.build(sa, out, now)

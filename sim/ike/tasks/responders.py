@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sim.ike.constants import ExchangeType, NotifyType
+from sim.ike.exchanges import State
 from sim.ike.message import Message
-from sim.ike.payloads import TsPayload
+from sim.ike.payloads import AuthPayload, TsPayload
 from sim.ike.tasks.auth import Establish, RespondAuth
 from sim.ike.tasks.auth_lifetime import AnnounceLifetime, HeedLifetime
 from sim.ike.tasks.base import Task
 from sim.ike.tasks.child_rekey import RespondRekey
 from sim.ike.tasks.child_respond import RespondChild
 from sim.ike.tasks.delete import RespondDelete
+from sim.ike.tasks.eap import RespondEap
 from sim.ike.tasks.ike_rekey import RespondIkeRekey
 from sim.ike.tasks.mobike import RespondMobike, SetUpMobike
 from sim.ike.tasks.uniqueness import KeepUnique
@@ -21,22 +23,34 @@ from sim.ike.tasks.uniqueness import KeepUnique
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
-RESPONDERS: dict[int, Callable[[], list[Task]]] = {
-    ExchangeType.IKE_AUTH: lambda: [
-        RespondAuth(),
+Choice = Callable[["IkeSa", Message], list[Task]]
+
+
+def responder_tasks(sa: IkeSa, message: Message) -> list[Task]:
+    return RESPONDERS[message.header.exchange](sa, message)
+
+
+def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
+    """Whoever sends no AUTH wants EAP (RFC 7296 2.16)."""
+    return [
+        RespondEap() if message.find(AuthPayload) is None else RespondAuth(),
         KeepUnique(),
         SetUpMobike(),
         Establish(),
         AnnounceLifetime(),
         RespondChild(ExchangeType.IKE_AUTH),
-    ],
-    ExchangeType.INFORMATIONAL: lambda: [RespondMobike(), HeedLifetime(), RespondDelete()],
-}
+    ]
 
 
-def responder_tasks(sa: IkeSa, message: Message) -> list[Task]:
-    exchange = message.header.exchange
-    return [_creator(message)] if exchange == ExchangeType.CREATE_CHILD_SA else RESPONDERS[exchange]()
+def _inform(sa: IkeSa, message: Message) -> list[Task]:
+    """From somebody who has not proved itself yet, only that it gives up."""
+    if sa.state is State.HALF_OPEN:
+        return [RespondDelete()]
+    return [RespondMobike(), HeedLifetime(), RespondDelete()]
+
+
+def _create(sa: IkeSa, message: Message) -> list[Task]:
+    return [_creator(message)]
 
 
 def _creator(message: Message) -> Task:
@@ -46,3 +60,10 @@ def _creator(message: Message) -> Task:
     if message.notify(NotifyType.REKEY_SA) is not None:
         return RespondRekey()
     return RespondChild(ExchangeType.CREATE_CHILD_SA)
+
+
+RESPONDERS: dict[int, Choice] = {
+    ExchangeType.IKE_AUTH: _authenticate,
+    ExchangeType.CREATE_CHILD_SA: _create,
+    ExchangeType.INFORMATIONAL: _inform,
+}
