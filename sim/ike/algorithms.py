@@ -189,8 +189,9 @@ _ENCRYPTION_KEYS: set[tuple[int, int | None]] = {(int(row), bits) for row, bits 
 SUPPORTED: dict[int, set[tuple[int, int | None]]] = {
     TransformType.PRF: {(int(row), None) for row in PRF},
     TransformType.INTEG: {(int(row), None) for row in INTEGRITY},
-    TransformType.KE: {(int(row), None) for row in KEY_EXCHANGE} | {(KeyExchangeId.NONE, None)},
+    **dict.fromkeys(
+        KEY_EXCHANGES, {(int(row), None) for row in KEY_EXCHANGE} | {(int(KeyExchangeId.NONE), None)}
+    ),
     TransformType.ESN: {(Esn.NO_ESN, None), (Esn.ESN, None)},
 }
-"""What endpoints can do beside encryption, by transform type. Additional key exchanges belong in here, with
-the row of KE, as soon as endpoints have the exchanges of RFC 9370; till then `ke1_...` is refused."""
+"""What endpoints can do beside encryption, by transform type."""

@@ -76,7 +76,9 @@ class Channel:
         if exchange == ExchangeType.IKE_SA_INIT:
             packets: tuple[bytes, ...] = (emit_message(header, payloads),)
         else:
-            packets = self._seal(header, EncryptedPayload(*emit_payloads(payloads)))
+            inside = EncryptedPayload(*emit_payloads(payloads))
+            packets = self._seal(header, inside)
+            self._remember(header, (inside,))
         words = in_fragments(notation(shape_of(payloads), exchange, response), len(packets))
         return Encoded(exchange, message_id, response, words, packets)
 
@@ -105,8 +107,18 @@ class Channel:
         assert self._peer is not None
         fragment = fragment_of(message)
         if fragment is None:
-            return open_message(message, self._peer)
-        return self._assemble(message, fragment, self._peer, now)
+            whole: Message | None = open_message(message, self._peer)
+        else:
+            whole = self._assemble(message, fragment, self._peer, now)
+        if whole is not None:
+            self._remember(whole.header, whole.plain)
+        return whole
+
+    def _remember(self, header: Header, plain: Sequence[Payload]) -> None:
+        """AUTH will cover what is said in IKE_INTERMEDIATE (RFC 9242 3.3)."""
+        sa = self._sa
+        if header.exchange == ExchangeType.IKE_INTERMEDIATE and sa.int_auth is not None:
+            sa.int_auth.add(header, plain, sa.keys, sa.suite.prf)
 
     def _assemble(
         self, message: Message, fragment: EncryptedFragment, peer: Cipher, now: int

@@ -12,7 +12,7 @@ from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
-    from sim.ike.tasks.child_rekey import RekeyChild
+    from sim.ike.tasks.child_rekey import RekeyChild, Rival
 
 
 @dataclass(slots=True)
@@ -20,7 +20,8 @@ class ChildSa:
     """One pair of ESP SAs; keys are (encryption key with its salt, integrity key).
 
     `deleting` is that our Delete is on its way or waits, `replaced` that another one does its work now,
-    `silent` that nothing is sent on it, `rekeying` our own rekeying that is not answered yet.
+    `silent` that nothing is sent on it, `rekeying` our own rekeying that is not answered yet, `rival`
+    the peer's.
     """
 
     ike: IkeSa
@@ -38,6 +39,7 @@ class ChildSa:
     replaced: bool = False
     silent: bool = False
     rekeying: RekeyChild | None = None
+    rival: Rival | None = None
     expires_at: int = 0
 
     @property

@@ -217,8 +217,9 @@ class EndpointConfig:
     From `cookie_threshold` half-open SAs on, or `cookie_threshold_ip` from one address, an initiator must
     prove its address with a cookie; at `block_threshold` from one address it is ignored (0 switches a limit
     off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1),
-    `fragments_timeout` how long the fragments of an incomplete message are kept.
-    `epoch` is which time it is when `now` is 0, in ns since 1970: certificates have calendar dates.
+    `fragments_timeout` how long the fragments of an incomplete message are kept, `followup_timeout` how long
+    a responder waits for each further key exchange (RFC 9370 2.2.4). `epoch` is which time it is when `now`
+    is 0, in ns since 1970: certificates have calendar dates.
     """
 
     connections: tuple[ConnectionConfig, ...] = ()
@@ -236,6 +237,7 @@ class EndpointConfig:
     retry_for: int = 180 * NS_PER_S
     fragments_timeout: int = 30 * NS_PER_S
     epoch: int = DEFAULT_EPOCH
+    followup_timeout: int = 20 * NS_PER_S
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]

@@ -16,7 +16,7 @@ from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType, NotifyType, name_of
 from sim.ike.errors import PeerError, RefusedError, Scope, UnprovenError, reason_of
-from sim.ike.exchanges import REFUSALS, SERVED_IN, State, check_request, check_response, first_error
+from sim.ike.exchanges import REFUSALS, State, check_request, check_response, first_error
 from sim.ike.fragments import fragment_of
 from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import in_fragments, notation
@@ -187,7 +187,7 @@ class Conversation:
     def _is_served(self, exchange: int) -> bool:
         """While EAP goes on, the initiator may also tell us that it gives up (RFC 7296 2.21.2)."""
         giving_up = self._serving is not None and exchange == ExchangeType.INFORMATIONAL
-        return giving_up or exchange in SERVED_IN.get(self.sa.state, ())
+        return giving_up or self.sa.serves(exchange)
 
     def report(self, received: Inbound) -> str:
         """Report a message that was accepted; what it held, in the notation of RFC 7296 1.2."""

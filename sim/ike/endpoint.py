@@ -1,6 +1,6 @@
 """The IKEv2 endpoint: octets and `now` in; events, datagrams and the next deadline out (RFC 7296, RFC 4555).
 
-Left out so far: IKE_INTERMEDIATE, EAP, windows above 1.
+Left out so far: EAP.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """What is legal: which payloads an exchange carries, in which state of the IKE SA (RFC 7296 1.2 to 1.5).
 
+IKE_INTERMEDIATE is RFC 9242's, IKE_FOLLOWUP_KE RFC 9370's.
+
 A task may assume that this table was checked. Payloads that the table does not name are ignored by whoever
 does not understand them (RFC 7296 2.5), so that extensions can add theirs.
 """
@@ -71,6 +73,8 @@ REQUESTS = {
         required=frozenset({_SA, _NONCE}), once=frozenset({_KE}), together=_TS
     ),
     ExchangeType.INFORMATIONAL: Rule(),
+    ExchangeType.IKE_INTERMEDIATE: Rule(once=frozenset({_KE})),
+    ExchangeType.IKE_FOLLOWUP_KE: Rule(required=frozenset({_KE})),
 }
 RESPONSES = {
     ExchangeType.IKE_SA_INIT: _INIT,
@@ -79,16 +83,19 @@ RESPONSES = {
         required=frozenset({_SA, _NONCE}), once=frozenset({_KE}), together=_TS
     ),
     ExchangeType.INFORMATIONAL: Rule(),
+    ExchangeType.IKE_INTERMEDIATE: Rule(once=frozenset({_KE})),
+    ExchangeType.IKE_FOLLOWUP_KE: Rule(required=frozenset({_KE})),
 }
 LATER_REQUESTS = {ExchangeType.IKE_AUTH: Rule(either=_EITHER)}
 LATER_RESPONSES = {ExchangeType.IKE_AUTH: Rule(together=_TS | {_SA}, either=_EITHER)}
 """What follows the first message of an exchange that has several: EAP alone, then AUTH (RFC 7296 2.16)."""
 
+_LATER = frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE, ExchangeType.INFORMATIONAL})
 SERVED_IN = {
-    State.HALF_OPEN: frozenset({ExchangeType.IKE_AUTH}),
-    State.ESTABLISHED: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
-    State.REKEYED: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
-    State.DELETING: frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.INFORMATIONAL}),
+    State.HALF_OPEN: frozenset({ExchangeType.IKE_AUTH, ExchangeType.IKE_INTERMEDIATE}),
+    State.ESTABLISHED: _LATER,
+    State.REKEYED: _LATER,
+    State.DELETING: _LATER,
 }
 """The requests that are served in a state; any other is ignored."""
 

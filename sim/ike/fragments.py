@@ -124,8 +124,9 @@ class Assembly:
         inside = EncryptedPayload(
             closed.first_type, chain, critical=closed.critical, reserved=closed.reserved
         )
-        payloads = first.payloads[:-1] + parse_inside(inside)
-        return Message(first.header, payloads, raw, inside, self.total, first.raw)
+        outside = first.payloads[:-1]
+        payloads = outside + parse_inside(inside)
+        return Message(first.header, payloads, raw, (*outside, inside), self.total, first.raw)
 
 
 def fragment_of(message: Message) -> EncryptedFragment | None:

@@ -45,9 +45,16 @@ def skeyseed(prf: Prf, nonce_i: bytes, nonce_r: bytes, shared: bytes) -> bytes:
     return prf(nonce_i[:size] + nonce_r[:size], shared)
 
 
-def rekey_skeyseed(prf: Prf, sk_d: bytes, shared: bytes, nonce_i: bytes, nonce_r: bytes) -> bytes:
-    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old IKE SA's PRF (RFC 7296 2.18)."""
-    return prf(sk_d, shared + nonce_i + nonce_r)
+def rekey_skeyseed(
+    prf: Prf, sk_d: bytes, shared: bytes, nonce_i: bytes, nonce_r: bytes, additional: bytes = b""
+) -> bytes:
+    """SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old IKE SA's PRF (RFC 7296 2.18).
+
+    `additional` are the secrets SK(1) | ... | SK(n) of additional key exchanges, which come last (RFC 9370
+    2.2.4). What an IKE_INTERMEDIATE changes is of the same form: its secret for g^ir, and the nonces of
+    IKE_SA_INIT (2.2.2).
+    """
+    return prf(sk_d, shared + nonce_i + nonce_r + additional)
 
 
 def ike_keys(
@@ -61,14 +68,20 @@ def ike_keys(
 
 
 def child_keys(
-    prf: Prf, sk_d: bytes, suite: EspSuite, nonce_i: bytes, nonce_r: bytes, shared: bytes = b""
+    prf: Prf,
+    sk_d: bytes,
+    suite: EspSuite,
+    nonce_i: bytes,
+    nonce_r: bytes,
+    shared: bytes = b"",
+    additional: bytes = b"",
 ) -> ChildKeys:
-    """KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr) (RFC 7296 2.17).
+    """KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr [| SK(1) | ... | SK(n)]) (RFC 7296 2.17, RFC 9370 2.2.4).
 
     `nonce_i` is that of the initiator of the exchange that made the Child SA, not of the IKE SA.
     """
     sizes = _child_sizes(suite.encryption, suite.integrity) * 2
-    return ChildKeys(*_expand(prf, sk_d, shared + nonce_i + nonce_r, sizes))
+    return ChildKeys(*_expand(prf, sk_d, shared + nonce_i + nonce_r + additional, sizes))
 
 
 def _child_sizes(encryption: Encryption, integrity: Integrity | None) -> tuple[int, int]:

@@ -105,25 +105,25 @@ class Message:
 
     `raw` starts with the IKE header: a non-ESP marker is not part of it. `shape` is that of the payloads,
     as `shape_of` tells it. A message that came in `fragments` (RFC 7383) has those of all of them in `raw`,
-    one after the other, and those of the one that tells a repetition in `first`. `inside` is what the
-    Encrypted payload of an opened message held, not encrypted. Nobody changes a message.
+    one after the other, and those of the one that tells a repetition in `first`. `plain` are the payloads
+    of an opened message with the last one still around the others, but not encrypted. Nobody changes it.
     """
 
-    __slots__ = ("_by_shape", "first", "fragments", "header", "inside", "payloads", "raw", "shape")
+    __slots__ = ("_by_shape", "first", "fragments", "header", "payloads", "plain", "raw", "shape")
 
     def __init__(
         self,
         header: Header,
         payloads: tuple[Payload, ...],
         raw: bytes,
-        inside: EncryptedPayload | None = None,
+        plain: tuple[Payload, ...] = (),
         fragments: int = 1,
         first: bytes = b"",
     ) -> None:
         self.header = header
         self.payloads = payloads
         self.raw = raw
-        self.inside = inside
+        self.plain = plain
         self.fragments = fragments
         self.first = first or raw
         self.shape = shape_of(payloads)
@@ -273,7 +273,8 @@ def open_message(message: Message, cipher: Cipher) -> Message:
         raise WireError("the message has no Encrypted payload")
     data = open_inside(message, closed, cipher)
     inside = EncryptedPayload(closed.first_type, data, critical=closed.critical, reserved=closed.reserved)
-    return Message(message.header, message.payloads[:-1] + parse_inside(inside), message.raw, inside)
+    outside = message.payloads[:-1]
+    return Message(message.header, outside + parse_inside(inside), message.raw, (*outside, inside))
 
 
 def open_inside(message: Message, closed: EncryptedPayload | EncryptedFragment, cipher: Cipher) -> bytes:

@@ -145,12 +145,17 @@ def prove(sa: IkeSa, own: IdPayload, signing: Signing | None) -> AuthPayload:
     return AuthPayload(signing.method, _sign(signing, signed_octets(*covered)))
 
 
-def _covered(sa: IkeSa, identity: IdPayload, by_initiator: bool) -> tuple[Prf, bytes, bytes, bytes, bytes]:
-    """What AUTH of one side covers (RFC 7296 2.15): first message, the other's nonce, SK_p, identity."""
+def _covered(
+    sa: IkeSa, identity: IdPayload, by_initiator: bool
+) -> tuple[Prf, bytes, bytes, bytes, bytes, bytes]:
+    """What AUTH of one side covers: first message, the other's nonce, SK_p, identity, and IntAuth.
+
+    RFC 7296 2.15, RFC 9242 3.3.1.
+    """
     keys, prf = sa.keys, sa.suite.prf
     if by_initiator:
-        return prf, sa.init_i, sa.nonce_r, keys.sk_pi, identity.emit()
-    return prf, sa.init_r, sa.nonce_i, keys.sk_pr, identity.emit()
+        return prf, sa.init_i, sa.nonce_r, keys.sk_pi, identity.emit(), sa.signed_later
+    return prf, sa.init_r, sa.nonce_i, keys.sk_pr, identity.emit(), sa.signed_later
 
 
 #  0                   1

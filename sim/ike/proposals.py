@@ -37,12 +37,14 @@ __all__ = [
     "IkeSuite",
     "Proposal",
     "Transform",
+    "additional_are_required",
     "additional_exchanges",
     "esp_suite",
     "format_proposal",
     "ike_suite",
     "is_choice_of",
     "offer",
+    "offers_additional",
     "parse_proposal",
     "select",
 ]
@@ -165,6 +167,17 @@ def additional_exchanges(chosen: Proposal) -> tuple[KeyExchange, ...]:
     return tuple(KEY_EXCHANGE[KeyExchangeId(method)] for method in methods if method != NONE)
 
 
+def offers_additional(proposal: Proposal) -> bool:
+    """Whether a proposal has an additional key exchange among its transforms."""
+    return any(t.type in ADDITIONAL and t.id != NONE for t in proposal.transforms)
+
+
+def additional_are_required(proposal: Proposal) -> bool:
+    """Whether a proposal cannot be chosen without an additional key exchange."""
+    kinds = [_of(proposal.transforms, kind) for kind in ADDITIONAL]
+    return any(methods and not any(map(_is_none, methods)) for methods in kinds)
+
+
 # The same few lists of transforms are on offer, and chosen, again and again: each question about them is
 # answered once. The numbers are bounds, far above what a scenario has.
 
@@ -199,8 +212,6 @@ def _transform(word: str, text: str, protocol: int) -> Transform:
     if transform is None:
         raise ValueError(f"proposal {text!r}: {word!r} is no algorithm; known are {_known(protocol)}")
     if not is_supported(transform):
-        if transform.type in ADDITIONAL:
-            raise ValueError(f"proposal {text!r}: additional key exchanges ({word}) are not supported yet")
         raise ValueError(f"proposal {text!r}: {word} is not supported yet; supported are {_known(protocol)}")
     if transform.type not in _TYPES[ProtocolId(protocol)]:
         raise ValueError(

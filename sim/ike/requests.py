@@ -56,7 +56,8 @@ class Requests:
     def go_on(self, outstanding: Outstanding, waiting: list[Task], now: int) -> None:
         """Continue with the next message of the exchange, if tasks wait for one, before anything else."""
         if waiting:
-            self.postpone(Job(outstanding.job.exchange, waiting, opened=True))
+            other = waiting[0].continues_in
+            self.postpone(Job(other or outstanding.job.exchange, waiting, opened=other is None))
         self.pump(now)
 
     def postpone(self, job: Job) -> None:

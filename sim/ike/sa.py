@@ -18,8 +18,10 @@ from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.conversation import Conversation
 from sim.ike.credentials import Method
 from sim.ike.events import IkeSaDown, Reason
-from sim.ike.exchanges import NEXT_STATES, State
-from sim.ike.keymat import IkeKeys
+from sim.ike.exchanges import NEXT_STATES, SERVED_IN, State
+from sim.ike.followups import FollowUps
+from sim.ike.intermediate import IntAuth
+from sim.ike.keymat import IkeKeys, ike_keys, rekey_skeyseed
 from sim.ike.lifetimes import Lifetimes
 from sim.ike.message import NO_SPI
 from sim.ike.mobility import reconsider, start_update
@@ -39,6 +41,7 @@ from sim.ike.tasks.childless import wants_childless
 from sim.ike.tasks.confirm_path import ConfirmPath
 from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.eap import InitiateEap
+from sim.ike.tasks.intermediate import InitiateIntermediate
 from sim.ike.tasks.mobike import SetUpMobike
 from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
@@ -48,11 +51,12 @@ from sim.units import format_duration
 from sim.wire.address import Sock, format_sock
 
 if TYPE_CHECKING:
+    from sim.crypto.kex import KeyExchange
     from sim.ike.channel import Encoded
     from sim.ike.context import Context
     from sim.ike.errors import PeerError
     from sim.ike.identity import Identity
-    from sim.ike.tasks.ike_rekey import RekeyIke
+    from sim.ike.tasks.ike_rekey import RekeyIke, Rival
 
 Wanted = tuple[ChildConfig, PacketSelectors | None]
 """A Child SA to create, and the packet that asked for it."""
@@ -102,6 +106,9 @@ class IkeSa:
         self.local_id: Identity | None = None
         self.remote_id: Identity | None = None
         self.mobike = self.fragmentation = False
+        self.int_auth: IntAuth | None = None
+        self.additional: tuple[KeyExchange, ...] = ()
+        self.followups = FollowUps(self)
         self.peer_addresses: tuple[bytes, ...] = ()
         self.announced: tuple[bytes, ...] = ()
         self.seen_as: bytes | None = None
@@ -110,6 +117,7 @@ class IkeSa:
         self.lifetimes = Lifetimes(self)
         self.rekeying_ike: RekeyIke | None = None
         self.heir: IkeSa | None = None
+        self.rival: Rival | None = None
         self.standby = False
         self.tries = self.window = 1
         self.peer_is_childless = False
@@ -123,6 +131,11 @@ class IkeSa:
         self.sent = self.received = self.retransmits = 0
         self.reason, self.text = Reason.NONE, ""
         ctx.sas[self.ike_id] = self
+
+    @property
+    def signed_later(self) -> bytes:
+        """What AUTH covers beside IKE_SA_INIT and the identity (RFC 9242 3.3.1)."""
+        return b"" if self.int_auth is None else self.int_auth.octets()
 
     @property
     def own_spi(self) -> bytes:
@@ -142,6 +155,27 @@ class IkeSa:
             cipher(suite.encryption, suite.integrity, *theirs, rand),
         )
         self.ctx.emit(keys_derived(self))
+
+    def strengthen(self, shared: bytes) -> None:
+        """Take the secret of an additional key exchange into all keys, from now on (RFC 9370 2.2.2)."""
+        prf, nonces = self.suite.prf, (self.nonce_i, self.nonce_r)
+        seed = rekey_skeyseed(prf, self.keys.sk_d, shared, *nonces)
+        self.derive(self.chosen, self.suite, ike_keys(self.suite, seed, *nonces, self.spi_i, self.spi_r))
+
+    def serves(self, exchange: int) -> bool:
+        """Whether a request of this kind is in its place; IKE_AUTH waits for all key exchanges."""
+        if self.state is State.HALF_OPEN and (exchange == ExchangeType.IKE_AUTH) is bool(self.additional):
+            return False
+        return exchange in SERVED_IN.get(self.state, ())
+
+    def confirm(self, now: int) -> None:
+        """The keys of IKE_SA_INIT are there: go on to further key exchanges, or to IKE_AUTH."""
+        if self.additional:
+            self.requests.submit(
+                Job(ExchangeType.IKE_INTERMEDIATE, [InitiateIntermediate()]), now, first=True
+            )
+        else:
+            self.authenticate(now)
 
     def authenticate(self, now: int) -> None:
         """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
@@ -440,6 +474,7 @@ class IkeSa:
         self.lifetimes.stop_ike()
         self.requests.abandon()
         self.channel.close()
+        self.followups.close()
         ctx.timers.cancel((self.ike_id, "standby"))
         ctx.timers.cancel((self.ike_id, "patience"))
         ctx.timers.cancel((self.ike_id, "half-open"))

@@ -22,6 +22,7 @@ def succeed(
     nonces: Nonces,
     shared: bytes,
     now: int,
+    additional: bytes = b"",
 ) -> IkeSa:
     """A new IKE SA with keys from the old one's SK_d; `spis` and `nonces` the initiator's first.
 
@@ -29,7 +30,7 @@ def succeed(
     that a half-open IKE SA is given.
     """
     suite = ike_suite(chosen)
-    seed = rekey_skeyseed(old.suite.prf, old.keys.sk_d, shared, *nonces)
+    seed = rekey_skeyseed(old.suite.prf, old.keys.sk_d, shared, *nonces, additional)
     new = old.make_successor(initiator, spis, now)
     new.nonce_i, new.nonce_r = nonces
     new.derive(chosen, suite, ike_keys(suite, seed, *nonces, *spis))
@@ -59,4 +60,6 @@ def inherit(new: IkeSa, old: IkeSa, now: int) -> None:
 def concede(sa: IkeSa, now: int) -> None:
     """The peer deletes an IKE SA that both sides are rekeying: its successor is the one that stays."""
     if sa.rekeying_ike is not None and sa.rekeying_ike.rival is not None:
-        inherit(sa.rekeying_ike.rival.sa, sa, now)
+        successor = sa.rekeying_ike.rival.sa
+        if successor is not None:
+            inherit(successor, sa, now)

@@ -20,11 +20,12 @@ MAX_WINDOW = 64
 """However many a peer would take, we have no more requests outstanding."""
 
 _BYTES = 4
+_TOO_EARLY = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_INTERMEDIATE)
 
 
 def announce_window(sa: IkeSa, out: Outgoing, exchange: int) -> None:
     """Say once in an IKE SA what we take, if it is more than one request, in a protected message."""
-    if sa.connection.window > 1 and sa.window == 1 and exchange != ExchangeType.IKE_SA_INIT:
+    if sa.connection.window > 1 and sa.window == 1 and exchange not in _TOO_EARLY:
         sa.window = sa.connection.window
         size = sa.window.to_bytes(_BYTES, "big")
         out.add_last(NotifyPayload(NotifyType.SET_WINDOW_SIZE, size))

@@ -8,21 +8,22 @@ A failure concerns the Child SA alone (RFC 7296 2.21.2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
-from sim.crypto.kex import KeyPair
+from sim.crypto.kex import KeyExchange, KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId, TransformType, name_of
-from sim.ike.errors import reason_of
+from sim.ike.errors import PeerError, reason_of
 from sim.ike.events import ChildFailed, Reason
 from sim.ike.exchanges import first_error
 from sim.ike.message import Message
 from sim.ike.payloads import DeletePayload, KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
-from sim.ike.proposals import Proposal, is_choice_of, offer
+from sim.ike.proposals import Proposal, additional_exchanges, is_choice_of, offer
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
     PacketSelectors,
@@ -34,6 +35,7 @@ from sim.ike.tasks.child_terms import (
     suites,
     ts_of,
 )
+from sim.ike.tasks.followup import Rounds
 from sim.wire.address import format_sock
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 _NONCE_BYTES = 32
 _NO_GROUP = 0
+_PASSING = (Reason.TEMPORARY_FAILURE, Reason.STATE_NOT_FOUND)
 
 
 class InitiateChild(Task):
@@ -59,8 +62,11 @@ class InitiateChild(Task):
         self._pair: KeyPair | None = None
         self._group = _first_group(proposals_for(exchange, config.esp_proposals))
         self._tried = {self._group}
+        self._rounds: Rounds | None = None
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        if self._rounds is not None:
+            return self._rounds.build(sa, out)
         config = self.config
         self._spi_in = self._spi_in or sa.ctx.new_child_spi()
         self._offered = offer(proposals_for(self._exchange, config.esp_proposals), spi_octets(self._spi_in))
@@ -77,23 +83,39 @@ class InitiateChild(Task):
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
         error = first_error(message)
-        if error is not None and self._another_group(error):
-            return Step.MORE
-        self._conclude(sa, message, error, now)
-        if self._exchange == ExchangeType.CREATE_CHILD_SA:
+        if self._rounds is not None:
+            step = self._followed(sa, self._rounds, message, error, now)
+        elif error is not None and self._another_group(error):
+            step = Step.MORE
+        else:
+            step = self._conclude(sa, message, error, now)
+        if step is Step.DONE and self._exchange == ExchangeType.CREATE_CHILD_SA:
             sa.settled(now)
-        return Step.DONE
+        return step
 
-    def _conclude(self, sa: IkeSa, message: Message, error: NotifyPayload | None, now: int) -> None:
+    def _conclude(self, sa: IkeSa, message: Message, error: NotifyPayload | None, now: int) -> Step:
         answer = message.find(SaPayload)
         if answer is None:
             self._refused(sa, error, now)
-            return
+            return Step.DONE
         problem = self._problem(answer, message)
         if problem:
-            self._reject(sa, answer, problem, now)
-        else:
-            self._install(sa, answer.proposals[0], message, now)
+            self._reject(sa, problem, now)
+            return Step.DONE
+        return self._agree(sa, answer.proposals[0], message, now)
+
+    def _followed(
+        self, sa: IkeSa, rounds: Rounds, message: Message, error: NotifyPayload | None, now: int
+    ) -> Step:
+        """The answer to one of the additional key exchanges."""
+        if error is not None:
+            self._refused(sa, error, now)
+            return Step.DONE
+        try:
+            return rounds.process(message, now)
+        except PeerError as problem:
+            self._reject(sa, problem.text, now)
+            return Step.DONE
 
     def abandon(self, sa: IkeSa) -> None:
         sa.ctx.release_spi(self._spi_in)
@@ -133,7 +155,7 @@ class InitiateChild(Task):
         text = f"{format_sock(sa.path.remote)} refused it: {name}; we offered {self._offer_text()}"
         reason = reason_of(0 if error is None else error.type)
         self._fail(sa, reason, text)
-        if reason is Reason.TEMPORARY_FAILURE and self.packet is None:
+        if reason in _PASSING and self.packet is None:
             sa.lifetimes.retry_create(self.config, reason, now)  # a packet will ask again by itself
 
     def _offer_text(self) -> str:
@@ -152,7 +174,8 @@ class InitiateChild(Task):
             return "it chose transport mode, which was not offered"
         return ""
 
-    def _install(self, sa: IkeSa, chosen: Proposal, message: Message, now: int) -> None:
+    def _agree(self, sa: IkeSa, chosen: Proposal, message: Message, now: int) -> Step:
+        """Install the Child SA, after its additional key exchanges if there are any."""
         nonces, shared = (sa.nonce_i, sa.nonce_r), b""
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonce, ke = message.find(NoncePayload), message.find(KePayload)
@@ -160,13 +183,47 @@ class InitiateChild(Task):
             group = _first_group((chosen,))
             if group != _NO_GROUP:
                 if ke is None or ke.group != group or self._pair is None or group != self._group:
-                    self._reject(sa, SaPayload((chosen,)), "its key exchange is not of the chosen group", now)
-                    return
+                    self._reject(sa, "its key exchange is not of the chosen group", now)
+                    return Step.DONE
                 try:
                     shared = self._pair.agree(ke.data)
                 except CryptoError as error:
-                    self._reject(sa, SaPayload((chosen,)), str(error), now)
-                    return
+                    self._reject(sa, str(error), now)
+                    return Step.DONE
+
+        def install(additional: bytes, then: int) -> None:
+            self._install(sa, chosen, message, nonces, (shared, additional), then)
+
+        return self._go_on(sa, additional_exchanges(chosen), message, install, now)
+
+    def _go_on(
+        self,
+        sa: IkeSa,
+        methods: tuple[KeyExchange, ...],
+        message: Message,
+        install: Callable[[bytes, int], None],
+        now: int,
+    ) -> Step:
+        if not methods:
+            install(b"", now)
+            return Step.DONE
+        try:
+            self._rounds = Rounds(methods, message, install)
+        except PeerError as error:
+            self._reject(sa, error.text, now)
+            return Step.DONE
+        self.continues_in = ExchangeType.IKE_FOLLOWUP_KE
+        return Step.MORE
+
+    def _install(
+        self,
+        sa: IkeSa,
+        chosen: Proposal,
+        message: Message,
+        nonces: tuple[bytes, bytes],
+        secrets: tuple[bytes, bytes],
+        now: int,
+    ) -> None:
         transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
         child = finish(
             sa,
@@ -176,8 +233,9 @@ class InitiateChild(Task):
             (self._spi_in, int.from_bytes(chosen.spi, "big")),
             chosen,
             nonces,
-            shared,
+            secrets[0],
             (_selectors(ts_of(message, PayloadType.TS_I)), _selectors(ts_of(message, PayloadType.TS_R))),
+            secrets[1],
         )
         self._spi_in = 0  # the Child SA's from now on
         self._made(sa, child, nonces, now)
@@ -186,7 +244,7 @@ class InitiateChild(Task):
         """The exchange is over and has made a Child SA; `nonces` are ours, the peer's."""
         sa.add_child(child, now)
 
-    def _reject(self, sa: IkeSa, answer: SaPayload, problem: str, now: int) -> None:
+    def _reject(self, sa: IkeSa, problem: str, now: int) -> None:
         """The responder has installed what we do not accept: it must delete that again."""
         self._fail(sa, Reason.INVALID_SYNTAX, f"{format_sock(sa.path.remote)} answered wrongly: {problem}")
         sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [_DeleteUnused(spi_octets(self._spi_in))]), now)

@@ -37,10 +37,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Rival:
-    """What the peer's own rekeying of the same Child SA has made."""
+    """What the peer's own rekeying of the same Child SA has made, or makes: `child` is None until then."""
 
-    child: ChildSa
     nonces: Nonces
+    child: ChildSa | None = None
+    gone: bool = False
+
+    @property
+    def stands(self) -> bool:
+        return not self.gone and (self.child is None or self.child.up)
 
 
 class RekeyChild(InitiateChild):
@@ -49,15 +54,21 @@ class RekeyChild(InitiateChild):
     def __init__(self, old: ChildSa) -> None:
         super().__init__(ExchangeType.CREATE_CHILD_SA, old.config)
         self.old = old
-        self.rival: Rival | None = None
+        self.rival: Rival | None = old.rival
         old.rekeying = self
 
     def needed(self, sa: IkeSa) -> bool:
-        return self.old.up and not self.old.deleting and not self.old.replaced
+        """Once the peer has agreed, its own rekeying no longer makes ours idle: the nonces decide."""
+        replaced = self.old.replaced and self._rounds is None
+        return self.old.up and not self.old.deleting and not replaced
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        out.add(NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi_octets(self.old.spi_in)))
+        if self._rounds is None:
+            self._name_the_old(out)
         return super().build(sa, out, now)
+
+    def _name_the_old(self, out: Outgoing) -> None:
+        out.add(NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi_octets(self.old.spi_in)))
 
     def abandon(self, sa: IkeSa) -> None:
         super().abandon(sa)
@@ -73,7 +84,7 @@ class RekeyChild(InitiateChild):
         old, rival = self.old, self.rival
         old.rekeying = None
         sa.add_child(child, now, replaces=old)
-        if rival is not None and rival.child.up and is_redundant(nonces, rival.nonces):
+        if rival is not None and rival.stands and is_redundant(nonces, rival.nonces):
             _take_out(sa, child, Reason.REDUNDANT, "the peer rekeyed at the same time", now)
         elif old.deleting:
             _delete(sa, child, Reason.DELETED, "its predecessor was deleted by us", now)
@@ -83,7 +94,7 @@ class RekeyChild(InitiateChild):
     def _refused(self, sa: IkeSa, error: NotifyPayload | None, now: int) -> None:
         old = self.old
         self.abandon(sa)
-        if self.rival is not None or not old.up or old.deleting:
+        if (self.rival is not None and self.rival.stands) or not old.up or old.deleting:
             return  # the peer's rekeying came first, or a deletion: that it refuses ours is right
         kind = 0 if error is None else error.type
         name = "no Child SA in the response" if error is None else name_of(NotifyType, kind)
@@ -111,6 +122,7 @@ class RespondRekey(RespondChild):
 
     def __init__(self) -> None:
         super().__init__(ExchangeType.CREATE_CHILD_SA)
+        self._rival: Rival | None = None
 
     def _check_state(self, sa: IkeSa, message: Message) -> None:
         super()._check_state(sa, message)
@@ -128,11 +140,32 @@ class RespondRekey(RespondChild):
             raise PeerError(NotifyType.TS_UNACCEPTABLE, text)
         return [Option(old.config, remote, local)]
 
+    def _drafted(self, nonces: Nonces) -> None:
+        self._announce(nonces)
+
+    def _announce(self, nonces: Nonces) -> Rival:
+        """Our own rekeying of the same Child SA, now or later, must know of it (RFC 7296 2.8.1)."""
+        self._rival = self._old.rival = rival = Rival(nonces)
+        if self._old.rekeying is not None:
+            self._old.rekeying.rival = rival
+        return rival
+
+    def check(self, sa: IkeSa) -> None:
+        super().check(sa)
+        _check_alive(self._old)
+
+    def give_up(self, sa: IkeSa) -> None:
+        super().give_up(sa)
+        if self._rival is not None:
+            self._rival.gone = True
+        if self._old.rival is self._rival:
+            self._old.rival = None
+
     def _made(self, sa: IkeSa, child: ChildSa, nonces: Nonces, now: int) -> None:
         old = self._old
         old.replaced = True
-        if old.rekeying is not None:
-            old.rekeying.rival = Rival(child, nonces)
+        rival = self._rival or self._announce(nonces)
+        rival.child = child
         sa.add_child(child, now, replaces=old)
 
 
@@ -140,11 +173,15 @@ def _known(sa: IkeSa, spi: bytes) -> ChildSa:
     """The Child SA to replace, by the SPI on which its peer receives (RFC 7296 1.3.3, 2.25.1)."""
     for child in sa.children.values():
         if spi_octets(child.spi_out) == spi:
-            if child.deleting:
-                raise PeerError(NotifyType.TEMPORARY_FAILURE, "the Child SA to rekey is being deleted")
+            _check_alive(child)
             return child
     text = f"there is no Child SA {spi.hex()} to rekey"
     raise PeerError(NotifyType.CHILD_SA_NOT_FOUND, text, esp_spi=spi)
+
+
+def _check_alive(old: ChildSa) -> None:
+    if old.deleting or not old.up:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, "the Child SA to rekey is being deleted")
 
 
 def _all_in(inner: tuple[Selector, ...], outer: tuple[Selector, ...]) -> bool:

@@ -20,9 +20,10 @@ from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformTy
 from sim.ike.errors import PeerError, Scope
 from sim.ike.events import ChildFailed
 from sim.ike.exchanges import State
+from sim.ike.followups import Pending
 from sim.ike.message import Message
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
-from sim.ike.proposals import Proposal, select
+from sim.ike.proposals import Proposal, additional_exchanges, select
 from sim.ike.selectors import narrow
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
@@ -59,6 +60,19 @@ class Terms:
     more: bool
 
 
+@dataclass(slots=True)
+class ChildDraft:
+    """A Child SA that is agreed on; `shared` is the secret of CREATE_CHILD_SA's own key exchange."""
+
+    config: ChildConfig
+    mode: Mode
+    spi_in: int
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    nonces: tuple[bytes, bytes]
+    shared: bytes
+
+
 class Option(NamedTuple):
     """A configured Child SA and what it allows of the selectors on offer, the peer's side first."""
 
@@ -71,7 +85,7 @@ class RespondChild(Task):
     def __init__(self, exchange: ExchangeType) -> None:
         self._exchange = exchange
         self._error: PeerError | None = None
-        self._child: ChildSa | None = None
+        self._draft: ChildDraft | None = None
         self._nonce = b""
         self._public = b""
         self._asked = True
@@ -93,21 +107,38 @@ class RespondChild(Task):
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        child = self._child
+        draft = self._draft
         if self._error is not None:
             out.add(self._error.payload())
-        elif child is not None:
-            if child.mode is Mode.TRANSPORT:
+        elif draft is not None:
+            if draft.mode is Mode.TRANSPORT:
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
             if self._more:
                 out.add_last(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
-            out.add(SaPayload((self._chosen.with_spi(spi_octets(child.spi_in)),)))
+            out.add(SaPayload((self._chosen.with_spi(spi_octets(draft.spi_in)),)))
             if self._nonce:
                 out.add(NoncePayload(self._nonce))
             if self._public:
                 out.add(KePayload(self._group, self._public))
-            out.add(TsPayload(PayloadType.TS_I, child.remote_ts), TsPayload(PayloadType.TS_R, child.local_ts))
+            out.add(TsPayload(PayloadType.TS_I, draft.remote_ts), TsPayload(PayloadType.TS_R, draft.local_ts))
+            methods = additional_exchanges(self._chosen)
+            if methods:
+                out.add_last(sa.followups.expect(Pending(self, methods), now))
         return Step.DONE
+
+    def check(self, sa: IkeSa) -> None:
+        """Whether its additional key exchanges may go on; a rekeying that we have begun can wait."""
+        if sa.state is not State.ESTABLISHED:
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being replaced or deleted")
+
+    def complete(self, sa: IkeSa, additional: bytes, out: Outgoing, now: int) -> None:
+        """The last of its key exchanges is made."""
+        self._install(sa, additional, now)
+
+    def give_up(self, sa: IkeSa) -> None:
+        """The peer does not go on with its additional key exchanges."""
+        if self._draft is not None:
+            sa.ctx.release_spi(self._draft.spi_in)
 
     def _check_state(self, sa: IkeSa, message: Message) -> None:
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
@@ -130,18 +161,32 @@ class RespondChild(Task):
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
         self._chosen, self._more = terms.chosen, terms.more
-        self._child = finish(
+        mode, spi_in = self._mode(sa, terms.config, message), sa.ctx.new_child_spi()
+        self._draft = ChildDraft(terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared)
+        if additional_exchanges(terms.chosen):
+            self._drafted(nonces)
+        else:
+            self._install(sa, b"", now)
+
+    def _drafted(self, nonces: tuple[bytes, bytes]) -> None:
+        """There will be a Child SA, once the additional key exchanges are made."""
+
+    def _install(self, sa: IkeSa, additional: bytes, now: int) -> None:
+        draft = self._draft
+        assert draft is not None
+        child = finish(
             sa,
-            terms.config,
+            draft.config,
             False,
-            self._mode(sa, terms.config, message),
-            (sa.ctx.new_child_spi(), int.from_bytes(terms.chosen.spi, "big")),
-            terms.chosen,
-            nonces,
-            shared,
-            (terms.local_ts, terms.remote_ts),
+            draft.mode,
+            (draft.spi_in, int.from_bytes(self._chosen.spi, "big")),
+            self._chosen,
+            draft.nonces,
+            draft.shared,
+            (draft.local_ts, draft.remote_ts),
+            additional,
         )
-        self._made(sa, self._child, nonces, now)
+        self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:
         """There is a Child SA to answer with; `nonces` are the peer's, ours."""

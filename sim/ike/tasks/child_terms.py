@@ -76,10 +76,11 @@ def finish(
     nonces: tuple[bytes, bytes],
     shared: bytes,
     selectors: tuple[tuple[Selector, ...], tuple[Selector, ...]],
+    additional: bytes = b"",
 ) -> ChildSa:
     """The Child SA with its keys; `spis` and `selectors` ours first, `nonces` the initiator's first."""
     suite = esp_suite(chosen)
-    keys = child_keys(sa.suite.prf, sa.keys.sk_d, suite, *nonces, shared)
+    keys = child_keys(sa.suite.prf, sa.keys.sk_d, suite, *nonces, shared, additional)
     to_responder, to_initiator = (keys.encr_i, keys.integ_i), (keys.encr_r, keys.integ_r)
     return ChildSa(
         ike=sa,

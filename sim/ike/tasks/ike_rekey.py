@@ -18,20 +18,23 @@ from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.suites import KEY_EXCHANGE
 from sim.ike.collision import Nonces, is_redundant
-from sim.ike.constants import NotifyType, name_of
+from sim.ike.constants import ExchangeType, NotifyType, name_of
 from sim.ike.errors import PeerError, Scope, reason_of
 from sim.ike.events import Reason, RekeyFailed
 from sim.ike.exchanges import State, first_error
+from sim.ike.followups import Pending
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload
-from sim.ike.proposals import Proposal, format_proposal, is_choice_of, offer, select
+from sim.ike.proposals import Proposal, additional_exchanges, format_proposal, is_choice_of, offer, select
 from sim.ike.succession import inherit, succeed
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.child_initiate import InitiateChild
 from sim.ike.tasks.delete import DeleteChild
+from sim.ike.tasks.followup import Rounds
 from sim.ike.tasks.sa_init import NONCE_BYTES, groups_of
 from sim.wire.address import format_sock
 
 if TYPE_CHECKING:
+    from sim.ike.message import Message
     from sim.ike.sa import IkeSa
 
 _SPI_BYTES = 8
@@ -39,10 +42,15 @@ _SPI_BYTES = 8
 
 @dataclass(slots=True)
 class Rival:
-    """What the peer's own rekeying of the same IKE SA has made."""
+    """What the peer's own rekeying of the same IKE SA has made, or makes: `sa` is None until then."""
 
-    sa: IkeSa
     nonces: Nonces
+    sa: IkeSa | None = None
+    gone: bool = False
+
+    @property
+    def stands(self) -> bool:
+        return not self.gone and (self.sa is None or self.sa.state is not State.CLOSED)
 
 
 class RekeyIke(Task):
@@ -55,12 +63,16 @@ class RekeyIke(Task):
         self._spi = b""
         self._group = 0
         self._tried: set[int] = set()
+        self._rounds: Rounds | None = None
 
     def needed(self, sa: IkeSa) -> bool:
         return sa.state is State.ESTABLISHED and not sa.standby
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        if self._rounds is not None:
+            return self._rounds.build(sa, out)
         sa.rekeying_ike = self
+        self.rival = sa.rival
         self._spi = self._spi or sa.ctx.new_ike_spi()
         self._offered = offer(sa.connection.proposals, self._spi)
         if not self._group:
@@ -77,13 +89,12 @@ class RekeyIke(Task):
         error = first_error(message)
         if error is not None:
             return self._refused(sa, error, now)
-        sa.rekeying_ike = None
+        if self._rounds is not None:
+            return self._rounds.process(message, now)
         answer, nonce, ke = message.find(SaPayload), message.find(NoncePayload), message.find(KePayload)
         if answer is None or nonce is None or ke is None:
             raise _wrong("an answer to the rekeying of an IKE SA without SA, nonce or key exchange")
-        new = self._succeed(sa, answer.proposals, nonce.data, ke, now)
-        self._settle(sa, new, (self._nonce, nonce.data), now)
-        return Step.DONE
+        return self._agree(sa, answer.proposals, (self._nonce, nonce.data), ke, message, now)
 
     def abandon(self, sa: IkeSa) -> None:
         if sa.rekeying_ike is self:
@@ -93,9 +104,16 @@ class RekeyIke(Task):
         self._group = group
         self._tried.add(group)
 
-    def _succeed(
-        self, sa: IkeSa, answer: tuple[Proposal, ...], nonce: bytes, ke: KePayload, now: int
-    ) -> IkeSa:
+    def _agree(
+        self,
+        sa: IkeSa,
+        answer: tuple[Proposal, ...],
+        nonces: Nonces,
+        ke: KePayload,
+        message: Message,
+        now: int,
+    ) -> Step:
+        """Make the new IKE SA, after its additional key exchanges if there are any."""
         if not is_choice_of(answer, self._offered) or len(answer[0].spi) != _SPI_BYTES:
             raise _wrong("the peer chose what was not offered for the new IKE SA (RFC 7296 2.7)")
         chosen = answer[0]
@@ -105,18 +123,34 @@ class RekeyIke(Task):
             shared = self._pair.agree(ke.data)
         except CryptoError as error:
             raise _wrong(str(error)) from error
-        return succeed(sa, True, (self._spi, chosen.spi), chosen, (self._nonce, nonce), shared, now)
+
+        def settle(additional: bytes, then: int) -> None:
+            spis = (self._spi, chosen.spi)
+            new = succeed(sa, True, spis, chosen, nonces, shared, then, additional)
+            self._settle(sa, new, nonces, then)
+
+        methods = additional_exchanges(chosen)
+        if not methods:
+            settle(b"", now)
+            return Step.DONE
+        self._rounds = Rounds(methods, message, settle)
+        self.continues_in = ExchangeType.IKE_FOLLOWUP_KE
+        return Step.MORE
 
     def _settle(self, sa: IkeSa, new: IkeSa, nonces: Nonces, now: int) -> None:
         """Our exchange has made an IKE SA; perhaps the peer's has as well (RFC 7296 2.8.2)."""
+        sa.rekeying_ike = None
         rival = self.rival
-        if rival is None or rival.sa.state is State.CLOSED:
-            self._replace(sa, new, now)
-        elif is_redundant(nonces, rival.nonces):
+        if rival is not None and rival.stands and is_redundant(nonces, rival.nonces):
             new.end_politely(Reason.REDUNDANT, "the peer rekeyed at the same time", now)
-            inherit(rival.sa, sa, now)
+            self._give_way(sa, rival, now)
         else:
             self._replace(sa, new, now)
+
+    def _give_way(self, sa: IkeSa, rival: Rival, now: int) -> None:
+        """The peer's is the one, and takes over as soon as it is there."""
+        if rival.sa is not None:
+            inherit(rival.sa, sa, now)
 
     def _replace(self, sa: IkeSa, new: IkeSa, now: int) -> None:
         inherit(new, sa, now)
@@ -131,8 +165,8 @@ class RekeyIke(Task):
             self._use_group(group)
             return Step.MORE
         sa.rekeying_ike = None
-        if self.rival is not None:
-            inherit(self.rival.sa, sa, now)  # the peer knows of no collision: its rekeying is the one
+        if self.rival is not None and self.rival.stands:
+            self._give_way(sa, self.rival, now)  # the peer knows of no collision: its rekeying is the one
             return Step.DONE
         name = name_of(NotifyType, error.type)
         offered = ", ".join(map(format_proposal, self._offered))
@@ -163,18 +197,40 @@ class RespondIkeRekey(Task):
         except CryptoError as error:
             raise PeerError(NotifyType.INVALID_SYNTAX, str(error)) from error
         self._nonce, self._spi = sa.ctx.rand(NONCE_BYTES), sa.ctx.new_ike_spi()
-        nonces = (nonce.data, self._nonce)
-        self._new = succeed(sa, False, (self._chosen.spi, self._spi), self._chosen, nonces, shared, now)
+        self._shared = shared
+        self._rival = sa.rival = Rival((nonce.data, self._nonce))
         if sa.rekeying_ike is not None:
-            sa.rekeying_ike.rival = Rival(self._new, nonces)
+            sa.rekeying_ike.rival = self._rival
         return Step.DONE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         out.add(SaPayload((self._chosen.with_spi(self._spi),)), NoncePayload(self._nonce))
         out.add(KePayload(self._ke_group, self._public))
-        if sa.rekeying_ike is None:
-            out.then.append(lambda then: inherit(self._new, sa, then))
+        methods = additional_exchanges(self._chosen)
+        if methods:
+            out.add(sa.followups.expect(Pending(self, methods), now))
+        else:
+            self.complete(sa, b"", out, now)
         return Step.DONE
+
+    def check(self, sa: IkeSa) -> None:
+        """Whether its additional key exchanges may go on."""
+        if sa.state is not State.ESTABLISHED:
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being replaced or deleted already")
+
+    def complete(self, sa: IkeSa, additional: bytes, out: Outgoing, now: int) -> None:
+        """All key exchanges are made."""
+        spis = (self._chosen.spi, self._spi)
+        new = succeed(sa, False, spis, self._chosen, self._rival.nonces, self._shared, now, additional)
+        self._rival.sa = new
+        if sa.rekeying_ike is None:
+            out.then.append(lambda then: inherit(new, sa, then))
+
+    def give_up(self, sa: IkeSa) -> None:
+        """The peer does not go on with its additional key exchanges."""
+        self._rival.gone = True
+        if sa.rival is self._rival:
+            sa.rival = None
 
 
 def _check_state(sa: IkeSa) -> None:

@@ -16,7 +16,9 @@ from sim.ike.tasks.child_rekey import RespondRekey
 from sim.ike.tasks.child_respond import RespondChild
 from sim.ike.tasks.delete import RespondDelete
 from sim.ike.tasks.eap import RespondEap
+from sim.ike.tasks.followup import RespondFollowUp
 from sim.ike.tasks.ike_rekey import RespondIkeRekey
+from sim.ike.tasks.intermediate import RespondIntermediate
 from sim.ike.tasks.mobike import RespondMobike, SetUpMobike
 from sim.ike.tasks.uniqueness import KeepUnique
 
@@ -64,6 +66,8 @@ def _creator(message: Message) -> Task:
 
 RESPONDERS: dict[int, Choice] = {
     ExchangeType.IKE_AUTH: _authenticate,
+    ExchangeType.IKE_INTERMEDIATE: lambda sa, message: [RespondIntermediate()],
+    ExchangeType.IKE_FOLLOWUP_KE: lambda sa, message: [RespondFollowUp()],
     ExchangeType.CREATE_CHILD_SA: _create,
     ExchangeType.INFORMATIONAL: _inform,
 }

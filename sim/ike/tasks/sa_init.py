@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike.algorithms import ADDITIONAL
 from sim.ike.certs import certreq_payloads, read_certreqs
 from sim.ike.config import Fragmentation
 from sim.ike.constants import NotifyType, TransformType, name_of
@@ -23,6 +24,7 @@ from sim.ike.credentials import Method
 from sim.ike.errors import PeerError, UnprovenError, reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import first_error
+from sim.ike.intermediate import IntAuth
 from sim.ike.keymat import ike_keys, skeyseed
 from sim.ike.message import NO_SPI, Message
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload
@@ -30,10 +32,13 @@ from sim.ike.proof import announced_hashes, choose_signing, hashes_payload, no_s
 from sim.ike.proposals import (
     IkeSuite,
     Proposal,
+    additional_are_required,
+    additional_exchanges,
     format_proposal,
     ike_suite,
     is_choice_of,
     offer,
+    offers_additional,
     select,
 )
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
@@ -136,12 +141,17 @@ class InitiateSaInit(Task):
         if spi_r == NO_SPI:
             raise WireError("the responder chose no SPI")
         suite = ike_suite(chosen[0])
+        announced = message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
+        if additional_exchanges(chosen[0]) and not announced:
+            raise WireError(
+                "the responder chose additional key exchanges without IKE_INTERMEDIATE (RFC 9370)"
+            )
         check_nonces(suite, sa.nonce_i, nonce.data)
         self._take_announcements(sa, message, now)
         shared = self._pair.agree(ke.data)
         sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
         _derive(sa, chosen[0], suite, shared)
-        _learn(sa, message)
+        _learn(sa, message, chosen[0])
         sa.ctx.timers.cancel((sa.ike_id, "patience"))
         sa.doubt(Reason.NONE, "")
         detect_nat(sa, received)
@@ -151,7 +161,7 @@ class InitiateSaInit(Task):
         if problem:
             sa.end(Reason.CHILDLESS_UNSUPPORTED, f"{format_sock(sa.path.remote)}: {problem}", now)
         else:
-            sa.authenticate(now)
+            sa.confirm(now)
 
     def _take_announcements(self, sa: IkeSa, message: Message, now: int) -> None:
         """What the responder verifies and trusts; UnprovenError when we could not sign for it."""
@@ -182,8 +192,9 @@ def choose(candidates: tuple[ConnectionConfig, ...], message: Message, ctx: Cont
     if not candidates:
         text = "no connection is for a peer with the initiator's address"
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text, reason=Reason.UNKNOWN_PEER)
+    possible = _offered_to_us(message, offered)
     for index, connection in enumerate(candidates):
-        proposal = select(offered, connection.proposals, ke.group)
+        proposal = select(possible, connection.proposals, ke.group)
         if proposal is None:
             continue
         group = _group_of(proposal)
@@ -223,7 +234,7 @@ class RespondSaInit(Task):
         if any(connection.signs for connection in sa.candidates):
             sa.peer_hashes = announced_hashes(received.message)
         detect_nat(sa, received)
-        _learn(sa, received.message)
+        _learn(sa, received.message, choice.proposal)
         _derive(sa, choice.proposal, suite, shared)
         return Step.DONE
 
@@ -238,23 +249,43 @@ class RespondSaInit(Task):
         wanted = [c.remote for c in sa.candidates if c.remote.method is Method.PUBKEY]
         if wanted:
             out.add(*certreq_payloads(wanted))
+        out.add(*_answers(sa))
         out.add_last(*childless_payloads(sa))
-        if sa.fragmentation:
-            out.add(*_announcements(sa))
         return Step.DONE
 
 
 def _announcements(sa: IkeSa) -> list[NotifyPayload]:
-    """What we can do beyond RFC 7296 (RFC 7383 2.3)."""
-    if sa.connection.fragmentation is Fragmentation.NO:
-        return []
-    return [NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)]
+    """What an initiator can do beyond RFC 7296 (RFC 7383 2.3, RFC 9242 3.1)."""
+    wanted = []
+    if sa.connection.fragmentation is not Fragmentation.NO:
+        wanted.append(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+    if any(map(offers_additional, sa.connection.proposals)):
+        wanted.append(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
+    return [NotifyPayload(kind) for kind in wanted]
 
 
-def _learn(sa: IkeSa, message: Message) -> None:
-    """What both sides can do."""
+def _answers(sa: IkeSa) -> list[NotifyPayload]:
+    """What a responder says that it can do as well."""
+    wanted = [NotifyType.IKEV2_FRAGMENTATION_SUPPORTED] if sa.fragmentation else []
+    if sa.additional:
+        wanted.append(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
+    return [NotifyPayload(kind) for kind in wanted]
+
+
+def _learn(sa: IkeSa, message: Message, chosen: Proposal) -> None:
+    """What both sides can do, and which key exchanges they have to make yet."""
     announced = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     sa.fragmentation = announced and sa.connection.fragmentation is not Fragmentation.NO
+    sa.additional = additional_exchanges(chosen)
+    if sa.additional:
+        sa.int_auth = IntAuth()
+
+
+def _offered_to_us(message: Message, offered: tuple[Proposal, ...]) -> tuple[Proposal, ...]:
+    """Without IKE_INTERMEDIATE there is no room for additional key exchanges (RFC 9370 2.2.1)."""
+    if message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None:
+        return offered
+    return tuple(p.without(*ADDITIONAL) for p in offered if not additional_are_required(p))
 
 
 def _remember(sa: IkeSa, reason: Reason, text: str, now: int) -> None:

@@ -153,6 +153,8 @@ class _Writer:
         if connection.remote_port != IKE_PORT:  # strongSwan marks messages where neither port is 500
             yield from (f"remote_port = {connection.remote_port}", "local_port = 4500")
         yield f"proposals = {_LIST.join(map(their_proposal, connection.proposals))}"
+        if any("-ke" in text or "mlkem" in text for text in connection.proposals):
+            self._note((name, "proposals"), "strongSwan has additional key exchanges and ML-KEM since 6.0")
         yield f"mobike = {_yes(connection.mobike)}"
         yield f"encap = {_yes(connection.encap)}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"

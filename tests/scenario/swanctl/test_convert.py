@@ -79,6 +79,11 @@ def test_absent_keys_have_the_defaults_of_strongswan(tmp_path: Path) -> None:
         ("remote_port = 500", "remote_port", 500),
         ("local_port = 4500", "remote_port", 500),
         ("fragmentation = no", "fragmentation", "no"),
+        (
+            "proposals = aes256gcm16-prfsha384-x25519-ke1_mlkem768",
+            "proposals",
+            ("aes256gcm16-prfsha384-x25519-ke1_mlkem768",),
+        ),
         ("fragmentation = Accept", "fragmentation", "accept"),
         ("fragmentation = force", "fragmentation", "force"),
         ("fragmentation = 1", "fragmentation", "yes"),
@@ -147,8 +152,8 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
         ("proposals = aes256-sha256-md5-ecp224-modp2048", "proposals: md5, ecp224 of the proposal"),
         ("proposals = aes256-sha256-ecp192, aes256-sha256-modp2048", "aes256-sha256-ecp192 is left out"),
         (
-            "proposals = aes256-sha256-ecp256-ke1_mlkem768, default",
-            "ke1_mlkem768 is left out: ke1_mlkem768 not supported yet",
+            "proposals = aes256-sha256-ecp256-ke1_mlkem512, default",
+            "ke1_mlkem512 is left out: ke1_mlkem512 not supported yet",
         ),
         ("proposals = aes256-sha256-modp1536", "proposals: modp1536 is weak: SHOULD NOT be used for IKE"),
         ("proposals = camellia256-sha256-modp2048, default", "is left out: camellia256 not supported yet"),
