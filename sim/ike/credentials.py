@@ -90,6 +90,11 @@ class Constraint:
 ANYTHING = Constraint()
 
 
+def uses_tls(auth: str) -> bool:
+    """Whether it may be EAP-TLS, for which both sides need certificates."""
+    return EapType.TLS in METHODS.get(auth, ())
+
+
 def parse_auth(text: str) -> tuple[Method, Constraint]:
     """What `auth` says: `psk`, `null`, `pubkey`, or kinds of keys, each perhaps with a size, and hashes.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sim.ike.constants import IdType
-from sim.ike.credentials import Method, parse_auth
+from sim.ike.credentials import Method, parse_auth, uses_tls
 from sim.ike.identity import Identity
 from sim.scenario.issue import DAY, Issued, Span, crl, intermediate, issue, new_key, pem_crl, root
 from sim.scenario.schema import Connection, Pki, PkiNode, Scenario
@@ -44,10 +44,11 @@ def with_pki(scenario: Scenario, streams: Streams) -> Scenario:
 
 def _fill(connection: dict[str, Any], authority: _Authority, node: str) -> None:
     local, remote = connection["local"], connection["remote"]
-    if _by_key(local) and "key" not in local:
+    tls = uses_tls(local["auth"]) or uses_tls(remote["auth"])
+    if (tls or _by_key(local)) and "key" not in local:
         own = authority.of(node)
         local.update(certs=[own.chain_pem], key=own.key_pem)
-    if _by_key(remote) and not any(remote[key] for key in _TRUSTED):
+    if (tls or _by_key(remote)) and not any(remote[key] for key in _TRUSTED):
         remote.update(cacerts=[authority.root.cert_pem], crls=[*remote["crls"], *authority.crls])
 
 
@@ -99,7 +100,8 @@ class _Authority:
         return Span(date - DAY, date + seconds)
 
     def _identities(self, node: str) -> Iterator[Identity]:
-        texts = [connection.local_id for connection in self._scenario.connections[node].values()]
+        own = self._scenario.connections[node].values()
+        texts = [text for connection in own for text in (connection.local_id, connection.local.eap_id)]
         texts += [node]
         texts += [
             address.partition("/")[0]
@@ -126,4 +128,5 @@ _ALTERNATIVES = (IdType.FQDN, IdType.RFC822_ADDR, IdType.IPV4_ADDR, IdType.IPV6_
 
 
 def _signs(connection: Connection) -> bool:
-    return parse_auth(connection.local.auth)[0] is Method.PUBKEY
+    local, remote = connection.local.auth, connection.remote.auth
+    return parse_auth(local)[0] is Method.PUBKEY or uses_tls(local) or uses_tls(remote)

@@ -16,6 +16,7 @@ from sim.ike.config import (
     Unique,
 )
 from sim.ike.constants import ProtocolId
+from sim.ike.eap.methods import eap_name
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.scenario.credentials import CredentialError, local_auth, remote_auth
@@ -79,6 +80,11 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         ),
         local=local,
         remote=remote,
+        eap_secrets={
+            eap_name(identity): secret
+            for name, secret in connection.eap_secrets.items()
+            if (identity := Identity.parse(name)) is not None
+        },
     )
 
 

@@ -9,9 +9,10 @@ import difflib
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator
 
+from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
 from sim.scenario.addressing import check_addresses, check_links, check_networks
 from sim.scenario.errors import Path, Problem
-from sim.scenario.expand import sides
+from sim.scenario.expand import sides, user_of
 from sim.scenario.schema import (
     CbrFlow,
     Check,
@@ -26,6 +27,7 @@ from sim.scenario.schema import (
     RebindEvent,
     SaEvent,
     Scenario,
+    Tunnel,
     UpEvent,
     record_names,
 )
@@ -88,9 +90,32 @@ def _tunnels(scenario: Scenario) -> Found:
         methods = {side.method for side in believed}
         if "psk" in methods and any(side.psk is None for side in believed):
             yield ("tunnels", name, "auth"), "has no psk: write `auth: {psk: ...}`"
-        if methods - {"psk", "null"} and scenario.pki is None:
+        for key, text in _eap(tunnel):
+            yield ("tunnels", name, "auth", *key), text
+        if methods - {"psk", "null", "eap", *PASSWORD_METHODS} and scenario.pki is None:
             text = "authentication by public key needs certificates: write `pki: auto` beside `nodes`"
             yield ("tunnels", name, "auth", "method"), text
+
+
+def _eap(tunnel: Tunnel) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a tunnel lacks for EAP, or has for it in vain."""
+    believed = sides(tunnel)
+    initiator, responder = (side.method or "" for side in believed)
+    text = eap_problem(initiator, responder)
+    if text:
+        yield (), text
+    elif responder in METHODS and initiator not in METHODS:
+        yield (
+            ("responder", "method"),
+            "by EAP the initiator proves who it is; a responder does so only as well",
+        )
+    elif initiator in METHODS:
+        if user_of(tunnel) is None and initiator != "eap-tls":
+            yield (), "has no eap_id: write as whom the initiator authenticates by EAP"
+        if initiator in PASSWORD_METHODS and any(side.password is None for side in believed):
+            yield (), "has no password: write `auth: {eap_id: carol, password: ...}`"
+    elif any(side.eap_id or side.password for side in believed):
+        yield (), "eap_id and password are for a method such as eap-mschapv2"
 
 
 def _tunnel_end(scenario: Scenario, node: str) -> Iterator[str]:

@@ -6,12 +6,16 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from typing import TypedDict
 
 from sim.crypto.certificate import Certificate, read_certificate, read_crl
 from sim.crypto.errors import CryptoError
 from sim.crypto.signature import PrivateKey, PublicKey
 from sim.crypto.trust import Revocation, TrustStore
-from sim.ike.credentials import Credential, LocalAuth, Method, RemoteAuth, SendCert, parse_auth
+from sim.ike.credentials import Credential, LocalAuth, Method, RemoteAuth, SendCert, parse_auth, uses_tls
+from sim.ike.eap.names import METHODS
+from sim.ike.eap.packets import EapType
+from sim.ike.identity import Identity
 from sim.scenario.schema_tunnels import LocalSide, RemoteSide
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
@@ -32,14 +36,23 @@ def local_auth(side: LocalSide, roots: tuple[Certificate, ...]) -> LocalAuth:
     """Our own proof; `roots` are the CAs that we know. CredentialError tells which setting is wrong."""
     method, constraint = parse_auth(side.auth)
     credentials: tuple[Credential, ...] = ()
-    if method is Method.PUBKEY:
-        if side.key is None:
+    if method is Method.PUBKEY or uses_tls(side.auth):
+        if side.key is not None:
+            credentials = (_credential(side, roots),)
+        elif side.auth != "eap":
             raise CredentialError(
                 "local", "key", "is missing: authentication by public key needs a private key"
             )
-        credentials = (_credential(side, roots),)
+    eap_id = None if side.eap_id is None else Identity.parse(side.eap_id)
     try:
-        return LocalAuth(method, credentials, constraint, SendCert(side.send_cert))
+        return LocalAuth(
+            method,
+            credentials,
+            constraint,
+            SendCert(side.send_cert),
+            METHODS.get(side.auth, ()),
+            eap_id,
+        )
     except ValueError as error:
         raise CredentialError("local", "auth", str(error)) from None
 
@@ -47,8 +60,8 @@ def local_auth(side: LocalSide, roots: tuple[Certificate, ...]) -> LocalAuth:
 def remote_auth(side: RemoteSide) -> RemoteAuth:
     """The proof that we want. CredentialError tells which setting is wrong."""
     method, constraint = parse_auth(side.auth)
-    if method is not Method.PUBKEY:
-        return RemoteAuth(method)
+    if method is not Method.PUBKEY and not uses_tls(side.auth):
+        return RemoteAuth(method, **_eap(side))
     cas = certificates("remote", "cacerts", side.cacerts)
     crls = tuple(read_crl(octets) for octets in _read("remote", "crls", side.crls, _CRL, read_crl))
     keys = tuple(key for text in side.pubkeys for key in public_keys(text))
@@ -61,9 +74,22 @@ def remote_auth(side: RemoteSide) -> RemoteAuth:
             constraint,
             Revocation(side.revocation),
             side.send_certreq,
+            **_eap(side),
         )
     except ValueError as error:
         raise CredentialError("remote", "cacerts", str(error)) from None
+
+
+class _Eap(TypedDict):
+    eap: tuple[EapType, ...]
+    eap_id: Identity | None
+    ask_eap_id: bool
+
+
+def _eap(side: RemoteSide) -> _Eap:
+    known = None if side.eap_id is None else Identity.parse(side.eap_id)
+    asks = side.eap_id is not None and known is None
+    return {"eap": METHODS.get(side.auth, ()), "eap_id": known, "ask_eap_id": asks}
 
 
 def certificates(side: str, key: str, texts: Iterable[str]) -> tuple[Certificate, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sim.ike.identity import ANY
 from sim.scenario.errors import Path, ScenarioError
 from sim.scenario.paths import responder_address
 from sim.scenario.schema import Scenario, Tunnel, TunnelSide
@@ -57,12 +58,16 @@ def sides(tunnel: Tunnel) -> tuple[TunnelSide, TunnelSide]:
     initiator = TunnelSide.model_construct(
         psk=auth.initiator.psk or auth.psk,
         method=auth.initiator.method or auth.method,
+        eap_id=auth.initiator.eap_id or auth.eap_id,
+        password=auth.initiator.password or auth.password,
         local_id=auth.initiator.local_id or auth.local_id,
         remote_id=auth.initiator.remote_id or auth.remote_id,
     )
     responder = TunnelSide.model_construct(
         psk=auth.responder.psk or auth.psk,
         method=auth.responder.method or auth.method,
+        eap_id=auth.responder.eap_id or auth.eap_id,
+        password=auth.responder.password or auth.password,
         local_id=auth.responder.local_id or auth.remote_id,
         remote_id=auth.responder.remote_id or auth.local_id,
     )
@@ -79,14 +84,33 @@ def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain
     shared = {key: plain[key] for key in _SHARED if key in plain}
     initiator, responder = (_plain(side) for side in sides(tunnel))
     methods = [{"auth": side.pop("method")} for side in (initiator, responder)]
-    initiator |= {"local": methods[0], "remote": methods[1]}
-    responder |= {"local": methods[1], "remote": methods[0]}
+    ids = _use_eap(tunnel, initiator, responder)
+    initiator |= {"local": methods[0] | ids[0], "remote": methods[1]}
+    responder |= {"local": methods[1], "remote": methods[0] | ids[1]}
     calling = {name: _initiator_child(child) for name, child in plain["children"].items()}
     waiting = {name: _responder_child(child) for name, child in plain["children"].items()}
     return {
         tunnel.initiator: shared | initiator | {"remote_addrs": [address], "children": calling},
         tunnel.responder: shared | responder | {"children": waiting},
     }
+
+
+def user_of(tunnel: Tunnel) -> str | None:
+    """As whom the initiator authenticates by EAP."""
+    initiator, _ = sides(tunnel)
+    return initiator.eap_id or initiator.local_id
+
+
+def _use_eap(tunnel: Tunnel, initiator: Plain, responder: Plain) -> tuple[Plain, Plain]:
+    """`password` becomes the passwords of each end; what is left is whom it takes the initiator for."""
+    user, ids = user_of(tunnel), []
+    for side in (initiator, responder):
+        eap_id, password = side.pop("eap_id", None), side.pop("password", None)
+        name = user if eap_id in (None, *ANY) else eap_id
+        if password is not None and name is not None:
+            side["eap_secrets"] = {name: password}
+        ids.append({} if eap_id is None else {"eap_id": eap_id})
+    return ids[0], ids[1]
 
 
 def _initiator_child(child: Plain) -> Plain:

@@ -7,18 +7,21 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
+from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
     AuthText,
     Duration,
     EspProposalText,
+    FrozenDict,
     IdentityText,
     IkeProposalText,
     Many,
     Model,
     Name,
     OwnIdentityText,
+    Passwords,
     Secret,
     Selectors,
     Size,
@@ -141,6 +144,9 @@ class TunnelSide(Model):
     psk: Secret | None = None
     method: AuthText | None = None
     """How this end proves who it is, and the other end expects it to."""
+    eap_id: IdentityText | None = None
+    """As which name the initiator authenticates by EAP; `%any`: the responder asks for it."""
+    password: Secret | None = None
     local_id: OwnIdentityText | None = None
     remote_id: IdentityText | None = None
 
@@ -150,7 +156,10 @@ class TunnelAuth(Model):
 
     psk: Secret | None = None
     method: AuthText = "psk"
-    """How both ends prove who they are: psk, null, or pubkey with `pki`."""
+    """How both ends prove who they are: psk, null, pubkey with `pki`, or eap-mschapv2 and the like."""
+    eap_id: OwnIdentityText | None = None
+    """As which name the initiator authenticates by EAP. None: `local_id`."""
+    password: Secret | None = None
     local_id: OwnIdentityText | None = None
     remote_id: OwnIdentityText | None = None
     initiator: TunnelSide = TunnelSide()
@@ -170,6 +179,8 @@ class LocalSide(Model):
     """How we prove who we are. A file's name stands for the PEM text in it."""
 
     auth: AuthText = "psk"
+    eap_id: OwnIdentityText | None = None
+    """As whom we authenticate by EAP. None: as `local_id`."""
     certs: Many[str] = ()
     """Our certificate, then those of the CAs above it, but for the root. None: the key is a raw one."""
     key: str | None = None
@@ -181,6 +192,8 @@ class RemoteSide(Model):
     """What we take as a proof of the peer. A file's name stands for the PEM text in it."""
 
     auth: AuthText = "psk"
+    eap_id: IdentityText | None = None
+    """Who authenticates by EAP. None: whoever the peer is in IKE; `%any`: it is asked for its name."""
     cacerts: Many[str] = ()
     """CAs that are trusted."""
     certs: Many[str] = ()
@@ -206,6 +219,8 @@ class Connection(_IkeSettings):
     """None: anybody who proves it; `*.example.org`, `*@example.org`, `O=Example, CN=*`: all of these."""
     psk: Secret | None = None
     """For the sides that authenticate by it."""
+    eap_secrets: Passwords = Field(default_factory=FrozenDict)
+    """The passwords by the names of those who authenticate by EAP."""
     local: LocalSide = LocalSide()
     remote: RemoteSide = RemoteSide()
     children: Annotated[Table[ConnectionChild], Field(min_length=1)]
@@ -214,4 +229,20 @@ class Connection(_IkeSettings):
     def _has_its_secret(self) -> Self:
         if self.psk is None and "psk" in (self.local.auth, self.remote.auth):
             raise ValueError("has no psk: write one, or `auth: pubkey` for both `local` and `remote`")
+        return self
+
+    @model_validator(mode="after")
+    def _can_do_eap(self) -> Self:
+        text = eap_problem(self.local.auth, self.remote.auth)
+        if text:
+            raise ValueError(text)
+        for side in (self.local, self.remote):
+            if side.eap_id is not None and side.auth not in METHODS:
+                raise ValueError("eap_id is for a side that authenticates by EAP")
+            if side.auth in PASSWORD_METHODS and not self.eap_secrets:
+                raise ValueError("has no eap_secrets: write `eap_secrets: {carol: her password}`")
+        own = self.local.eap_id or self.local_id
+        calls = self.local.auth in PASSWORD_METHODS and self.remote.auth not in METHODS
+        if calls and own is not None and own not in self.eap_secrets:
+            raise ValueError(f"eap_secrets has no password for {own}")
         return self

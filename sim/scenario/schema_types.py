@@ -181,6 +181,12 @@ def _own_identity(text: str) -> str:
     return _identity(text)
 
 
+def _eap_user(text: str) -> str:
+    if Identity.parse(text) is None:
+        raise ValueError(f"{text!r} is nobody's name")
+    return _own_identity(text)
+
+
 def _date(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("must be a date, such as 2026-01-01 12:00:00")
@@ -250,9 +256,15 @@ OwnIdentityText = Annotated[str, AfterValidator(_own_identity)]
 IkeProposalText = Annotated[str, AfterValidator(_ike_proposal)]
 AuthText = Annotated[
     str, BeforeValidator(_auth),
-    WithJsonSchema({"type": ["string", "null"], "examples": ["psk", "pubkey", "pubkey-sha256", "null"]}),
+    WithJsonSchema({
+        "type": ["string", "null"],
+        "examples": ["psk", "pubkey", "pubkey-sha256", "eap-mschapv2", "eap-tls", "eap-md5", "eap", "null"],
+    }),
 ]  # fmt: skip
-"""How somebody authenticates: psk, pubkey or null, with strongSwan's constraints on keys and hashes."""
+"""How somebody authenticates: psk, pubkey, null or EAP, with strongSwan's constraints on keys and hashes."""
+EapUser = Annotated[str, AfterValidator(_eap_user)]
+"""The name of somebody who authenticates by EAP."""
+Passwords = Annotated[dict[EapUser, Secret], AfterValidator(FrozenDict)]
 EspProposalText = Annotated[str, AfterValidator(_esp_proposal)]
 End = Annotated[str, StringConstraints(pattern=END_PATTERN)]
 """`node:interface`."""

@@ -95,10 +95,30 @@ UP = "events=[{at: 1 s, node: alice, do: up, interface: lte}]"
 REFUSED = "tunnels.rw.auth.responder={psk: other}"
 REASON = "checks=[{connection: rw, is: failed, by: 3 s, reason: AUTHENTICATION_FAILED}]"
 
+EAP = (
+    "pki=auto",
+    "tunnels.rw.auth={method: pubkey, eap_id: carol, password: right, initiator: {method: eap-mschapv2},"
+    " responder: {}}",
+)
 PKI = ("pki=auto", "tunnels.rw.auth.method=pubkey")
 
 ROOT, STRANGER = make_root(), make_root("CN=stranger")
 ALICE, MOON = make_leaf(ROOT, "CN=alice", names=["a.example"]), make_leaf(ROOT, names=["m.example"])
+
+
+def _eap(*overrides: str) -> Case:
+    """EAP alone, with passwords of two users."""
+    users = "{carol: right, dave: right}"
+    method = "auth: eap-mschapv2"
+    both = [
+        f"connections.alice.rw.eap_secrets={users}",
+        f"connections.moon.rw.eap_secrets={users}",
+        f"connections.alice.rw.local={{{method}, eap_id: carol}}",
+        f"connections.alice.rw.remote={{{method}}}",
+        f"connections.moon.rw.local={{{method}}}",
+        f"connections.moon.rw.remote={{{method}, eap_id: '%any'}}",
+    ]
+    return Case((*both, *overrides[:-1]), overrides[-1], expanded=True)
 
 
 def _certs(*overrides: str) -> Case:
@@ -235,6 +255,12 @@ CASES: dict[str, Case] = {
     "PkiNode.key": _case(*PKI, "pki={nodes: {moon: {}}}", "pki.nodes.moon.key=ed448"),
     "PkiNode.lifetime": _case(*PKI, "pki={nodes: {moon: {}}}", "pki.nodes.moon.lifetime=1 s"),
     "PkiNode.fault": _case(*PKI, "pki={nodes: {moon: {}}}", "pki.nodes.moon.fault=expired"),
+    "TunnelAuth.eap_id": _case(*EAP, "tunnels.rw.auth.eap_id=dave"),
+    "TunnelAuth.password": _case(
+        *EAP, "tunnels.rw.auth.responder.password=right", "tunnels.rw.auth.password=wrong"
+    ),
+    "TunnelSide.eap_id": _case(*EAP, "tunnels.rw.auth.responder.eap_id='%any'"),
+    "TunnelSide.password": _case(*EAP, "tunnels.rw.auth.initiator.password=wrong"),
     "TunnelSide.psk": _case(REFUSED, "tunnels.rw.auth.responder.psk=secret"),
     "TunnelSide.local_id": _case("tunnels.rw.auth.responder={local_id: a}"),
     "TunnelSide.remote_id": _case("tunnels.rw.auth.local_id=a", "tunnels.rw.auth.responder={remote_id: b}"),
@@ -333,6 +359,9 @@ CASES: dict[str, Case] = {
     ),
     "Connection.local_id": _case("connections.alice.rw.local_id=me"),
     "Connection.remote_id": _case("connections.alice.rw.remote_id=you"),
+    "Connection.eap_secrets": _eap("connections.alice.rw.eap_secrets={carol: wrong, dave: right}"),
+    "LocalSide.eap_id": _eap("connections.alice.rw.local.eap_id=dave"),
+    "RemoteSide.eap_id": _eap("connections.moon.rw.remote.eap_id=carol"),
     "Connection.psk": _case("connections.alice.rw.psk=other"),
     "Scenario.connections": _case("connections.alice={}"),
     "ConnectionChild.start_action": _case("connections.alice.rw.children.net.start_action=none"),
