@@ -65,8 +65,19 @@ class Ours:
 
     # What a test says and asks
 
-    def initiate(self) -> None:
-        self._tell(lambda peer: peer.endpoint.initiate("home", None, monotonic_ns()))
+    def initiate(self, child: str | None = None) -> None:
+        self._tell(lambda peer: peer.endpoint.initiate("home", child, monotonic_ns()))
+
+    def rekey_child(self, spi_in: int) -> None:
+        self._tell(lambda peer: peer.endpoint.rekey(spi_in, monotonic_ns()))
+
+    def rekey_ike(self) -> None:
+        ike_id = self.sa().ike_id
+        self._tell(lambda peer: peer.endpoint.rekey_ike(ike_id, monotonic_ns()))
+
+    def reauthenticate(self) -> None:
+        ike_id = self.sa().ike_id
+        self._tell(lambda peer: peer.endpoint.reauthenticate(ike_id, monotonic_ns()))
 
     def delete(self) -> None:
         self._tell(lambda peer: peer.endpoint.delete("home", monotonic_ns()))
@@ -208,7 +219,15 @@ def schema_of(connection: Connection) -> Schema:
                     "remote_ts": [connection.remote_ts],
                     "esp_proposals": connection.esp_proposals.split(","),
                     **connection.child_settings,
-                }
+                },
+                **{
+                    child.name: {
+                        "local_ts": [child.local_ts],
+                        "remote_ts": [child.remote_ts],
+                        "esp_proposals": child.esp_proposals.split(","),
+                    }
+                    for child in connection.further
+                },
             },
         }
     )

@@ -129,14 +129,16 @@ def set_up(
     keys: bool = False,
     retransmit: RetransmitPolicy | None = None,
     files: Mapping[str, str] | None = None,
+    delay: str = "300 us",
 ) -> Scene:
     """Both endpoints, configured and running, without any SA.
 
     `ours` and `theirs` are changed values of that side's Connection, `limits` of our EndpointConfig; `daemon`
-    are lines of strongswan.conf. With `keys` ours go to the lab's folder, as tshark wants them.
+    are lines of strongswan.conf, `delay` is of one way through the simulated NAT. With `keys` ours go to the
+    lab's folder, as tshark wants them.
     `files` are strongSwan's certificates and keys.
     """
-    initiator, answerer, router = ground(lab, path, random_ports=random_ports)
+    initiator, answerer, router = ground(lab, path, random_ports=random_ports, delay=delay)
     one, other = connections(path, suite)
     we_initiate = role == "we initiate"
     mine, yours = (one, other) if we_initiate else (other, one)
@@ -151,18 +153,18 @@ def set_up(
 
 
 def ground(
-    lab: Lab, path: Path, *, random_ports: bool = False
+    lab: Lab, path: Path, *, random_ports: bool = False, delay: str = "300 us"
 ) -> tuple[Namespace, Namespace, Namespace | None]:
     """The initiator's and the responder's host with their networks, and the router if Linux plays one."""
     initiator, responder = lab.namespace("initiator"), lab.namespace("responder")
-    router = _join(lab, path, initiator, responder, random_ports=random_ports)
+    router = _join(lab, path, initiator, responder, random_ports=random_ports, delay=delay)
     initiator.inner_address(f"{INSIDE}/32")
     responder.inner_address(f"{OUTSIDE}/32")
     return initiator, responder, router
 
 
 def _join(
-    lab: Lab, path: Path, initiator: Namespace, responder: Namespace, *, random_ports: bool
+    lab: Lab, path: Path, initiator: Namespace, responder: Namespace, *, random_ports: bool, delay: str
 ) -> Namespace | None:
     """Lay the path between them; the router, if Linux plays one."""
     if path == "veth":
@@ -172,7 +174,7 @@ def _join(
         lab.link(initiator, f"{INITIATOR[path]}/64", responder, f"{RESPONDER_6}/64")
         return None
     if path == "simulated":
-        simulated_nat(lab, initiator, responder)
+        simulated_nat(lab, initiator, responder, delay)
         return None
     router = lab.namespace("router")
     lab.link(initiator, "192.168.1.2/24", router, "192.168.1.1/24")

@@ -19,14 +19,14 @@ nodes:
   outside: {kind: host, interfaces: {eth: 203.0.113.2/24}}
 links:
   - {ends: [inside:eth, home:lan], delay: 200 us}
-  - {ends: [home:wan, outside:eth], delay: 300 us}
+  - {ends: [home:wan, outside:eth], delay: DELAY}
 """
 
 
-def simulated_nat(lab: Lab, inside: Namespace, outside: Namespace) -> None:
+def simulated_nat(lab: Lab, inside: Namespace, outside: Namespace, delay: str = "300 us") -> None:
     """Join them by `ipsec-sim emulate`, which sets their addresses and routes, until the lab closes."""
     topology = lab.folder / "simulated-nat.yaml"
-    topology.write_text(_TOPOLOGY)
+    topology.write_text(_TOPOLOGY.replace("DELAY", delay))
     stack = ExitStack()
     lab.on_close(stack.close)
     attach = (
