@@ -12,7 +12,7 @@ from sim.scenario.world import World
 from sim.tunnels.driver import IpsecDriver
 from sim.tunnels.ledger import ChildRecord, IkeRecord
 from sim.units import NS_PER_S
-from sim.wire.address import Sock, format_sock
+from sim.wire.address import Sock, format_address, format_sock
 
 Row = dict[str, Any]
 
@@ -129,6 +129,8 @@ def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) ->
         "received": record.received,
         "retransmits": record.retransmits,
         "rekeys": record.rekeys,
+        "vips": [format_address(vip) for vip in record.vips],
+        "dns": [format_address(server) for server in record.dns],
         "children": [_child_row(child) for child in _children_worth_showing(record.children.values())],
     }
 

@@ -75,6 +75,9 @@ def _lines(row: Row) -> list[str]:
             if behind
         ]
         lines.append(", ".join([row["proposal"], *nats]))
+    if row["vips"]:
+        dns = f", DNS {', '.join(row['dns'])}" if row["dns"] else ""
+        lines.append(f"virtual IP {', '.join(row['vips'])}{dns}")
     for child in row["children"]:
         how = f"{child['mode']}{' in UDP' if child['encap'] else ''}"
         gone = "" if child["state"] == "installed" else f", {child['state']}"

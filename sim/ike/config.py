@@ -1,7 +1,7 @@
 """What an IKE endpoint is told: frozen values, durations in ns, names as in strongSwan's swanctl.conf.
 
 RFC 7296 2.4 (retransmission, liveness), 2.6 (cookies), 2.23 (NAT traversal), RFC 4555 (mobility).
-Lifetimes, pools and EAP are not here yet; who proves what and how is in `credentials`.
+EAP is not here yet; who proves what and how is in `credentials`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sim.wire.value import quick
 
 if TYPE_CHECKING:
     from sim.ike.identity import Identity
+    from sim.ike.pool import PoolConfig
     from sim.ike.proposals import Proposal
 
 
@@ -165,6 +166,8 @@ class ConnectionConfig:
     of the peer's we take at once (RFC 7296 2.3). `reauth_time` 0 never authenticates again. `fragment_size`
     is that of a whole IP packet, from MIN_FRAGMENT_SIZE on, or 0 for what every host must take: 576 of IPv4,
     1280 of IPv6 (RFC 7383 2.5.1).
+    `vips` are the addresses that an initiator asks for, unspecified where any of that family will do; `pools`
+    are the names of those from which a responder leases one to each peer (RFC 7296 2.19).
     """
 
     name: str
@@ -193,6 +196,8 @@ class ConnectionConfig:
     rekey_time: int = 14400 * NS_PER_S
     over_time: int = 1440 * NS_PER_S
     rand_time: int = 1440 * NS_PER_S
+    vips: tuple[bytes, ...] = ()
+    pools: tuple[str, ...] = ()
     local: LocalAuth = LOCAL_PSK
     remote: RemoteAuth = REMOTE_PSK
     eap_secrets: Mapping[bytes, bytes] = field(default_factory=dict, hash=False)
@@ -238,8 +243,13 @@ class EndpointConfig:
     fragments_timeout: int = 30 * NS_PER_S
     epoch: int = DEFAULT_EPOCH
     followup_timeout: int = 20 * NS_PER_S
+    pools: tuple[PoolConfig, ...] = ()
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]
         if len(set(names)) != len(names):
             raise ValueError("two connections have the same name")
+        known = {pool.name for pool in self.pools}
+        missing = {name for connection in self.connections for name in connection.pools} - known
+        if missing:
+            raise ValueError(f"there is no pool {', '.join(sorted(missing))}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sim.ike.config import EndpointConfig
 from sim.ike.events import Event, Reason, Rejected
+from sim.ike.pool import Pools
 from sim.ike.timers import Timers
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
@@ -73,6 +74,9 @@ class Context:
         self.by_connection: dict[str, dict[int, IkeSa]] = {}
         self.children: dict[int, ChildSa] = {}
         self.inner_hosts: dict[bytes, ChildSa] = {}
+        self.pools = Pools(config.pools)
+        self.virtual: dict[tuple[str, bytes], IkeSa] = {}
+        self.remembered: dict[str, tuple[bytes, ...]] = {}
         self.half_open = 0
         self.half_open_from: Counter[bytes] = Counter()
         self.waiting: dict[tuple[str, str | None], PacketSelectors | None] = {}

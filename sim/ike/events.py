@@ -218,6 +218,33 @@ class RekeyFailed:
 
 
 @value
+class VirtualIpAssigned:
+    """An address belongs to this host from now on (`ours`), or to the peer, until its IKE SA ends.
+
+    `dns` are the servers that the responder names to the host. Word of an address that is there already means
+    that another IKE SA has it as well.
+    """
+
+    ike_id: int
+    connection: str
+    ours: bool
+    address: bytes
+    peer: str
+    dns: tuple[bytes, ...] = ()
+
+
+@value
+class VirtualIpReleased:
+    """No IKE SA of the connection has the address any more; its Child SAs were reported before."""
+
+    ike_id: int
+    connection: str
+    ours: bool
+    address: bytes
+    peer: str
+
+
+@value
 class PathChanged:
     """The Child SAs `spis_in` move to these addresses; SPIs, keys and counters stay (RFC 4555 3.5)."""
 
@@ -300,6 +327,8 @@ Event = (
     | ChildSaDown
     | ChildFailed
     | RekeyFailed
+    | VirtualIpAssigned
+    | VirtualIpReleased
     | PathChanged
     | Rejected
     | FaultApplied

@@ -14,6 +14,7 @@ from sim.ike.certs import NOT_ASKED
 from sim.ike.channel import Channel
 from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig, ConnectionConfig, StartAction
+from sim.ike.configuration import Configuration, release
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.conversation import Conversation
 from sim.ike.credentials import Method
@@ -38,6 +39,7 @@ from sim.ike.tasks.child_initiate import CreateWanted, InitiateChild
 from sim.ike.tasks.child_rekey import RekeyChild
 from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.childless import wants_childless
+from sim.ike.tasks.configure import RequestConfiguration
 from sim.ike.tasks.confirm_path import ConfirmPath
 from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.eap import InitiateEap
@@ -121,6 +123,8 @@ class IkeSa:
         self.standby = False
         self.tries = self.window = 1
         self.peer_is_childless = False
+        self.configuration: Configuration | None = None
+        self.cp_problem: PeerError | None = None
         self.successor = self.breaks = 0
         self._afterwards: list[Wanted] = []
         self.started_from = path.remote[0]
@@ -140,6 +144,15 @@ class IkeSa:
     @property
     def own_spi(self) -> bytes:
         return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def lacks_vips(self) -> bool:
+        """Whether we are to ask for virtual IPs, and have none yet."""
+        return bool(self.connection.vips) and self.initiator and self.configuration is None
+
+    def has_vip(self, address: bytes) -> bool:
+        configuration = self.configuration
+        return configuration is not None and configuration.ours and address in configuration.vips
 
     # -- coming up ---------------------------------------------------------------------------------------
 
@@ -186,6 +199,8 @@ class IkeSa:
             Establish(),
             HeedLifetime(),
         ]
+        if self.connection.vips:
+            tasks.append(RequestConfiguration())
         if self.wanted and not wants_childless(self):
             tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
         tasks += [ConfirmPath(self.path), CreateWanted()]
@@ -195,7 +210,10 @@ class IkeSa:
         """Create the Child SAs that are still wanted, each in an exchange of its own."""
         exchange = ExchangeType.CREATE_CHILD_SA
         while self.wanted and self.state is State.ESTABLISHED:
-            self.requests.submit(Job(exchange, [InitiateChild(exchange, *self.wanted.popleft())]), now)
+            tasks: list[Task] = [InitiateChild(exchange, *self.wanted.popleft())]
+            if self.lacks_vips:
+                tasks.insert(0, RequestConfiguration())
+            self.requests.submit(Job(exchange, tasks), now)
 
     def establish(self, now: int) -> None:
         """Both sides are authenticated."""
@@ -459,6 +477,7 @@ class IkeSa:
             self.remove_child(child, reason, text)
         for spi_in in list(self.retired):
             self.bury(spi_in)
+        release(self)
         self.ctx.emit(IkeSaDown(self.ike_id, self.connection.name, self.initiator, reason, text))
 
     def _close(self, now: int) -> None:

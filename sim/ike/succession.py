@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.ike.collision import Nonces
+from sim.ike.configuration import inherit_configuration
 from sim.ike.exchanges import State
 from sim.ike.keymat import ike_keys, rekey_skeyseed
 from sim.ike.proposals import Proposal, ike_suite
@@ -39,7 +40,7 @@ def succeed(
 
 
 def inherit(new: IkeSa, old: IkeSa, now: int) -> None:
-    """The new IKE SA takes over Child SAs, requests that wait, and the peer's part of the path."""
+    """The new IKE SA takes over Child SAs, virtual IPs, waiting requests, and the peer's part of the path."""
     if not new.standby or new.state is not State.ESTABLISHED or old.state is not State.ESTABLISHED:
         return
     for child in [*old.children.values(), *(child for child, _, _ in old.retired.values())]:
@@ -51,6 +52,7 @@ def inherit(new: IkeSa, old: IkeSa, now: int) -> None:
     old.children.clear()
     old.retired.clear()
     old.wanted.clear()
+    inherit_configuration(new, old)
     new.take_over(now)
     new.ctx.emit(ike_up(new, replaces=old.ike_id))
     old.hand_over(now)

@@ -26,7 +26,10 @@ class ChildView:
 
 @dataclass(frozen=True, slots=True)
 class SaView:
-    """`established_at` is -1 for an SA that never came up; `reason` and `text` say why it ended."""
+    """`established_at` is -1 for an SA that never came up; `reason` and `text` say why it ended.
+
+    `vips` are virtual IPs, this host's or leased to the peer; `dns` came with this host's own.
+    """
 
     ike_id: int
     connection: str
@@ -50,10 +53,12 @@ class SaView:
     reason: Reason
     text: str
     children: tuple[ChildView, ...]
+    vips: tuple[bytes, ...] = ()
+    dns: tuple[bytes, ...] = ()
 
 
 def view_of(sa: IkeSa) -> SaView:
-    path = sa.path
+    path, configuration = sa.path, sa.configuration
     children = tuple(
         ChildView(c.config.name, c.mode, c.spi_in, c.spi_out, c.local_ts, c.remote_ts)
         for c in sa.children.values()
@@ -81,4 +86,6 @@ def view_of(sa: IkeSa) -> SaView:
         sa.reason,
         sa.text,
         children,
+        () if configuration is None else configuration.vips,
+        () if configuration is None else configuration.dns,
     )

@@ -39,16 +39,18 @@ def run_from_command_line(arguments: PeerArguments) -> bool:
         raise LiveError("--ping is for the internal echo host: with --tun use the system's own ping")
     if arguments.count is not None and not arguments.pings:
         raise LiveError("--count counts pings: say what to ping with --ping")
-    connections, warnings = read_peer(arguments.config, arguments.node)
+    settings = read_peer(arguments.config, arguments.node)
     try:
-        config = replace(endpoint_config(connections), ike_port=ike_port, natt_port=natt_port)
+        config = replace(
+            endpoint_config(settings.connections, settings.pools), ike_port=ike_port, natt_port=natt_port
+        )
     except ConfigError as error:
         raise LiveError(f"{arguments.config}: connections.{'.'.join(error.path)}: {error}") from None
     pings = tuple(_address(text) for text in arguments.pings)
     for name in arguments.initiate:
         _check_name(config, name)
     reporter = Reporter(as_json=arguments.as_json, verbose=arguments.verbose)
-    for warning in warnings:
+    for warning in settings.warnings:
         reporter.warn(str(warning))
     if arguments.keys is not None:
         reporter.warn(f"keys are written to {arguments.keys}: whoever reads them can read the traffic")

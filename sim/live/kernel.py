@@ -10,10 +10,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from sim.ipsec.policy import Action, Policy
 from sim.live.addresses import host_addresses
 from sim.live.echo import first_host
+from sim.live.errors import LiveError
 from sim.live.netns import run_ip_batch
 from sim.live.tun import Tun
 from sim.wire.address import format_address
@@ -48,33 +50,49 @@ class KernelHost:
 
     def follow(self, policies: Iterable[Policy]) -> list[str]:
         """Make the routes those of the policies; what an address was added for is said, in sentences."""
-        wanted: set[Route] = set()
+        routes: dict[str, str] = {}
         said: list[str] = []
         for policy in policies:
             if policy.action is Action.PROTECT:
-                source = self._source(policy.local_ts, said)
-                wanted |= {(prefix, source) for prefix in _prefixes(policy.remote_ts, source)}
+                for source in self._sources(policy.local_ts, said):
+                    for prefix in _prefixes(policy.remote_ts, source):
+                        routes.setdefault(prefix, source)  # the first policy is the one that takes a packet
+        wanted: set[Route] = set(routes.items())
         old, self._routes = self._routes, wanted
         device = f"dev {self.tun.name} table {self._table}"
         self._batch(f"route del {prefix} {device}" for prefix, _ in old - wanted)
         self._batch(f"route replace {prefix} {device} src {source}" for prefix, source in wanted - old)
         return said
 
+    def take_address(self, address: bytes) -> None:
+        """A virtual IP lies on the device until it is given up, or the device goes."""
+        self.tun.add_address(f"{format_address(address)}/{8 * len(address)}")
+
+    def give_up_address(self, address: bytes) -> None:
+        """Its routes go with it; the kernel may have taken all of that away already."""
+        with suppress(LiveError):
+            self.tun.remove_address(f"{format_address(address)}/{8 * len(address)}")
+        self._routes = {route for route in self._routes if route[1] != format_address(address)}
+
     def close(self) -> None:
         self._batch(f"rule del {rule}" for rule in self._rules)
         self.tun.close()
 
-    def _source(self, local_ts: tuple[Selector, ...], said: list[str]) -> str:
-        """An own address inside the selectors; the first that fits is added where there is none."""
-        own = [entry.address for entry in host_addresses()]
+    def _sources(self, local_ts: tuple[Selector, ...], said: list[str]) -> list[str]:
+        """An own address of each family inside the selectors; the first that fits is added if there is none.
+
+        One of which the network knows comes before others, such as 127.0.0.1.
+        """
+        own = [entry.address for entry in sorted(host_addresses(), key=lambda entry: not entry.wide)]
         fitting = [a for a in own for s in local_ts if len(a) == len(s.start) and s.start <= a <= s.end]
         if fitting:
-            return format_address(fitting[0])
+            first = {len(address): address for address in reversed(fitting)}
+            return [format_address(address) for address in first.values()]
         address = first_host(local_ts[0])
         self.tun.add_address(f"{format_address(address)}/{8 * len(address)}")
         text = format_address(address)
         said.append(f"no address of this host is inside the selectors: {self.tun.name} gets {text}")
-        return text
+        return [text]
 
     def _batch(self, lines: Iterable[str]) -> None:
         by_family: dict[str, list[str]] = {"-4": [], "-6": []}

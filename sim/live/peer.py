@@ -267,6 +267,14 @@ class LivePeer(IpsecDriver[bytearray]):
             self._summing = self._loop.call_later(SUMMARY_S, self._summarise)
         self._policies_changed |= isinstance(event, ChildSaUp | ChildSaDown)
 
+    def take_address(self, address: bytes, now: int) -> None:
+        if self._kernel is not None:
+            self._kernel.take_address(address)
+
+    def give_up_address(self, address: bytes, now: int) -> None:
+        if self._kernel is not None:
+            self._kernel.give_up_address(address)
+
     def resend(self, packet: bytearray, now: int) -> None:
         self.send_inner(packet, now)
 

@@ -93,6 +93,9 @@ class PacketHook(Protocol):
     def source_for(self, dst: bytes) -> bytes | None:
         """The own address that packets to `dst` should come from; None: let the routes decide."""
 
+    def supersedes(self, src: bytes, dst: bytes) -> bool:
+        """Whether packets to `dst` should no longer come from `src`, though the node still has it."""
+
     def may_report(self, about: bytearray, error: bytearray) -> bool:
         """Whether an ICMP error of this node, which quotes a packet, may be sent."""
 
@@ -167,6 +170,10 @@ class IpNode:
         return not any(
             port.up and address == own for port in self.ports.values() for own, _ in port.addresses
         )
+
+    def is_outdated(self, src: bytes, dst: bytes) -> bool:
+        """Whether whoever sends to `dst` from `src` had better ask `bind_address` again."""
+        return self.has_left(src) or (self._hook is not None and self._hook.supersedes(src, dst))
 
     def source_address(self, dst: bytes) -> bytes | None:
         """The address that packets to `dst` come from, or None when there is no route or no such family.

@@ -30,6 +30,8 @@ from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
 from sim.scenario.schema import Connection, Link, NatNode, Node, Scenario
 from sim.scenario.schema import Jitter as JitterModel
+from sim.scenario.schema_pools import pool_range
+from sim.scenario.virtual import expect_addresses
 from sim.scenario.weak import weak_suites
 from sim.scenario.world import World
 from sim.tunnels.stack import IpsecStack
@@ -52,6 +54,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     _add_links(world)
     _add_routes(world)
     _add_stacks(world)
+    world.virtual = expect_addresses(world)
     add_flows(world)
     check_reachability(world)
     check_clear(world)
@@ -139,6 +142,8 @@ def _add_routes(world: World) -> None:
         for metric, interface in enumerate(_default_interfaces(routing, model), 1):
             for prefix in _DEFAULT_PREFIXES.values():
                 node.add_route(*prefix, node.ports[interface], metric)
+        for prefix in routing.leased:  # a tunnel takes what goes there, whichever interface it is
+            node.add_route(*prefix, next(iter(node.ports.values())), len(node.ports) + 1)
         for text, interface in model.routes.items():
             node.add_route(*to_prefix(text), node.ports[interface], -1)
 
@@ -164,7 +169,19 @@ def _routing_node(world: World, name: str, model: Node) -> RoutingNode:
         interface: tuple(to_prefix(text) for text in addresses)
         for interface, addresses in model.interfaces.items()
     }
-    return RoutingNode(name, ports, _announcer(model, world.scenario.connections.get(name, {})))
+    announces = _announcer(model, world.scenario.connections.get(name, {}))
+    return RoutingNode(name, ports, announces, tuple(_leased(world.scenario, name)))
+
+
+def _leased(scenario: Scenario, node: str) -> Iterator[Prefix]:
+    """The networks of the virtual IPs that a node leases."""
+    connections = scenario.connections.get(node, {}).values()
+    used = {name for connection in connections for name in connection.pools}
+    for name, pool in scenario.pools.get(node, {}).items():
+        if name in used:
+            first, last = map(ipaddress.ip_address, pool_range(pool.addrs))
+            for network in ipaddress.summarize_address_range(first, last):
+                yield network.network_address.packed, network.prefixlen
 
 
 def _announcer(model: Node, connections: Mapping[str, Connection]) -> Callable[[Prefix, str], bool]:
@@ -188,7 +205,7 @@ def _selector(prefix: Prefix) -> Selector:
 
 def _config(scenario: Scenario, node: str, connections: Mapping[str, Connection]) -> EndpointConfig:
     try:
-        return endpoint_config(connections)
+        return endpoint_config(connections, scenario.pools.get(node))
     except ConfigError as error:
         raise ScenarioError([scenario.problem(("connections", node, *error.path), str(error))]) from None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sim.scenario.schema import Connection
+from sim.scenario.schema_pools import pool_range
 from sim.scenario.world import World
 from sim.wire.address import pack_address
 from sim.wire.selector import Selector
@@ -30,7 +31,27 @@ def _selectors(world: World, node: str, answering: Connection) -> Iterator[Selec
         for calling in connections.values():
             if peer != node and _calls(world, node, calling) and _is_expected(calling, answering):
                 for child in calling.children.values():
-                    yield from child.local_ts or _addresses(world, peer)
+                    yield from child.local_ts or _dynamic(world, node, peer, calling, answering)
+
+
+def answering(world: World, node: str, calling: Connection) -> Iterator[tuple[str, Connection]]:
+    """The nodes that a connection of a node calls, and what they may answer with."""
+    for peer, connections in world.scenario.connections.items():
+        if peer != node and _calls(world, peer, calling):
+            for connection in connections.values():
+                if not connection.remote_addrs and _is_expected(calling, connection):
+                    yield peer, connection
+
+
+def _dynamic(
+    world: World, node: str, peer: str, calling: Connection, answering: Connection
+) -> Iterator[Selector]:
+    """What a caller may have without selectors: a virtual IP, or one of its own addresses."""
+    if not answering.pools:
+        yield from _addresses(world, peer)
+    elif calling.vips:
+        for name in answering.pools:
+            yield Selector(*pool_range(world.scenario.pools[node][name].addrs))
 
 
 def _calls(world: World, node: str, calling: Connection) -> bool:

@@ -20,7 +20,8 @@ from sim.ike.eap.methods import eap_name
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.scenario.credentials import CredentialError, local_auth, remote_auth
-from sim.scenario.schema import Connection, ConnectionChild
+from sim.scenario.pools import pool_config
+from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 
@@ -35,9 +36,14 @@ class ConfigError(ValueError):
         self.path = path
 
 
-def endpoint_config(connections: Mapping[str, Connection]) -> EndpointConfig:
-    """One node's connections, by name."""
-    return EndpointConfig(tuple(connection_config(name, conn) for name, conn in connections.items()))
+def endpoint_config(
+    connections: Mapping[str, Connection], pools: Mapping[str, Pool] | None = None
+) -> EndpointConfig:
+    """One node's connections and pools, by name."""
+    return EndpointConfig(
+        tuple(connection_config(name, conn) for name, conn in connections.items()),
+        pools=tuple(pool_config(name, pool) for name, pool in (pools or {}).items()),
+    )
 
 
 def connection_config(name: str, connection: Connection) -> ConnectionConfig:
@@ -57,6 +63,8 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         local_addrs=tuple(map(pack_address, connection.local_addrs)),
         remote_addrs=tuple(map(pack_address, connection.remote_addrs)),
         remote_port=connection.remote_port,
+        vips=tuple(map(pack_address, connection.vips)),
+        pools=connection.pools,
         local_id=_identity(connection.local_id),
         remote_id=_identity(connection.remote_id),
         mobike=connection.mobike,

@@ -31,6 +31,8 @@ from sim.scenario.schema import (
     UpEvent,
     record_names,
 )
+from sim.scenario.schema_pools import pool_range
+from sim.wire.selector import Selector
 
 Found = Iterator[tuple[Path, str]]
 
@@ -84,6 +86,8 @@ def _tunnels(scenario: Scenario) -> Found:
             yield from ((("tunnels", name, role), text) for text in _tunnel_end(scenario, node))
             if name in scenario.connections.get(node, {}):
                 yield ("tunnels", name), f"{node} has a connection of that name already"
+        for text in _pool_names(scenario, tunnel.responder, tunnel.pools):
+            yield ("tunnels", name, "pools"), text
         if tunnel.initiator == tunnel.responder:
             yield ("tunnels", name, "responder"), "is the initiator itself"
         believed = sides(tunnel)
@@ -126,10 +130,36 @@ def _tunnel_end(scenario: Scenario, node: str) -> Iterator[str]:
         yield f"{node} is a {model.kind}: only a host or a gateway can be the end of a tunnel"
 
 
+def _pools(scenario: Scenario) -> Found:
+    """Pools belong to nodes that there are, and those of one node do not overlap."""
+    for node, pools in scenario.pools.items():
+        yield from ((("pools", node), text) for text in _tunnel_end(scenario, node))
+        seen: dict[str, Selector] = {}
+        for name, pool in pools.items():
+            here = Selector(*pool_range(pool.addrs))
+            for other, there in seen.items():
+                if here.intersect(there) is not None:
+                    yield (
+                        ("pools", node, name, "addrs"),
+                        f"{pool.addrs} overlaps {pools[other].addrs} of {other}",
+                    )
+            seen[name] = here
+
+
+def _pool_names(scenario: Scenario, node: str, names: Iterable[str]) -> Iterator[str]:
+    known = scenario.pools.get(node, {})
+    yield from (_unknown(f"pool of {node}", name, known) for name in names if name not in known)
+
+
 def _connections(scenario: Scenario) -> Found:
     for node, connections in scenario.connections.items():
         yield from ((("connections", node), text) for text in _tunnel_end(scenario, node))
         for name, connection in connections.items():
+            place: Path = ("connections", node, name)
+            for text in _pool_names(scenario, node, connection.pools):
+                yield (*place, "pools"), text
+            if connection.vips and not connection.remote_addrs:
+                yield (*place, "vips"), "the connection has no `remote_addrs`, so there is nobody to ask"
             for child, model in connection.children.items():
                 if model.start_action != "none" and not connection.remote_addrs:
                     path = "connections", node, name, "children", child, "start_action"
@@ -280,6 +310,7 @@ _CHECKS: tuple[Callable[[Scenario], Found], ...] = (
     check_links,
     check_networks,
     _pki,
+    _pools,
     _tunnels,
     _connections,
     _traffic,

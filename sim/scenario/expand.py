@@ -89,6 +89,7 @@ def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain
     responder |= {"local": methods[1], "remote": methods[0] | ids[1]}
     calling = {name: _initiator_child(child) for name, child in plain["children"].items()}
     waiting = {name: _responder_child(child) for name, child in plain["children"].items()}
+    initiator["vips"], responder["pools"] = plain["vips"], plain["pools"]
     return {
         tunnel.initiator: shared | initiator | {"remote_addrs": [address], "children": calling},
         tunnel.responder: shared | responder | {"children": waiting},

@@ -9,11 +9,12 @@ from typing import Any
 from sim.net.node import IpNode
 from sim.scenario.errors import ScenarioError
 from sim.scenario.schema import CbrFlow, Flow, PingFlow, ReplayFlow, Scenario
+from sim.scenario.virtual import expected_address, finder, virtual_target
 from sim.scenario.world import World
 from sim.traffic.cbr import ConstantRate
 from sim.traffic.ping import Ping
 from sim.traffic.replay import read_exchange, replay
-from sim.traffic.source import TrafficFlow
+from sim.traffic.source import Find, TrafficFlow
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
 
@@ -55,11 +56,18 @@ def _meets_real_host(model: Flow, scenario: Scenario, attached: Collection[str])
 
 
 def target_address(world: World, model: Flow) -> bytes:
-    """The first address of the flow's target (node or interface) of an IP version that its source has."""
+    """Where a flow goes: the virtual IP that its target is expected to get, or an address that it has.
+
+    That is the first one of the node or interface of an IP version that the source has.
+    """
+    virtual = virtual_target(world, model)
+    if virtual is not None:
+        return expected_address(world, *virtual)
     name, _, interface = model.to.partition(":")
     node, source = world.nodes[name], world.nodes[model.from_]
     ports = [node.ports[interface]] if interface else list(node.ports.values())
     families = {len(address) for port in source.ports.values() for address, _ in port.addresses}
+    families |= {len(vip) for vip, holder in world.virtual.items() if holder.node == model.from_}
     for port in ports:
         for address, _ in port.addresses:
             if len(address) in families:
@@ -75,6 +83,7 @@ def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:
         source,
         target,
         dst,
+        find=_find(world, model),
         size=model.size,
         rate=model.rate,
         start=model.start,
@@ -84,12 +93,14 @@ def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:
 
 
 def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
-    source, _, dst = _ends(world, model)
+    source, target, dst = _ends(world, model)
     yield Ping(
         world.sim,
         model.name,
         source,
         dst,
+        target=target,
+        find=_find(world, model),
         size=model.size,
         interval=model.interval,
         count=model.count,
@@ -106,7 +117,15 @@ def _replay(world: World, _index: int, model: ReplayFlow) -> Iterator[TrafficFlo
     exchange = read_exchange(Path(world.scenario.capture_file(model)), client)
     names = f"{model.name}.up", f"{model.name}.down"
     stop = world.scenario.duration
-    yield from replay(world.sim, names, exchange, source, target, dst, start=model.start, stop=stop)
+    find = _find(world, model)
+    yield from replay(
+        world.sim, names, exchange, source, target, dst, start=model.start, stop=stop, find=find
+    )
+
+
+def _find(world: World, model: Flow) -> Find | None:
+    virtual = virtual_target(world, model)
+    return None if virtual is None else finder(world, *virtual)
 
 
 def _ends(world: World, model: Flow) -> tuple[IpNode, IpNode, bytes]:

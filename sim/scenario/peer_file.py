@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -17,24 +17,32 @@ from sim.scenario.expand import expand
 from sim.scenario.explain import explain
 from sim.scenario.load import load_text, read_octets
 from sim.scenario.pem_files import inline_files
+from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import Connection
-from sim.scenario.schema_types import Model, Table
+from sim.scenario.schema_types import FrozenDict, Model, Table
 from sim.scenario.source import Source, YamlReader
 from sim.scenario.weak import weak_connections, weak_suites
 
-Read = tuple[Mapping[str, Connection], list[Problem]]
+
+class PeerSettings(NamedTuple):
+    """What a file says of one host: connections and pools by name, and warnings."""
+
+    connections: Mapping[str, Connection]
+    warnings: list[Problem]
+    pools: Mapping[str, Pool]
+
+
 _SECTION = re.compile(rb"^\s*(connections|secrets)\s*\{", re.MULTILINE)
 
 
 class PeerFile(Model):
-    """`connections:` as `validate --expand` shows them for one node."""
+    """`connections:`, and perhaps `pools:`, as `validate --expand` shows them for one node."""
 
     connections: Annotated[Table[Connection], Field(min_length=1)]
+    pools: Table[Pool] = Field(default_factory=FrozenDict)
 
 
-def read_peer(
-    path: str | FilePath, node: str | None = None
-) -> tuple[Mapping[str, Connection], list[Problem]]:
+def read_peer(path: str | FilePath, node: str | None = None) -> PeerSettings:
     """The connections of a file, by name, and warnings: of what has no effect, and of weak algorithms.
 
     A file named `.conf`, or with a section `connections {`, is strongSwan's. With `nodes:` in it the file is
@@ -48,11 +56,11 @@ def read_peer(
         imported = swanctl.read(FilePath(path))
         if not imported.connections:
             raise ScenarioError([Problem(f"{file}:1", "connections", "has none: there is nobody to talk to")])
-        return imported.connections, imported.warnings
+        return PeerSettings(imported.connections, imported.warnings, imported.pools)
     return _of_yaml(octets, file, node)
 
 
-def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
+def _of_yaml(octets: bytes, file: str, node: str | None) -> PeerSettings:
     reader = YamlReader(file)
     data = reader.read(octets)
     if not isinstance(data, dict):
@@ -65,7 +73,7 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
     problems += inline_files(data, Source(file, reader.lines))
     shapes: dict[int, type] = {}
     try:
-        found = PeerFile.model_validate(data, context=shapes).connections
+        found = PeerFile.model_validate(data, context=shapes)
     except ValidationError as error:
         problems += explain(error, data, shapes, Source(file, reader.lines))
     if problems:
@@ -75,14 +83,23 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> Read:
     def locate(path: Path, text: str) -> Problem:
         return Problem(source.where(path), dotted(path), text)
 
-    return found, weak_connections(found, ("connections",), locate)
+    missing = [
+        locate(("connections", name, "pools"), f"there is no pool `{pool}`")
+        for name, connection in found.connections.items()
+        for pool in connection.pools
+        if pool not in found.pools
+    ]
+    if missing:
+        raise ScenarioError(missing)
+    weak = weak_connections(found.connections, ("connections",), locate)
+    return PeerSettings(found.connections, weak, found.pools)
 
 
-def _of_node(octets: bytes, file: str, node: str | None) -> Read:
+def _of_node(octets: bytes, file: str, node: str | None) -> PeerSettings:
     scenario = load_text(octets, file)
     connections = with_pki(expand(scenario), Simulation(PKI_SEED).rand).connections
     if node is None or node not in connections:
         what = "" if node is None else f"{node} has no connections; "
         where = "--node" if node is None else f"--node {node}"
         raise ScenarioError([Problem(where, "", f"{what}choose one of {', '.join(connections) or 'none'}")])
-    return connections[node], weak_suites(scenario, node)
+    return PeerSettings(connections[node], weak_suites(scenario, node), scenario.pools.get(node, {}))

@@ -21,6 +21,7 @@ Attachment = tuple[str, str]
 """A node's name and the name of one of its interfaces."""
 
 _INSIDE = ""
+_TUNNELS = "(tunnels)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,19 @@ class RoutingNode:
     """What routing has to know of a node.
 
     `ports` maps an interface to its prefixes. `announces(prefix, port)` says whether the node tells its other
-    neighbours of a prefix that it knows through `port`.
+    neighbours of a prefix that it knows through `port`. `leased` are the networks of virtual IPs behind its
+    tunnels; the node tells of them where it has something to protect.
     """
 
     name: str
     ports: dict[str, tuple[Prefix, ...]]
     announces: Callable[[Prefix, str], bool]
+    leased: tuple[Prefix, ...] = ()
+
+    @property
+    def inside(self) -> list[str]:
+        """The ports of the networks that it protects, of which it tells nobody else."""
+        return [port for port, own in self.ports.items() if not all(self.announces(p, port) for p in own)]
 
 
 def compute_routes(
@@ -66,6 +74,9 @@ def _announcements(
     for attachment in (end for link in links for end in link):
         for prefix in nodes[attachment[0]].ports[attachment[1]]:
             found.setdefault(prefix, []).append(attachment)
+    for node in nodes.values():
+        for prefix in node.leased:
+            found.setdefault(prefix, []).append((node.name, _TUNNELS))
     return found
 
 
@@ -74,12 +85,15 @@ def _announcement_graph(
 ) -> nx.DiGraph[Attachment]:
     """How an announcement travels: over a link for one hop, and through the inside of a node for none."""
     graph: nx.DiGraph[Attachment] = nx.DiGraph()
+    graph.add_nodes_from((node.name, _TUNNELS) for node in nodes.values())
     for a, b in links:
         graph.add_edge(a, b, hops=1)
         graph.add_edge(b, a, hops=1)
     for node in nodes.values():
         for port in node.ports:
             graph.add_edge((node.name, _INSIDE), (node.name, port), hops=0)
+            if prefix in node.leased and port in node.inside:
+                graph.add_edge((node.name, _TUNNELS), (node.name, port), hops=0)
             if node.announces(prefix, port):
                 graph.add_edge((node.name, port), (node.name, _INSIDE), hops=0)
     return graph

@@ -31,6 +31,7 @@ from sim.scenario.schema_network import (
     RouterNode,
 )
 from sim.scenario.schema_pki import Pki, PkiNode
+from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_traffic import (
     CbrFlow,
     Check,
@@ -62,8 +63,8 @@ from sim.units import NS_PER_S, format_duration
 __all__ = [
     "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
     "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
-    "PingFlow", "Pki", "PkiNode", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent", "Scenario",
-    "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
+    "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent",
+    "Scenario", "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip
 
 
@@ -81,6 +82,8 @@ class Scenario(Model):
     tunnels: Table[Tunnel] = Field(default_factory=FrozenDict)
     connections: Table[Table[Connection]] = Field(default_factory=FrozenDict)
     """Node to connection name to connection; `expand` moves `tunnels` here."""
+    pools: Table[Table[Pool]] = Field(default_factory=FrozenDict)
+    """Node to pool name to virtual IPs, for the connections and tunnels that name the pool."""
     traffic: Many[Flow] = ()
     events: Many[Event] = ()
     faults: Many[Fault] = ()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
+from sim.ike.configuration import MAX_ADDRESSES
 from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
@@ -45,6 +46,9 @@ def _not_too_small(size: int) -> int:
 Volume = Annotated[Size, Field(ge=0)]
 Packets = Annotated[int, Field(ge=0)]
 Interval = Annotated[Duration, Field(ge=0), AfterValidator(_not_too_often)]
+
+
+Vips = Annotated[Many[Address], Field(max_length=MAX_ADDRESSES)]
 
 
 class _Child(Model):
@@ -172,6 +176,10 @@ class Tunnel(_IkeSettings):
     initiator: Name
     responder: Name
     auth: TunnelAuth
+    vips: Vips = ()
+    """Virtual IPs that the initiator asks for; 0.0.0.0 and :: ask for any."""
+    pools: Many[Name] = ()
+    """Where the responder leases them from: names of its `pools`."""
     children: Annotated[Table[TunnelChild], Field(min_length=1)]
 
 
@@ -215,6 +223,10 @@ class Connection(_IkeSettings):
     """Where it does NAT traversal; 500: its ports are ours, which are 500 and 4500 by default."""
     local_id: OwnIdentityText | None = None
     """None: the subject of our certificate, or our address."""
+    vips: Vips = ()
+    """Virtual IPs to ask the peer for; 0.0.0.0 and :: ask for any."""
+    pools: Many[Name] = ()
+    """Where virtual IPs for the peer are leased from: names in `pools`."""
     remote_id: IdentityText | None = None
     """None: anybody who proves it; `*.example.org`, `*@example.org`, `O=Example, CN=*`: all of these."""
     psk: Secret | None = None

@@ -15,8 +15,9 @@ from sim.ike.config import ConnectionConfig
 from sim.net.nat import NatBox
 from sim.net.node import IpNode
 from sim.net.port import Port
-from sim.scenario.world import World
+from sim.scenario.world import Holder, World
 from sim.tunnels.traps import traps
+from sim.tunnels.virtual import is_virtual
 from sim.wire.address import format_address
 from sim.wire.selector import ANY_PORTS, Selector
 
@@ -110,9 +111,10 @@ class _Walker:
         entry = ""
         for _ in range(_MAX_HOPS):
             self._way.stretches[-1].append(node.name)
+            arrived = _is_at(self._world, node, dst)
             if self._mapped and self._mapped[-1][0] == node.name and node.is_local(dst):
                 dst = self._mapped.pop()[1][0]
-            elif node.is_local(dst):
+            elif arrived:
                 self._fail(self._misdirected(node, entry, dst))
                 return
             elif isinstance(node, NatBox) and entry == node.outside and len(dst) == 4:
@@ -133,7 +135,7 @@ class _Walker:
                 return
             self._leave(node, entry, port)
             node, entry = port.link.dst.node, port.link.dst.name
-            if not (node.forwarding or node.is_local(dst)):
+            if not (node.forwarding or _is_at(self._world, node, dst)):
                 self._fail(f"{node.name} is a host, it does not forward to {format_address(dst)}")
                 return
         text = f"is not reached within {_MAX_HOPS} hops: the routes go round in a circle"
@@ -193,9 +195,22 @@ class _Walker:
         for trap in traps(stack.config.connections, own_addresses(node), stack.callers):
             if self._covers(trap.policy.remote_ts, dst, self._ports):
                 sources = tuple(a for a in self._way.sources if self._covers(trap.policy.local_ts, a))
+                connection = connections[trap.policy.connection]
+                sources = self._as_assigned(node, connection, trap.policy.child, sources)
                 if sources:
-                    return connections[trap.policy.connection], sources
+                    return connection, sources
         return None
+
+    def _as_assigned(
+        self, node: IpNode, connection: ConnectionConfig, name: str, sources: Sources
+    ) -> Sources:
+        """Of the sources that may take a tunnel the virtual IPs alone, if any are expected."""
+        child = connection.child(name)
+        if child is None or not is_virtual(connection, child):
+            return sources
+        holder = Holder(node.name, connection.name)
+        expected = tuple(a for a in sources if self._world.virtual.get(a) == holder)
+        return expected if holder in self._world.virtual.values() else sources
 
     def _covers(
         self, selectors: Iterable[Selector], address: bytes, ports: tuple[int, int] = ANY_PORTS
@@ -212,7 +227,13 @@ class _Walker:
             for connection in stack.config.connections
             if name != node.name and any(map(node.is_local, connection.remote_addrs))
         ]
-        return min(callers, key=lambda caller: not caller.is_local(dst), default=None)
+        return min(callers, key=lambda caller: not _is_at(self._world, caller, dst), default=None)
+
+
+def _is_at(world: World, node: IpNode, address: bytes) -> bool:
+    """Whether a node has an address, or is expected to get it as its virtual IP."""
+    holder = world.virtual.get(address)
+    return node.is_local(address) if holder is None else holder.node == node.name
 
 
 def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from sim.ike.events import ChildSaUp, Event, IkeKeysDerived, PathChanged
 from sim.net.engine import Simulation
@@ -18,6 +19,13 @@ from sim.tunnels.keylog import KeyLog
 from sim.tunnels.narrate import LogEntry, narrate
 from sim.tunnels.stack import IpsecStack
 from sim.tunnels.trace import IkeTrace
+
+
+class Holder(NamedTuple):
+    """Whose virtual IP it is: a node, and the connection that asks for it."""
+
+    node: str
+    connection: str
 
 
 @dataclass(slots=True)
@@ -44,6 +52,8 @@ class World:
     keys: KeyLog = field(default_factory=KeyLog)
     trace: IkeTrace = field(default_factory=IkeTrace)
     attached: frozenset[str] = frozenset()
+    virtual: dict[bytes, Holder] = field(default_factory=dict)
+    """Which virtual IPs are expected, before the run, and who asks for each."""
 
     @property
     def log(self) -> list[LogEntry]:

@@ -8,7 +8,7 @@ from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.record import FlowRecord
-from sim.traffic.source import TrafficFlow
+from sim.traffic.source import Find, TrafficFlow
 from sim.wire import ip, udp
 from sim.wire.ip import Protocol
 
@@ -50,10 +50,10 @@ class ConstantRate(TrafficFlow):
         start: int,
         stop: int,
         port: int,
+        find: Find | None = None,
     ) -> None:
-        super().__init__(FlowRecord(name, (start, stop)), source, dst)
+        super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find)
         self._clock = sim.tick(self._tick)
-        self.target = target
         self.size = size
         self._rate = rate
         self._spread = size * NS_BITS_PER_OCTET_SECOND  # divided by the rate: from packet to packet
@@ -85,6 +85,8 @@ class ConstantRate(TrafficFlow):
             self._clock.done()
         if self._template or self._bind():
             self.source.send(Packet(self._packet(seq), now, self, seq), now)
+        else:
+            self._undelivered(seq, now)
 
     def _bind(self) -> bool:
         src = self._bound()
@@ -98,6 +100,11 @@ class ConstantRate(TrafficFlow):
         super()._binding_changed(now)
         if self._template:
             self._bind()
+
+    def _target_changed(self, now: int) -> None:
+        super()._target_changed(now)
+        if not self._found:
+            self._template = bytearray()
 
     def _packet(self, seq: int) -> bytearray:
         data = self._template[:]

@@ -6,7 +6,7 @@ from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.record import FlowRecord
-from sim.traffic.source import TrafficFlow
+from sim.traffic.source import Find, TrafficFlow
 from sim.wire import icmp, ip
 from sim.wire.buffer import WireError
 from sim.wire.icmp import IcmpMessage, IcmpType, Icmpv6Type
@@ -30,6 +30,7 @@ class Ping(TrafficFlow):
         source: IpNode,
         dst: bytes,
         *,
+        target: IpNode,
         size: int,
         interval: int,
         count: int | None,
@@ -37,10 +38,11 @@ class Ping(TrafficFlow):
         stop: int,
         identifier: int,
         anonymous: bool = False,
+        find: Find | None = None,
     ) -> None:
         if count is not None:
             stop = min(stop, start + count * interval)
-        super().__init__(FlowRecord(name, (start, stop)), source, dst)
+        super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find)
         self._alarm = sim.alarm(self._tick)
         self.size = size
         self._interval = interval
@@ -65,6 +67,8 @@ class Ping(TrafficFlow):
             number = (seq + 1) & 0xFFFF
             data = icmp.echo_request(src, self.dst, self._identifier, number, self._payload, df=True)
             self.source.send(Packet(data, now, self, seq), now)
+        else:
+            self._undelivered(seq, now)
         if now + self._interval < self._stop_at:
             self._alarm.arm(now + self._interval)
 

@@ -17,7 +17,7 @@ from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.record import FlowRecord
-from sim.traffic.source import TrafficFlow
+from sim.traffic.source import NO_TARGET, Find, TrafficFlow
 from sim.wire import ip
 from sim.wire.address import format_address
 from sim.wire.buffer import WireError
@@ -127,9 +127,8 @@ class Replay(TrafficFlow):
         self, sim: Simulation, record: FlowRecord, ends: _Ends, packets: list[Recorded], *, up: bool
     ) -> None:
         source = ends.client if up else ends.server
-        super().__init__(record, source, ends.server_address)
+        super().__init__(record, source, ends.server_address, ends.server if up else ends.client)
         self._alarm = sim.alarm(self._tick)
-        self.target = ends.server if up else ends.client
         self._ends = ends
         self._up = up
         self._packets = packets
@@ -144,12 +143,13 @@ class Replay(TrafficFlow):
 
     def _tick(self, now: int) -> None:
         data = self._packets[self.record.sent].data
-        client = self._ends.client_address()
+        server, client = self._ends.server_now(), self._ends.client_address()
         seq = self.record.send(now, len(data))
-        if client is None:
+        if server is None or client is None:
             self._bodies.append((0, b""))
+            if server is None:
+                self.source.drop(Packet(bytearray(), now, self, seq), NO_TARGET, now)
         else:
-            server = self._ends.server_address
             packet, body_at = _readdress(data, *((client, server) if self._up else (server, client)))
             self._bodies.append((body_at, bytes(packet[body_at:])))
             self.source.send(Packet(packet, now, self, seq), now)
@@ -181,7 +181,17 @@ class _Ends:
     server_address: bytes
     start_at: int
     stop_at: int
+    find: Find | None = None
     _client_address: bytes | None = None
+
+    def server_now(self) -> bytes | None:
+        """The server's address; where only the run can tell it, None until it does."""
+        if self.find is not None and not self.server.is_local(self.server_address):
+            found = self.find()
+            if found is None:
+                return None
+            self.server_address, self._client_address = found, None
+        return self.server_address
 
     def client_address(self) -> bytes | None:
         if self._client_address is None:
@@ -199,6 +209,7 @@ def replay(
     *,
     start: int,
     stop: int,
+    find: Find | None = None,
 ) -> tuple[Replay, Replay]:
     """Both directions of an exchange: what `source` sends to `dst`, an address of `target`, and what returns.
 
@@ -207,7 +218,7 @@ def replay(
     if len(exchange.client) != len(dst):
         version = 4 if len(exchange.client) == 4 else 6
         raise ValueError(f"is IPv{version}, but {format_address(dst)} is not")
-    ends = _Ends(source, target, dst, start, stop)
+    ends = _Ends(source, target, dst, start, stop, find)
     period = start, min(stop, start + exchange.span + 1)
     up, down = (FlowRecord(name, period) for name in names)
     up.skipped = dict(exchange.skipped)

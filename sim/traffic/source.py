@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.record import FlowRecord
+
+Find = Callable[[], bytes | None]
+"""The address of a flow's target at this moment; None while it has none."""
+
+NO_TARGET = "no virtual IP yet: the target has none"
 
 
 class TrafficFlow(ABC):
@@ -16,14 +22,24 @@ class TrafficFlow(ABC):
     a connected socket does. Only when the node has left that address, and the SAs for it are gone or others
     have come up, is the flow bound again, as an application does that notices. While the node has no route at
     all, packets count as sent and lost.
+
+    Where the target's address is only known while time runs, `find` tells it; until it does, packets are
+    dropped, and `dst` is just of the right family. A flow follows its target when that has lost the address.
     """
 
-    def __init__(self, record: FlowRecord, source: IpNode, dst: bytes) -> None:
+    def __init__(
+        self, record: FlowRecord, source: IpNode, dst: bytes, target: IpNode, find: Find | None = None
+    ) -> None:
         self.record = record
         self.source = source
         self.dst = dst
+        self.target = target
+        self._find = find
+        self._found = find is None
         self.src: bytes | None = None
         source.on_binding_change.append(self._binding_changed)
+        if find is not None:
+            target.on_binding_change.append(self._target_changed)
 
     @property
     def name(self) -> str:
@@ -48,11 +64,29 @@ class TrafficFlow(ABC):
 
     def _binding_changed(self, _now: int) -> None:
         """Leave an address that the node has left, unless its SAs still go on with it (RFC 4555)."""
-        if self.src is not None and self.source.has_left(self.src):
+        if self.src is not None and self.source.is_outdated(self.src, self.dst):
             self.src = self.source.bind_address(self.dst) or self.src
 
+    def _target_changed(self, _now: int) -> None:
+        """Forget an address that the target has no longer."""
+        if self._found and not self.target.is_local(self.dst):
+            self._found, self.src = False, None
+
     def _bound(self) -> bytes | None:
-        """The source address, bound now unless it is already; None when there is no route."""
+        """The source address, bound now unless it is already; None when there is no route, or no target."""
+        if not self._found and not self._look_up():
+            return None
         if self.src is None:
             self.src = self.source.bind_address(self.dst)
         return self.src
+
+    def _look_up(self) -> bool:
+        address = self._find() if self._find is not None else None
+        if address is not None:
+            self.dst, self._found = address, True
+        return self._found
+
+    def _undelivered(self, seq: int, now: int) -> None:
+        """There is nothing to put into a packet's header: say so where it is the target that is missing."""
+        if not self._found:
+            self.source.drop(Packet(bytearray(), now, self, seq), NO_TARGET, now)

@@ -30,6 +30,8 @@ from sim.ike.events import (
     MessageSent,
     PathChanged,
     Reason,
+    VirtualIpAssigned,
+    VirtualIpReleased,
 )
 from sim.ike.faults import Faults
 from sim.ike.recovery import action_after
@@ -40,6 +42,7 @@ from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
 from sim.tunnels.ledger import Ledger
 from sim.tunnels.traps import Callers, Trap, traps
+from sim.tunnels.virtual import NO_VIP, NOT_VIRTUAL, VirtualIps
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
@@ -95,6 +98,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage, faults=faults))
         self.ledger = Ledger()
         self.callers = callers or {}
+        self.virtual_ips = VirtualIps(config.connections)
         self._traps: dict[_Key, Trap] = {}
         self._held: dict[_Key, deque[P]] = {}
         self._asked: dict[_Key, tuple[Selector, Selector]] = {}
@@ -116,6 +120,12 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def has_left(self, address: bytes) -> bool:
         """Whether an address is this host's, but out of use because it has moved."""
         return False
+
+    def take_address(self, address: bytes, now: int) -> None:
+        """A virtual IP is this host's from now on."""
+
+    def give_up_address(self, address: bytes, now: int) -> None:
+        """A virtual IP is this host's no longer."""
 
     def held(self) -> Iterator[P]:
         """The packets that wait for an SA."""
@@ -159,6 +169,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
             left = reason == NARROWED and self.has_left(verdict.local.start)
             self.drop(packet, LEFT if left else reason, now)
             return
+        if self.virtual_ips.excludes(policy, verdict.local.start):
+            self._await_vip(packet, verdict, now)
+            return
         selectors = (verdict.local, verdict.remote)
         queue = self._held.get(key)
         if queue is None:
@@ -169,6 +182,15 @@ class IpsecDriver(IkeDriver, Generic[P]):
         queue.append(packet)
         self.endpoint.acquire(*key, selectors, now)
         self.pump(now)
+
+    def _await_vip(self, packet: P, verdict: Acquire, now: int) -> None:
+        """Drop a packet from another address: its sender must notice the virtual IP that we ask for."""
+        policy = verdict.policy
+        assigned = self.virtual_ips.of(policy.connection)
+        self.drop(packet, NOT_VIRTUAL if assigned else NO_VIP, now)
+        if not assigned:
+            self.endpoint.acquire(policy.connection, policy.child, (verdict.local, verdict.remote), now)
+            self.pump(now)
 
     def command(self, verb: str, connection: str, child: str | None, now: int) -> None:
         """Initiate, rekey, reauthenticate or terminate a connection, or one of its Child SAs."""
@@ -199,15 +221,24 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def protecting_address(self, dst: bytes, own: Iterable[bytes]) -> bytes | None:
         """The first of `own` inside the selectors that protect `dst`, as strongSwan's routes prefer it.
 
-        So a flow that begins after a move still fits the SA, whose selectors did not move.
+        A virtual IP of the connection comes before all others. So a flow that begins after a move still fits
+        the SA, whose selectors did not move.
         """
         own = tuple(own)
         for policy in self.engine.spd:
             if policy.action is Action.PROTECT and _inside(dst, policy.remote_ts):
-                fitting = [address for address in own if _inside(address, policy.local_ts)]
+                candidates = (*self.virtual_ips.of(policy.connection), *own)
+                fitting = [a for a in candidates if len(a) == len(dst) and _inside(a, policy.local_ts)]
                 if fitting:
                     return fitting[0]
         return None
+
+    def is_superseded(self, src: bytes, dst: bytes) -> bool:
+        """Whether packets to `dst` should come from a virtual IP by now, and not from `src`."""
+        policy = next((p for p in self.engine.spd if p.connection and _inside(dst, p.remote_ts)), None)
+        if policy is None or not self.virtual_ips.excludes(policy, src):
+            return False
+        return any(len(vip) == len(dst) for vip in self.virtual_ips.of(policy.connection))
 
     # IkeDriver
 
@@ -243,6 +274,12 @@ class IpsecDriver(IkeDriver, Generic[P]):
         elif isinstance(event, PathChanged):
             for spi in event.spis_in:
                 self.engine.move(spi, event.local, event.remote, event.encap)
+        elif isinstance(event, VirtualIpAssigned):
+            if event.ours and self.virtual_ips.assigned(event):
+                self.take_address(event.address, now)
+        elif isinstance(event, VirtualIpReleased):
+            if event.ours and self.virtual_ips.released(event):
+                self.give_up_address(event.address, now)
         elif isinstance(event, ChildFailed) and event.initiator:
             self._refused((event.connection, event.child), event.reason, now)
         self.ledger.enter(event, pair, now)

@@ -24,6 +24,7 @@ from sim.ike.events import (
     PathChanged,
     Reason,
     Rejected,
+    VirtualIpAssigned,
 )
 from sim.ipsec.sad import Pair
 from sim.wire.address import Sock
@@ -66,6 +67,7 @@ class IkeRecord:
 
     `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
     ns, -1 for never; `reason_at` is that of the reason. `sent`, `received` and `retransmits` count messages.
+    `vips` are the virtual IPs that it has or had, this host's or the peer's; `dns` came with this host's own.
     """
 
     ike_id: int
@@ -89,6 +91,9 @@ class IkeRecord:
     received: int = 0
     retransmits: int = 0
     rekeys: int = 0
+    vips: list[bytes] = field(default_factory=list)
+    dns: tuple[bytes, ...] = ()
+    failed_child: str = ""
     children: dict[int, ChildRecord] = field(default_factory=dict)
 
 
@@ -222,6 +227,8 @@ def _path(record: IkeRecord, event: PathChanged, _now: int) -> None:
 
 
 def _child_up(record: IkeRecord, event: ChildSaUp, _now: int) -> None:
+    if record.failed_child == event.child:  # it did not work at first
+        record.failed_child, record.reason, record.text = "", Reason.NONE, ""
     record.children[event.spi_in] = ChildRecord(
         event.child,
         event.mode.value,
@@ -245,6 +252,13 @@ def _child_retired(record: IkeRecord, event: ChildSaRetired, _now: int) -> None:
 
 def _child_failed(record: IkeRecord, event: ChildFailed, now: int) -> None:
     record.reason, record.text, record.reason_at = event.reason, event.text, now
+    record.failed_child = event.child
+
+
+def _virtual_ip(record: IkeRecord, event: VirtualIpAssigned, _now: int) -> None:
+    record.dns = event.dns
+    if event.address not in record.vips:
+        record.vips.append(event.address)
 
 
 def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:
@@ -269,6 +283,7 @@ _ENTER: dict[type, Callable[[IkeRecord, Any, int], None]] = {
     ChildSaRetired: _child_retired,
     ChildSaDown: _child_down,
     ChildFailed: _child_failed,
+    VirtualIpAssigned: _virtual_ip,
     MessageSent: _sent,
     MessageReceived: _received,
 }

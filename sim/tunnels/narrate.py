@@ -20,8 +20,10 @@ from sim.ike.events import (
     PathChanged,
     Rejected,
     RekeyFailed,
+    VirtualIpAssigned,
+    VirtualIpReleased,
 )
-from sim.wire.address import format_sock
+from sim.wire.address import format_address, format_sock
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,20 @@ def _child_failed(node: str, event: ChildFailed, at: int) -> LogEntry:
     return _row(node, event, at, "child failed", f"{event.reason}: {event.text}")
 
 
+def _vip_assigned(node: str, event: VirtualIpAssigned, at: int) -> LogEntry:
+    address = format_address(event.address)
+    if not event.ours:
+        return _row(node, event, at, "virtual ip assigned", f"{address} is leased to {event.peer}")
+    dns = f", DNS {', '.join(map(format_address, event.dns))}" if event.dns else ""
+    return _row(node, event, at, "virtual ip assigned", f"{address} is ours, from {event.peer}{dns}")
+
+
+def _vip_released(node: str, event: VirtualIpReleased, at: int) -> LogEntry:
+    address = format_address(event.address)
+    detail = f"{address} is ours no longer" if event.ours else f"{address} is free again, {event.peer} had it"
+    return _row(node, event, at, "virtual ip released", detail)
+
+
 def _path(node: str, event: PathChanged, at: int) -> LogEntry:
     how = "ESP in UDP" if event.encap else "plain ESP"
     detail = f"SAs now run {format_sock(event.local)} - {format_sock(event.remote)}, {how}"
@@ -140,4 +156,6 @@ _TELL: dict[type, Callable[[str, Any, int], LogEntry]] = {
     Rejected: _rejected,
     RekeyFailed: _rekey_failed,
     FaultApplied: _fault,
+    VirtualIpAssigned: _vip_assigned,
+    VirtualIpReleased: _vip_released,
 }

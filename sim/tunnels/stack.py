@@ -11,13 +11,22 @@ from collections.abc import Callable, Mapping
 
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
-from sim.ike.events import ChildSaDown, ChildSaUp, Event, MessageSent, Rejected
+from sim.ike.events import (
+    ChildSaDown,
+    ChildSaUp,
+    Event,
+    MessageSent,
+    Rejected,
+    VirtualIpAssigned,
+    VirtualIpReleased,
+)
 from sim.ike.faults import Faults
 from sim.ipsec.sad import InboundSa
 from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop
 from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
+from sim.net.port import Port
 from sim.tunnels.driver import IpsecDriver
 from sim.tunnels.lanes import Lanes
 from sim.tunnels.postman import Postman
@@ -29,6 +38,10 @@ from sim.wire.esp import HEADER
 from sim.wire.icmp import IcmpError
 from sim.wire.selector import Selector
 
+VIRTUAL_PORT = "(virtual)"
+"""The name of the port that has a node's virtual IPs; no interface of a scenario can be called so."""
+
+_BINDING = (ChildSaUp, ChildSaDown, VirtualIpAssigned, VirtualIpReleased)
 _ESP_IN_UDP_AT = ip.IPV4_HEADER_BYTES + udp.UDP_HEADER_BYTES
 
 Observer = Callable[[str, Event, int], None]
@@ -62,6 +75,8 @@ class IpsecStack(IpsecDriver[Packet]):
         self._timer = sim.alarm(self.time_is_up)
         self.engine.alert = sim.alarm(self.drain_engine).arm
         self._smallest_mtu = 0
+        self._virtual_port: Port | None = None
+        self._ports_seen: list[tuple[str, bool, int, tuple[tuple[bytes, int], ...]]] | None = None
         self._passing: tuple[Packet, InboundSa | None] | None = None
         self.lanes = Lanes(self._unwrapped, node.drop, self._settle)
         self.engine.changed = self.forget
@@ -125,8 +140,11 @@ class IpsecStack(IpsecDriver[Packet]):
     def source_for(self, dst: bytes) -> bytes | None:
         """An own address inside the selectors that protect `dst`, the routed one first."""
         routed = self.node.source_address(dst)
-        own = (address for port in self.node.ports.values() for address, _ in port.addresses)
+        own = (address for port in self._real_ports() for address, _ in port.addresses)
         return self.protecting_address(dst, (*(() if routed is None else (routed,)), *own))
+
+    def supersedes(self, src: bytes, dst: bytes) -> bool:
+        return self.is_superseded(src, dst)
 
     def may_report(self, about: bytearray, error: bytearray) -> bool:
         """What answers protected traffic is protected, too (RFC 4301 6.2; only by an SA that fits it)."""
@@ -146,7 +164,7 @@ class IpsecStack(IpsecDriver[Packet]):
         elif isinstance(event, Rejected):
             self._trace.rejected(event.reason)
         self._observe(self.node.name, event, now)
-        if isinstance(event, ChildSaUp | ChildSaDown):
+        if isinstance(event, _BINDING):
             for listener in tuple(self.node.on_binding_change):
                 listener(now)
 
@@ -160,6 +178,15 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def has_left(self, address: bytes) -> bool:
         return self.node.is_local(address) and self.node.has_left(address)
+
+    def take_address(self, address: bytes, now: int) -> None:
+        if self._virtual_port is None:
+            self._virtual_port = self.node.add_port(VIRTUAL_PORT)
+        self._virtual_port.add_address(address, 8 * len(address))
+
+    def give_up_address(self, address: bytes, now: int) -> None:
+        assert self._virtual_port is not None  # it has the address
+        self._virtual_port.remove_address(address)
 
     # Helpers, in call order
 
@@ -209,15 +236,22 @@ class IpsecStack(IpsecDriver[Packet]):
             self.lanes.seal(data, sa.seal, send, sa.max_inner(mtu), opener)
 
     def _ports_changed(self, now: int) -> None:
-        ports = self.node.ports.values()
+        ports = self._real_ports()
         self._smallest_mtu = min([port.mtu for port in ports])
+        state = [(port.name, port.up, port.mtu, tuple(port.addresses)) for port in ports]
+        if state == self._ports_seen:
+            return  # it was a virtual IP that came or went: no address to be reached at
+        self._ports_seen = state
         self.engine.local_addresses = frozenset([address for port in ports for address, _ in port.addresses])
         self.endpoint.addresses_changed(self._usable_addresses(), now)
         self.pump(now)
 
+    def _real_ports(self) -> list[Port]:
+        return [port for port in self.node.ports.values() if port is not self._virtual_port]
+
     def _usable_addresses(self) -> list[bytes]:
         """The addresses of ports that are up; first those that the routes to the peers leave from."""
-        up = [address for port in self.node.ports.values() if port.up for address, _ in port.addresses]
+        up = [address for port in self._real_ports() if port.up for address, _ in port.addresses]
         peers = [remote for connection in self.config.connections for remote in connection.remote_addrs]
         preferred = [self.node.source_address(peer) for peer in peers] if len(up) > 1 else []
         return list(dict.fromkeys([address for address in preferred if address in up] + up))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sim.ike.config import ChildConfig, ConnectionConfig, StartAction
 from sim.ipsec.policy import Action, Policy
+from sim.tunnels.virtual import any_address, is_virtual
 from sim.wire.selector import Selector
 
 PEERS_ALONE = "no SA: only the peer can set it up"
@@ -39,7 +40,7 @@ def traps(connections: Iterable[ConnectionConfig], own: Iterable[bytes], callers
         Trap(_policy(connection, child, local, remote), _why_not(connection, child))
         for connection in connections
         for child in connection.children
-        for local in [child.local_ts or _hosts(connection.local_addrs or addresses)]
+        for local in [_local(connection, child, addresses)]
         for remote in [child.remote_ts or _hosts(connection.remote_addrs) or callers.get(connection.name, ())]
         if remote
     ]
@@ -61,6 +62,13 @@ def _policy(
         child=child.name,
         mode=child.mode,
     )
+
+
+def _local(connection: ConnectionConfig, child: ChildConfig, own: list[bytes]) -> tuple[Selector, ...]:
+    """Where packets need an SA from; with virtual IPs that is everywhere, for they come and go."""
+    if is_virtual(connection, child):
+        return any_address(connection)
+    return child.local_ts or _hosts(connection.local_addrs or own)
 
 
 def _why_not(connection: ConnectionConfig, child: ChildConfig) -> str:

@@ -29,6 +29,8 @@ CONNECTION = {
         "received",
         "retransmits",
         "rekeys",
+        "vips",
+        "dns",
         "children",
     ),
     *("peer_reason", "peer_text", "explanation"),

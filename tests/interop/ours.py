@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 from sim.ike.config import EndpointConfig, RetransmitPolicy
 from sim.ike.events import Event, IkeKeysDerived, MessageReceived, MessageSent
+from sim.ike.pool import PoolConfig
 from sim.ike.view import ChildView, SaView
 from sim.ipsec.sad import Pair
 from sim.live.netns import inside
 from sim.live.peer import LivePeer, PeerOptions
 from sim.live.report import Reporter
-from sim.scenario.configs import endpoint_config
+from sim.scenario.configs import connection_config
 from sim.scenario.schema import Connection as Schema
 from tests.interop.connection import Connection
 from tests.interop.netns import Lab, Namespace, until
@@ -45,12 +46,13 @@ class Ours:
         *,
         keys: Path | None = None,
         retransmit: RetransmitPolicy | None = None,
+        pools: tuple[PoolConfig, ...] = (),
         **limits: int,
     ) -> None:
-        (one,) = endpoint_config({"home": schema_of(connection)}).connections
+        one = connection_config("home", schema_of(connection))
         if retransmit is not None:
             one = replace(one, retransmit=retransmit)
-        self._config = EndpointConfig((one,), **limits)
+        self._config = EndpointConfig((one,), pools=pools, **limits)
         self._options = PeerOptions(tun="ours", keys=keys)
         self.namespace = namespace
         self.history: list[Event] = []

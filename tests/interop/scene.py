@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sim.ike.config import RetransmitPolicy
+from sim.ike.pool import PoolConfig
 from sim.wire.address import format_address
 from tests.interop.connection import Connection
 from tests.interop.nat import masquerade
@@ -130,6 +131,7 @@ def set_up(
     retransmit: RetransmitPolicy | None = None,
     files: Mapping[str, str] | None = None,
     delay: str = "300 us",
+    pools: tuple[PoolConfig, ...] = (),
 ) -> Scene:
     """Both endpoints, configured and running, without any SA.
 
@@ -148,7 +150,7 @@ def set_up(
     peer.load(replace(yours, **(theirs or {})).swanctl(), files)  # type: ignore[arg-type]
     folder = lab.folder / "keys" if keys else None
     view = replace(mine, **(ours or {}))  # type: ignore[arg-type]
-    we = Ours(lab, spaces[0], view, keys=folder, retransmit=retransmit, **(limits or {}))
+    we = Ours(lab, spaces[0], view, keys=folder, retransmit=retransmit, pools=pools, **(limits or {}))
     return Scene(role, path, we, peer, initiator, answerer, router, *inner)
 
 

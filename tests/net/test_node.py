@@ -446,6 +446,9 @@ class Wall:
     def source_for(self, _dst: bytes) -> bytes | None:
         return None
 
+    def supersedes(self, _src: bytes, _dst: bytes) -> bool:
+        return False
+
     def may_report(self, _about: bytearray, _error: bytearray) -> bool:
         return True
 
@@ -471,6 +474,9 @@ class Journal:
 
     def source_for(self, _dst: bytes) -> bytes | None:
         return None
+
+    def supersedes(self, _src: bytes, _dst: bytes) -> bool:
+        return False
 
     def may_report(self, _about: bytearray, _error: bytearray) -> bool:
         return True

@@ -100,6 +100,8 @@ EAP = (
     "tunnels.rw.auth={method: pubkey, eap_id: carol, password: right, initiator: {method: eap-mschapv2},"
     " responder: {}}",
 )
+POOL = "pools={moon: {p: {addrs: 10.77.0.0/24}}}"
+LEASED = ("tunnels.rw.vips=[0.0.0.0]", "tunnels.rw.pools=[p]")
 PKI = ("pki=auto", "tunnels.rw.auth.method=pubkey")
 
 ROOT, STRANGER = make_root(), make_root("CN=stranger")
@@ -240,6 +242,15 @@ CASES: dict[str, Case] = {
     "Tunnel.fragment_size": _case("tunnels.rw.fragment_size=200 B"),
     "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
+    "Tunnel.vips": _case(*QUIET, "tunnels.rw.vips=[0.0.0.0]"),
+    "Tunnel.pools": _case(*QUIET, POOL, "tunnels.rw.vips=[0.0.0.0]", "tunnels.rw.pools=[p]"),
+    "Scenario.pools": _case(*QUIET, POOL, *LEASED, "pools.moon.p={addrs: 10.88.0.0/24}"),
+    "Pool.addrs": _case(*QUIET, POOL, *LEASED, "pools.moon.p.addrs=10.88.0.1-10.88.0.2"),
+    "Pool.dns": _case(*QUIET, POOL, *LEASED, "pools.moon.p.dns=[10.1.0.20]"),
+    "Pool.nbns": _case(*QUIET, POOL, *LEASED, "pools.moon.p.nbns=[10.1.0.20]"),
+    "Pool.dhcp": _case(*QUIET, POOL, *LEASED, "pools.moon.p.dhcp=[10.1.0.20]"),
+    "Pool.netmask": _case(*QUIET, POOL, *LEASED, "pools.moon.p.netmask=255.255.0.0"),
+    "Pool.subnet": _case(*QUIET, POOL, *LEASED, "pools.moon.p.subnet=[10.1.0.0/16]"),
     "TunnelAuth.psk": _case("tunnels.rw.auth={psk: a, responder: {psk: b}}", "tunnels.rw.auth.psk=b"),
     "TunnelAuth.local_id": _case("tunnels.rw.auth.local_id=me"),
     "TunnelAuth.remote_id": _case("tunnels.rw.auth.remote_id=you"),
@@ -385,7 +396,8 @@ def _expanded_cases() -> dict[str, Case]:
 
 def _at_one_end(change: str) -> str:
     """The responder's end for what only a responder does."""
-    node = "moon" if "return_routability" in change or "replay_window" in change else "alice"
+    responders = ("return_routability", "replay_window", "rw.pools")
+    node = "moon" if any(key in change for key in responders) else "alice"
     return change.replace("tunnels.", f"connections.{node}.")
 
 

@@ -21,7 +21,7 @@ from sim.ike.credentials import LocalAuth, Method, RemoteAuth
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.scenario.configs import child_config, connection_config, endpoint_config
-from sim.scenario.schema import Connection, ConnectionChild
+from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
@@ -37,6 +37,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("remote_addrs", ["2001:db8::1", "192.0.2.1"], "remote_addrs", (ADDRESS6, ADDRESS)),
     ("local_id", "alice@example.org", "local_id", Identity.parse("alice@example.org")),
     ("remote_id", "moon.example", "remote_id", Identity.parse("moon.example")),
+    ("vips", ["0.0.0.0", "2001:db8::1"], "vips", (bytes(4), ADDRESS6)),
     ("mobike", False, "mobike", False),
     ("remote_port", 14500, "remote_port", 14500),
     ("encap", True, "encap", True),
@@ -101,7 +102,7 @@ def test_a_setting_of_a_child_arrives(key: str, value: Any, name: str, expected:
 
 
 def test_no_setting_is_left_out() -> None:
-    assert {key for key, *_ in SETTINGS} == set(Connection.model_fields) - {"children"}
+    assert {key for key, *_ in SETTINGS} == set(Connection.model_fields) - {"children", "pools"}
     assert {key for key, *_ in CHILD_SETTINGS} == set(ConnectionChild.model_fields)
 
 
@@ -111,6 +112,26 @@ def test_an_omitted_setting_is_the_endpoint_s_own_default() -> None:
     bare = ConnectionConfig("rw", made.psk, made.proposals, made.children)
     assert made == bare
     assert child({}) == ChildConfig("net", child({}).esp_proposals)
+
+
+def test_pools_are_ranges_with_their_attributes_in_octets() -> None:
+    pools = {
+        "p": Pool(addrs="10.3.0.0/29", dns=("10.1.0.20",), netmask="255.255.0.0", subnet=("10.1.0.0/16",)),
+        "q": Pool(addrs="fd00:3::1-fd00:3::2", dns=("2001:db8::1",), subnet=("2001:db8::/32",)),
+        "r": Pool(addrs="10.4.0.1/32", nbns=("10.1.0.20",), dhcp=("10.1.0.20", "2001:db8::1")),
+    }
+    named = Connection.model_validate(BARE | {"pools": ["q", "p"]})
+    config = endpoint_config({"rw": named}, pools)
+    assert config.connections[0].pools == ("q", "p")
+    dns, net = pack_address("10.1.0.20"), pack_address("10.1.0.0")
+    assert [(pool.name, pool.first[-1], pool.last[-1]) for pool in config.pools] == [
+        ("p", 1, 6), ("q", 1, 2), ("r", 1, 1),
+    ]  # fmt: skip
+    assert [[(a.type, a.value) for a in pool.attributes] for pool in config.pools] == [
+        [(2, b"\xff\xff\0\0"), (3, dns), (13, net + b"\xff\xff\0\0")],
+        [(10, ADDRESS6), (15, ADDRESS6[:4] + bytes(12) + b"\x20")],
+        [(4, dns), (6, dns), (12, ADDRESS6)],
+    ]
 
 
 def test_connections_and_children_keep_their_names_and_order() -> None:

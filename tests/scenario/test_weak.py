@@ -57,7 +57,7 @@ def test_the_connections_of_a_live_peer_are_warned_of(tmp_path: Path) -> None:
         "connections:\n  rw:\n    remote_addrs: [192.0.2.1]\n    psk: secret\n"
         "    proposals: [aes128-sha1-modp1536]\n    children: {net: {esp_proposals: [3des-sha1-modp1024]}}\n"
     )
-    _, warnings = read_peer(file)
+    warnings = read_peer(file).warnings
     assert [str(warning).removeprefix(f"{file}:") for warning in warnings] == [
         f"5: connections.rw.proposals.0: {GROUP.replace('1024', '1536')}",
         f"6: connections.rw.children.net.esp_proposals.0: {CIPHER}",
@@ -68,7 +68,7 @@ def test_the_connections_of_a_live_peer_are_warned_of(tmp_path: Path) -> None:
 def test_a_node_of_a_scenario_as_a_live_peer_is_warned_of(tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(WEAK)
-    _, warnings = read_peer(file, "sun")
+    warnings = read_peer(file, "sun").warnings
     assert [GROUP in str(warnings[0]), CIPHER in str(warnings[1]), len(warnings)] == [True, True, 2]
     assert str(warnings[0]).startswith(f"{file}:{line_of('proposals: [aes256')}: ")
 

@@ -71,6 +71,7 @@ def _ping(line: Line, *, dst: bytes = B4, size: int = 84, count: int | None = No
         start=0,
         stop=S,
         identifier=7,
+        target=line.b,
     )
     ping.start()
     return ping

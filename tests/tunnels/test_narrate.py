@@ -18,12 +18,15 @@ from sim.ike.events import (
     PathChanged,
     Reason,
     Rejected,
+    VirtualIpAssigned,
+    VirtualIpReleased,
 )
 from sim.tunnels.narrate import _TELL, LogEntry, narrate
 from sim.wire.address import pack_address
 from tests.tunnels.lab import Lab
 
 A, B = (pack_address("192.0.2.1"), 500), (pack_address("2001:db8::1"), 4500)
+VIP = pack_address("10.3.0.1")
 UP = IkeSaUp(1, "rw", True, b"i" * 8, b"r" * 8, A, B, "alice", "moon", False, False, False, True, "suite")
 PATH = PathChanged(1, "rw", A, B, True, False, False, (7,))
 SENT = MessageSent(1, "IKE_AUTH", 1, False, "HDR, SK {IDi, AUTH}", 200, A, B, 0)
@@ -45,6 +48,26 @@ def test_every_event_but_keys_has_a_sentence() -> None:
             ChildFailed(1, "rw", "net", Reason.TS_UNACCEPTABLE, "no", True),
             "child failed",
             ["TS_UNACCEPTABLE: no"],
+        ),
+        (
+            VirtualIpAssigned(1, "rw", True, VIP, "moon", (A[0],)),
+            "virtual ip assigned",
+            ["10.3.0.1 is ours, from moon, DNS 192.0.2.1"],
+        ),
+        (
+            VirtualIpAssigned(1, "rw", False, VIP, "alice"),
+            "virtual ip assigned",
+            ["10.3.0.1 is leased to alice"],
+        ),
+        (
+            VirtualIpReleased(1, "rw", True, VIP, "moon"),
+            "virtual ip released",
+            ["10.3.0.1 is ours no longer"],
+        ),
+        (
+            VirtualIpReleased(1, "rw", False, VIP, "alice"),
+            "virtual ip released",
+            ["alice had it"],
         ),
         (PATH, "path changed", ["192.0.2.1[500]", "ESP in UDP"]),
         (SENT, "ike sent", ["IKE_AUTH request 1 { HDR, SK {IDi, AUTH} }"]),

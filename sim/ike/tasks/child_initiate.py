@@ -98,7 +98,7 @@ class InitiateChild(Task):
         if answer is None:
             self._refused(sa, error, now)
             return Step.DONE
-        problem = self._problem(answer, message)
+        problem = self._problem(sa, answer, message)
         if problem:
             self._reject(sa, problem, now)
             return Step.DONE
@@ -123,6 +123,8 @@ class InitiateChild(Task):
     def _wanted_selectors(self, sa: IkeSa) -> tuple[tuple[Selector, ...], tuple[Selector, ...]]:
         config = self.config
         ours, theirs = self.packet or (None, None)
+        if ours is not None and sa.connection.vips and not config.local_ts and not sa.has_vip(ours.start):
+            ours = None  # the packet will have to come from the virtual IP
         return (
             _proposed(ours, config.local_ts, local_selectors(sa, config)),
             _proposed(theirs, config.remote_ts, remote_selectors(sa, config)),
@@ -161,9 +163,11 @@ class InitiateChild(Task):
     def _offer_text(self) -> str:
         return f"{suites(self._offered)} for {join(self._ours)} === {join(self._theirs)}"
 
-    def _problem(self, answer: SaPayload, message: Message) -> str:
+    def _problem(self, sa: IkeSa, answer: SaPayload, message: Message) -> str:
         """What is wrong with the responder's choice, or nothing."""
         transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+        if sa.lacks_vips and not self.config.local_ts:
+            return "it assigned no virtual IP"
         if not is_choice_of(answer.proposals, self._offered) or len(answer.proposals[0].spi) != 4:
             return "it chose a suite that was not offered"
         if not _within(ts_of(message, PayloadType.TS_I), self._ours):

@@ -150,6 +150,9 @@ class RespondChild(Task):
             text = "IKE_AUTH without a Child SA, which was not announced (childless = never)"
             raise PeerError(NotifyType.INVALID_SYNTAX, text, Scope.IKE_SA)
 
+        if self._asked and sa.cp_problem is not None:
+            raise sa.cp_problem
+
     def _options(self, sa: IkeSa, message: Message) -> list[Option]:
         """What each configured Child SA allows of the selectors on offer."""
         theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)

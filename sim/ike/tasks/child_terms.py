@@ -22,21 +22,36 @@ if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
     from sim.ike.selectors import WireSelector
 
+ANY_ADDRESS = {4: Selector(bytes(4), b"\xff" * 4), 16: Selector(bytes(16), b"\xff" * 16)}
+"""What stands for a virtual IP that is still to be assigned, by the octets of an address."""
+
 PacketSelectors = tuple[Selector, Selector]
 """The selectors of the packet that asked for a Child SA: of this side, of the other side."""
 
 
 def local_selectors(sa: IkeSa, config: ChildConfig) -> tuple[Selector, ...]:
-    return config.local_ts or (Selector.host(sa.path.local[0]),)
+    if config.local_ts:
+        return config.local_ts
+    if sa.lacks_vips:
+        return tuple([ANY_ADDRESS[size] for size in dict.fromkeys(map(len, sa.connection.vips))])
+    configuration = sa.configuration
+    if configuration is not None and configuration.ours:
+        return configuration.selectors
+    return (Selector.host(sa.path.local[0]),)
 
 
 def remote_selectors(sa: IkeSa, config: ChildConfig) -> tuple[Selector, ...]:
-    return config.remote_ts or (Selector.host(sa.path.remote[0]),)
+    if config.remote_ts:
+        return config.remote_ts
+    configuration = sa.configuration
+    if configuration is not None and not configuration.ours:
+        return configuration.selectors
+    return (Selector.host(sa.path.remote[0]),)
 
 
 def natted_selectors(sa: IkeSa, config: ChildConfig, offered: Iterable[WireSelector]) -> tuple[Selector, ...]:
     """The private address that a peer behind a NAT calls its own, unless another peer does (RFC 3948 5.1)."""
-    if config.remote_ts or not sa.path.nat_remote:
+    if config.remote_ts or sa.connection.pools or not sa.path.nat_remote:
         return ()
     for selector in offered:
         if isinstance(selector, Selector) and selector.start == selector.end and is_private(selector.start):

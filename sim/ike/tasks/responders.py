@@ -14,6 +14,7 @@ from sim.ike.tasks.auth_lifetime import AnnounceLifetime, HeedLifetime
 from sim.ike.tasks.base import Task
 from sim.ike.tasks.child_rekey import RespondRekey
 from sim.ike.tasks.child_respond import RespondChild
+from sim.ike.tasks.configure import AssignConfiguration, RespondConfiguration
 from sim.ike.tasks.delete import RespondDelete
 from sim.ike.tasks.eap import RespondEap
 from sim.ike.tasks.followup import RespondFollowUp
@@ -40,6 +41,7 @@ def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
         SetUpMobike(),
         Establish(),
         AnnounceLifetime(),
+        AssignConfiguration(),
         RespondChild(ExchangeType.IKE_AUTH),
     ]
 
@@ -48,20 +50,20 @@ def _inform(sa: IkeSa, message: Message) -> list[Task]:
     """From somebody who has not proved itself yet, only that it gives up."""
     if sa.state is State.HALF_OPEN:
         return [RespondDelete()]
-    return [RespondMobike(), HeedLifetime(), RespondDelete()]
+    return [RespondMobike(), HeedLifetime(), RespondConfiguration(), RespondDelete()]
 
 
 def _create(sa: IkeSa, message: Message) -> list[Task]:
-    return [_creator(message)]
+    return _creators(message)
 
 
-def _creator(message: Message) -> Task:
+def _creators(message: Message) -> list[Task]:
     """CREATE_CHILD_SA makes a Child SA, or the successor of one or of the IKE SA (RFC 7296 1.3)."""
     if message.find(TsPayload) is None:
-        return RespondIkeRekey()
+        return [RespondIkeRekey()]
     if message.notify(NotifyType.REKEY_SA) is not None:
-        return RespondRekey()
-    return RespondChild(ExchangeType.CREATE_CHILD_SA)
+        return [RespondRekey()]
+    return [AssignConfiguration(), RespondChild(ExchangeType.CREATE_CHILD_SA)]
 
 
 RESPONDERS: dict[int, Choice] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim.scenario.errors import Problem
+from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import Connection
 from sim.scenario.swanctl.certificates import Folders
 from sim.scenario.swanctl.convert import Importer
@@ -17,9 +18,10 @@ __all__ = ["SwanctlConfig", "read"]
 
 @dataclass(frozen=True, slots=True)
 class SwanctlConfig:
-    """The connections of a file by name, and what was ignored because it changes nothing on the wire."""
+    """The connections and pools of a file by name, and what was ignored: it changes nothing on the wire."""
 
     connections: dict[str, Connection]
+    pools: dict[str, Pool] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
 
 
@@ -33,4 +35,4 @@ def read(path: Path) -> SwanctlConfig:
     daemon = read_daemon(path.parent / "strongswan.conf")
     importer = Importer(parse(path), daemon, Folders(path.parent))
     connections = importer.connections()
-    return SwanctlConfig(connections, [*daemon.warnings, *importer.warnings])
+    return SwanctlConfig(connections, importer.pools, [*daemon.warnings, *importer.warnings])

@@ -14,6 +14,7 @@ from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.ike.status import weak_algorithms
 from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import Connection, ConnectionChild
 from sim.scenario.schema_types import NAME_PATTERN, FrozenDict, format_secret
 from sim.scenario.swanctl import keys, values
@@ -54,15 +55,19 @@ class Importer:
         self._daemon = daemon
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.pools: dict[str, Pool] = {}
+        self._known_pools: frozenset[str] = frozenset()
         self._secrets: list[SharedSecret] = []
 
     def connections(self) -> dict[str, Connection]:
         """All connections by name; ScenarioError with everything that stands in the way."""
         self._check_top()
         self._secrets = [secret for view in self._parts("secrets") if (secret := self._secret(view))]
-        for name, rules in (("pools", keys.POOL), ("authorities", keys.AUTHORITY)):
-            for view in self._parts(name):
-                self._check(view, rules, sections=False)
+        for view in self._parts("authorities"):
+            self._check(view, keys.AUTHORITY, sections=False)
+        pools = {view.path[-1]: self._pool(view) for view in self._parts("pools")}
+        self.pools = {name: pool for name, pool in pools.items() if pool is not None}
+        self._known_pools = frozenset(pools)
         views = self._parts("connections")
         plain = {view.path[-1]: self._plain(view) for view in views}
         named = {identity for each in plain.values() if (identity := _identity(each["remote_id"]))}
@@ -114,6 +119,31 @@ class Importer:
         owners = tuple(self._value(view, key, read_identity, None) for key in ids) or (None,)
         return SharedSecret(name, value, owners, view.settings["secret"].at)
 
+    def _pool(self, view: View) -> Pool | None:
+        self._check(view, keys.POOL, sections=False)
+        if "addrs" not in view.settings:
+            self._refuse(view, "has no `addrs`")
+            return None
+        servers = {
+            key: self._value(view, key, values.parse_servers, ())
+            for key in ("dns", "nbns", "dhcp", "netmask")
+        }
+        plain = {
+            **servers,
+            "addrs": self._value(view, "addrs", str, ""),
+            "netmask": next(iter(servers["netmask"]), None),
+            "subnet": tuple(self._value(view, "subnet", values.parse_list, [])),
+        }
+        return self._model(Pool, view, plain)
+
+    def _pool_names(self, view: View) -> tuple[str, ...]:
+        names = tuple(self._value(view, "pools", values.parse_list, []))
+        for name in names:
+            if name not in self._known_pools:
+                text = f"there is no pool `{name}`; {suggest(name, self._known_pools)}"
+                self.problems.append(view.settings["pools"].at.problem(f"{view.key}.pools", text))
+        return names
+
     # Connections
 
     def _plain(self, view: View) -> dict[str, Any]:
@@ -139,6 +169,8 @@ class Importer:
         return {
             "local_addrs": self._value(view, "local_addrs", values.parse_addresses, ()),
             "remote_addrs": self._value(view, "remote_addrs", values.parse_addresses, ()),
+            "vips": self._value(view, "vips", values.parse_vips, ()),
+            "pools": self._pool_names(view),
             "remote_port": self._value(view, "remote_port", values.parse_number, 500),
             **self._sides(view, sides),
             "proposals": self._proposals(view, "proposals", ProtocolId.IKE),

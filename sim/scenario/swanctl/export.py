@@ -17,6 +17,7 @@ from sim.scenario.authority import PKI_SEED, with_pki
 from sim.scenario.errors import Path, Problem, ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.schema import Connection, ConnectionChild, Scenario
+from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import LocalSide, RemoteSide
 from sim.scenario.selectors import format_selectors
 from sim.scenario.swanctl.certificates import own_files
@@ -81,6 +82,11 @@ class _Writer:
         for name, connection in self._connections.items():
             yield from _indented(self._connection(name, connection))
         yield "}"
+        pools = self._scenario.pools.get(self._node)
+        if pools:
+            yield "pools {"
+            yield from _indented(line for name, pool in pools.items() for line in _section(name, _pool(pool)))
+            yield "}"
         yield "secrets {"
         yield from _indented(self._secrets())
         yield "}"
@@ -150,6 +156,10 @@ class _Writer:
             yield f"local_addrs = {_LIST.join(connection.local_addrs)}"
         if connection.remote_addrs:
             yield f"remote_addrs = {_LIST.join(connection.remote_addrs)}"
+        if connection.vips:
+            yield f"vips = {_LIST.join(connection.vips)}"
+        if connection.pools:
+            yield f"pools = {_LIST.join(connection.pools)}"
         if connection.remote_port != IKE_PORT:  # strongSwan marks messages where neither port is 500
             yield from (f"remote_port = {connection.remote_port}", "local_port = 4500")
         yield f"proposals = {_LIST.join(map(their_proposal, connection.proposals))}"
@@ -288,6 +298,14 @@ class _Writer:
 
     def _problem(self, path: Path, text: str) -> Problem:
         return self._scenario.problem(("connections", self._node, *path), text)
+
+
+def _pool(pool: Pool) -> Lines:
+    yield f"addrs = {pool.addrs}"
+    told = {"dns": pool.dns, "nbns": pool.nbns, "dhcp": pool.dhcp, "subnet": pool.subnet}
+    if pool.netmask is not None:
+        told["netmask"] = (pool.netmask,)
+    yield from (f"{key} = {_LIST.join(values)}" for key, values in told.items() if values)
 
 
 def _section(name: str, lines: Lines) -> Lines:

@@ -53,7 +53,7 @@ CONNECTION: dict[str, Rule] = {
     **_used("unique", "childless", "keyingtries", "fragmentation"),
     **_refused("only IKEv2 is supported", "version", harmless="0 2"),
     **_refused("the port belongs to the whole host", "local_port", harmless="500 4500"),
-    **_refused("virtual IPs are not supported yet", "vips", "pools"),
+    **_used("vips", "pools"),
     **_refused("PPKs are not supported", "ppk_id"),
     **_refused("PPKs are not supported", "ppk_required", harmless=NO),
     **_refused(_NO_MARK, "if_id_in", "if_id_out", harmless="0"),
@@ -106,10 +106,10 @@ AUTHORITY: dict[str, Rule] = _ignored(
     "nothing is fetched: CAs are read from x509ca/, CRLs from x509crl/",
     *("cacert", "file", "handle", "slot", "module", "crl_uris", "ocsp_uris", "cert_uri_base"),
 )
-POOL: dict[str, Rule] = _ignored(
-    "virtual IPs are not supported yet",
-    *("addrs", "dns", "nbns", "dhcp", "netmask", "server", "subnet", "split_include", "split_exclude"),
-)
+POOL: dict[str, Rule] = {
+    **_used("addrs", "dns", "nbns", "dhcp", "netmask", "subnet"),
+    **_ignored("no peer here knows it", "server", "split_include", "split_exclude"),
+}
 
 
 def check_keys(view: View, rules: dict[str, Rule]) -> Iterator[tuple[Use, Problem]]:

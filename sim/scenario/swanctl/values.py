@@ -130,6 +130,23 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     return tuple(map(_address, items))
 
 
+def parse_vips(text: str) -> tuple[str, ...]:
+    """Addresses to ask for; 0.0.0.0 and :: are any."""
+    any_of = {"%any": "0.0.0.0", "%any4": "0.0.0.0", "%any6": "::"}
+    return tuple(_unspecific(any_of.get(item, item)) for item in parse_list(text))
+
+
+def parse_servers(text: str) -> tuple[str, ...]:
+    return tuple(map(_unspecific, parse_list(text)))
+
+
+def _unspecific(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address") from None
+
+
 def _address(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)

@@ -9,6 +9,7 @@ import pytest
 from sim.ike.identity import Identity
 from sim.scenario.errors import ScenarioError
 from sim.scenario.schema import Connection
+from sim.scenario.schema_pools import Pool
 from sim.scenario.swanctl import SwanctlConfig, read
 from sim.units import NS_PER_S
 from sim.wire.selector import Selector
@@ -169,8 +170,8 @@ def test_what_changes_nothing_on_the_wire_is_a_warning(line: str, words: str, tm
     ("line", "words"),
     [
         ("version = 1", "only IKEv2 is supported"),
-        ("vips = 0.0.0.0", "virtual IPs are not supported yet"),
-        ("pools = p", "virtual IPs are not supported yet"),
+        ("vips = gateway.example", "'gateway.example' is no address"),
+        ("pools = p", "there is no pool `p`"),
         ("childless = forced", "'forced' is not one of allow, prefer, force, never"),
         ("unique = yes", "'yes' is not one of no, never, keep, replace"),
         ("mobkie = no", "unknown key; did you mean `mobike`?"),
@@ -261,10 +262,42 @@ def test_secrets_for_what_is_not_supported_are_named(section: str, tmp_path: Pat
     assert str(warning).startswith(f"{tmp_path}/swanctl.conf:17: secrets.{section.split()[0]}: ignored: ")
 
 
-def test_pools_and_authorities_are_named(tmp_path: Path) -> None:
-    more = "pools { p { addrs = 10.3.0.0/24\n dns = 10.3.0.1 } }\nauthorities { ca { cacert = ca.pem } }\n"
+def test_pools_are_imported_with_what_they_tell(tmp_path: Path) -> None:
+    pools = """
+pools {
+    p { addrs = 10.3.0.10-10.3.0.20\n dns = 10.3.0.1, fd00::1\n netmask = 255.255.255.0\n nbns = 10.3.0.2 }
+    q { addrs = fd00:3::/64\n subnet = fd00:1::/64, 10.1.0.0/16\n dhcp = fd00::2 }
+}
+"""
+    found = _import(tmp_path, BASE.replace("rw {", "rw {\n pools = p, q\n vips = 0.0.0.0, ::", 1) + pools)
+    connection = found.connections["rw"]
+    assert (connection.vips, connection.pools) == (("0.0.0.0", "::"), ("p", "q"))
+    assert found.pools["p"] == Pool(
+        addrs="10.3.0.10-10.3.0.20", dns=("10.3.0.1", "fd00::1"), nbns=("10.3.0.2",), netmask="255.255.255.0"
+    )
+    assert found.pools["q"].subnet == ("fd00:1::/64", "10.1.0.0/16")
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("p { dns = 10.3.0.1 }", "pools.p: has no `addrs`"),
+        ("p { addrs = 10.3.0.9-10.3.0.1 }", "lowest first"),
+        ("p { addrs = 10.3.0.0/24\n dns = x }", "'x' is no address"),
+        ("p { adrs = 10.3.0.0/24 }", "did you mean `addrs`?"),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_told(section: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as error:
+        _import(tmp_path, BASE + f"pools {{ {section} }}\n")
+    assert words in str(error.value)
+
+
+def test_what_nobody_knows_of_a_pool_and_authorities_are_named(tmp_path: Path) -> None:
+    more = "pools { p { addrs = 10.3.0.0/24\n server = 10.3.0.1 } }\nauthorities { ca { cacert = ca.pem } }\n"
     told = [str(warning) for warning in _import(tmp_path, BASE + more).warnings]
-    names = ["pools.p.addrs", "pools.p.dns", "authorities.ca.cacert"]
+    names = ["authorities.ca.cacert", "pools.p.server"]
     assert [text.split(": ")[1] for text in told] == names
 
 

@@ -232,6 +232,7 @@ def _and_back(scenario: Scenario, folder: Path) -> Scenario:
     exported: Export = export(scenario)
     write_private(folder, exported.files)
     plain = scenario.plain()
+    plain["pools"] = {}
     for node in plain["connections"]:
         config = read(folder / node / "swanctl.conf")
         assert config.warnings == []
@@ -239,6 +240,10 @@ def _and_back(scenario: Scenario, folder: Path) -> Scenario:
             name: conn.model_dump(mode="json", by_alias=True, exclude_none=True)
             for name, conn in config.connections.items()
         }
+        if config.pools:
+            plain["pools"][node] = {
+                name: pool.model_dump(mode="json", exclude_none=True) for name, pool in config.pools.items()
+            }
     return scenario.rewritten(plain, {})
 
 
