@@ -193,6 +193,9 @@ class ConnectionConfig:
     make_before_break: bool = False
     fragmentation: Fragmentation = Fragmentation.YES
     fragment_size: int = 1280
+    ppk: bytes = b""
+    ppk_id: bytes = b""
+    ppk_required: bool = False
     rekey_time: int = 14400 * NS_PER_S
     over_time: int = 1440 * NS_PER_S
     rand_time: int = 1440 * NS_PER_S
@@ -210,6 +213,13 @@ class ConnectionConfig:
     def __post_init__(self) -> None:
         if 0 != self.fragment_size < MIN_FRAGMENT_SIZE:
             raise ValueError(f"a fragment size of {self.fragment_size}, below {MIN_FRAGMENT_SIZE}")
+        if bool(self.ppk) is not bool(self.ppk_id) or (self.ppk_required and not self.uses_ppk):
+            raise ValueError("a PPK needs a name, the name a PPK, and there is none with EAP")
+
+    @property
+    def uses_ppk(self) -> bool:
+        """Whether we have a post-quantum preshared key for this peer (RFC 8784)."""
+        return bool(self.ppk) and Method.EAP not in (self.local.method, self.remote.method)
 
     def child(self, name: str) -> ChildConfig | None:
         return next((child for child in self.children if child.name == name), None)

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     REAUTHENTICATED = "REAUTHENTICATED"
     EXPIRED = "EXPIRED"
     CHILDLESS_UNSUPPORTED = "CHILDLESS_UNSUPPORTED"
+    PPK_REQUIRED = "PPK_REQUIRED"
     COOKIE2_MISMATCH = "COOKIE2_MISMATCH"
     IKE_SA_DOWN = "IKE_SA_DOWN"
 
@@ -109,6 +110,7 @@ class IkeSaUp:
     mobike: bool
     proposal: str
     replaces: int = 0
+    ppk: bool = False
 
 
 @value

@@ -67,6 +67,16 @@ def ike_keys(
     return IkeKeys(*_expand(suite.prf, seed, nonce_i + nonce_r + spi_i + spi_r, sizes))
 
 
+def with_ppk(prf: Prf, keys: IkeKeys, ppk: bytes) -> IkeKeys:
+    """SK_d, SK_pi, SK_pr = prf+(PPK, SK_d'), prf+(PPK, SK_pi'), prf+(PPK, SK_pr') (RFC 8784 3)."""
+    size = prf.key_bytes
+    return keys._replace(
+        sk_d=prf.plus(ppk, keys.sk_d, size),
+        sk_pi=prf.plus(ppk, keys.sk_pi, size),
+        sk_pr=prf.plus(ppk, keys.sk_pr, size),
+    )
+
+
 def child_keys(
     prf: Prf,
     sk_d: bytes,

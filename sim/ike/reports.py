@@ -44,6 +44,7 @@ def ike_up(sa: IkeSa, replaces: int = 0) -> IkeSaUp:
         sa.mobike,
         sa.proposal,
         replaces,
+        sa.ppk,
     )
 
 

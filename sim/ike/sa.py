@@ -107,7 +107,7 @@ class IkeSa:
         self.asked = NOT_ASKED
         self.local_id: Identity | None = None
         self.remote_id: Identity | None = None
-        self.mobike = self.fragmentation = False
+        self.mobike = self.fragmentation = self.use_ppk = self.ppk = False
         self.int_auth: IntAuth | None = None
         self.additional: tuple[KeyExchange, ...] = ()
         self.followups = FollowUps(self)
@@ -307,7 +307,7 @@ class IkeSa:
         new.spi_r = spis[1]
         new.local_id, new.remote_id = self.local_id, self.remote_id
         new.began, new.mobike, new.peer_addresses = self.began, self.mobike, self.peer_addresses
-        new.fragmentation = self.fragmentation
+        new.fragmentation, new.ppk = self.fragmentation, self.ppk
         new.announced, new.seen_as = self.announced, self.seen_as
         new.lifetimes.reauth_at = self.lifetimes.reauth_at
         self.ctx.by_spi[new.own_spi] = new

@@ -81,6 +81,9 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         make_before_break=connection.make_before_break,
         fragmentation=Fragmentation(connection.fragmentation),
         fragment_size=connection.fragment_size,
+        ppk=connection.ppk or b"",
+        ppk_id=b"" if connection.ppk_id is None else _name(connection.ppk_id),
+        ppk_required=connection.ppk_required,
         rekey_time=connection.rekey_time,
         over_time=over_time,
         rand_time=min(
@@ -120,6 +123,12 @@ def _limits(child: ConnectionChild, unit: str) -> dict[str, int]:
     hard = soft * 11 // 10 if hard is None else hard
     rand = max(0, hard - soft) if rand is None else rand
     return {f"rekey_{unit}": soft, f"life_{unit}": hard, f"rand_{unit}": rand}
+
+
+def _name(text: str) -> bytes:
+    """The octets of a PPK's name, which strongSwan reads like an identity's."""
+    identity = Identity.parse(text)
+    return b"" if identity is None else identity.data
 
 
 def _identity(text: str | None) -> Identity | None:

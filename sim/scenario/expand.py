@@ -17,6 +17,7 @@ _SHARED = (
     *("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability"),
     *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
     *("rekey_time", "over_time", "rand_time", "fragmentation", "fragment_size"),
+    *("ppk", "ppk_id", "ppk_required"),
 )
 _SHARED_CHILD = (
     *("mode", "esp_proposals", "replay_window", "copy_df"),

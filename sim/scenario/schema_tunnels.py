@@ -138,8 +138,22 @@ class _IkeSettings(Model):
     """Whether large IKE messages travel in fragments (RFC 7383); accept: only the peer's."""
     fragment_size: Annotated[Size, AfterValidator(_not_too_small)] = 1280
     """The largest IP packet that carries a fragment; 0 B: 576 B of IPv4, 1280 B of IPv6."""
+    ppk: Secret | None = None
+    """A secret that goes into the keys beside the key exchange (RFC 8784)."""
+    ppk_id: OwnIdentityText | None = None
+    """What the two sides call it."""
+    ppk_required: bool = False
+    """Whether to refuse a peer that does not use it."""
     return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
+
+    @model_validator(mode="after")
+    def _has_a_whole_ppk(self) -> Self:
+        if (self.ppk is None) is not (self.ppk_id is None):
+            raise ValueError("ppk and ppk_id need each other")
+        if self.ppk_required and self.ppk is None:
+            raise ValueError("ppk_required needs a ppk and its ppk_id")
+        return self
 
 
 class TunnelSide(Model):
@@ -241,6 +255,8 @@ class Connection(_IkeSettings):
     def _has_its_secret(self) -> Self:
         if self.psk is None and "psk" in (self.local.auth, self.remote.auth):
             raise ValueError("has no psk: write one, or `auth: pubkey` for both `local` and `remote`")
+        if self.ppk is not None and any(side.auth.startswith("eap") for side in (self.local, self.remote)):
+            raise ValueError("a ppk together with EAP is not supported")
         return self
 
     @model_validator(mode="after")

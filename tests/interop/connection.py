@@ -38,6 +38,7 @@ class Connection:
     proposals: str = "aes128gcm16-prfsha256-x25519"
     esp_proposals: str = "aes128gcm16"
     psk: str = PSK
+    ppk: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     child_settings: Mapping[str, str] = field(default_factory=dict)
     further: tuple[FurtherChild, ...] = ()
@@ -70,6 +71,7 @@ class Connection:
             local=_lines(self.local_auth),
             remote=_lines(self.remote_auth),
             children=children,
+            ppks="\n    ".join(f"ppk-{n} {{ id = {n}\n secret = {s} }}" for n, s in self.ppk.items()),
         )
 
 
@@ -99,6 +101,7 @@ secrets {{
         id-2 = {c.remote_id}
         secret = "{c.psk}"
     }}
+    {ppks}
 }}
 """
 

@@ -91,6 +91,10 @@ WEB = f"traffic=[{{name: p, kind: replay, file: {CAPTURE}, from: alice, to: bob}
 STRAY = "traffic.late={name: p, kind: replay, file: {file}, from: carol, to: 'home:wan', start: 1 s}"
 REBIND = "events=[{at: 1 s, node: home, do: rebind}]"
 DOWN = "events=[{at: 1 s, node: alice, do: down, interface: lte}]"
+PPKS = tuple(
+    f"connections.{node}.rw.{each}" for node in ("alice", "moon") for each in ("ppk=x", "ppk_id=one")
+)
+PPK = ("tunnels.rw.ppk=secret", "tunnels.rw.ppk_id=one")
 UP = "events=[{at: 1 s, node: alice, do: up, interface: lte}]"
 REFUSED = "tunnels.rw.auth.responder={psk: other}"
 REASON = "checks=[{connection: rw, is: failed, by: 3 s, reason: AUTHENTICATION_FAILED}]"
@@ -240,6 +244,9 @@ CASES: dict[str, Case] = {
     "Tunnel.retransmit": _case("links.3.loss=100 %", "tunnels.rw.retransmit=libreswan"),
     "Tunnel.fragmentation": _case("tunnels.rw.fragmentation=no"),
     "Tunnel.fragment_size": _case("tunnels.rw.fragment_size=200 B"),
+    "Tunnel.ppk": _case(*PPK, "tunnels.rw.ppk=other"),
+    "Tunnel.ppk_id": _case(*PPK, "tunnels.rw.ppk_id=another"),
+    "Tunnel.ppk_required": _case(*PPK, "tunnels.rw.ppk_required=true"),
     "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
     "Tunnel.vips": _case(*QUIET, "tunnels.rw.vips=[0.0.0.0]"),
@@ -373,6 +380,8 @@ CASES: dict[str, Case] = {
     "Connection.eap_secrets": _eap("connections.alice.rw.eap_secrets={carol: wrong, dave: right}"),
     "LocalSide.eap_id": _eap("connections.alice.rw.local.eap_id=dave"),
     "RemoteSide.eap_id": _eap("connections.moon.rw.remote.eap_id=carol"),
+    "Connection.ppk": _case(*PPKS, "connections.alice.rw.ppk=other"),
+    "Connection.ppk_id": _case(*PPKS, "connections.alice.rw.ppk_id=another"),
     "Connection.psk": _case("connections.alice.rw.psk=other"),
     "Scenario.connections": _case("connections.alice={}"),
     "ConnectionChild.start_action": _case("connections.alice.rw.children.net.start_action=none"),

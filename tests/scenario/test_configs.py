@@ -58,6 +58,9 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("fragment_size", "576 B", "fragment_size", 576),
     ("local", {"auth": "null"}, "local", LocalAuth(Method.NULL)),
     ("remote", {"auth": None}, "remote", RemoteAuth(Method.NULL)),
+    ("ppk", "0x00ff", "ppk", b"\x00\xff"),
+    ("ppk_id", "ppk-1", "ppk_id", b"ppk-1"),
+    ("ppk_required", True, "ppk_required", True),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
@@ -90,7 +93,8 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
 
 @pytest.mark.parametrize(("key", "value", "name", "expected"), SETTINGS)
 def test_a_setting_of_a_connection_arrives(key: str, value: Any, name: str, expected: Any) -> None:
-    assert getattr(connection({key: value}), name) == expected
+    beside = {"ppk": "x", "ppk_id": "x"} if key.startswith("ppk") else {}
+    assert getattr(connection(beside | {key: value}), name) == expected
     if key != "psk":
         assert getattr(connection({}), name) != expected, "so it is not the default that was seen"
 

@@ -19,6 +19,7 @@ from sim.ike.exchanges import first_error
 from sim.ike.identity import Identity
 from sim.ike.message import Message
 from sim.ike.payloads import AuthPayload, IdPayload, NotifyPayload
+from sim.ike.ppk import accept_ppk, confirm_ppk, prove_with_ppk, settle_ppk
 from sim.ike.proof import Signing, choose_signing, failed, kind_of, no_signing, prove, verify
 from sim.ike.proposals import select
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
@@ -26,10 +27,13 @@ from sim.wire.address import format_sock
 
 if TYPE_CHECKING:
     from sim.ike.config import ConnectionConfig
+    from sim.ike.keymat import IkeKeys
     from sim.ike.sa import IkeSa
 
 
 class InitiateAuth(Task):
+    _plain: IkeKeys | None
+
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         connection = sa.connection
         sa.local_id = own_id(sa, connection)
@@ -43,7 +47,7 @@ class InitiateAuth(Task):
             out.add(*certreq_payloads((connection.remote,)))
         if connection.remote_id is not None and not connection.remote_id.is_pattern:
             out.add(connection.remote_id.payload(PayloadType.ID_R))
-        out.add(prove(sa, own, signing))
+        self._plain = prove_with_ppk(sa, own, signing, out)
         if first_contact(sa):
             out.add_last(NotifyPayload(NotifyType.INITIAL_CONTACT))
         return Step.DONE
@@ -54,6 +58,7 @@ class InitiateAuth(Task):
         if peer is None or proof is None:
             raise refusal(sa, message)
         identity = expected_responder(sa, peer)
+        settle_ppk(sa, message, self._plain)
         verify(sa, peer, message, proof, now)
         sa.remote_id = identity
         return Step.DONE
@@ -70,7 +75,7 @@ class RespondAuth(Task):
         identity, wanted = Identity.of_payload(peer), id_of(message, PayloadType.ID_R)
         own = None if wanted is None else Identity.of_payload(wanted)
         sa.connection = find_connection(sa, identity, own, kind_of(proof))
-        verify(sa, peer, message, proof, now)
+        verify(sa, peer, message, accept_ppk(sa, message, proof), now)
         sa.remote_id = identity
         sa.local_id = own or own_id(sa, sa.connection)
         self._proof = OwnProof(sa, message)
@@ -78,6 +83,7 @@ class RespondAuth(Task):
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         self._proof.add(sa, out)
+        confirm_ppk(sa, out)
         return Step.DONE
 
 

@@ -28,6 +28,7 @@ from sim.ike.intermediate import IntAuth
 from sim.ike.keymat import ike_keys, skeyseed
 from sim.ike.message import NO_SPI, Message
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload
+from sim.ike.ppk import heed_ppk
 from sim.ike.proof import announced_hashes, choose_signing, hashes_payload, no_signing
 from sim.ike.proposals import (
     IkeSuite,
@@ -148,6 +149,7 @@ class InitiateSaInit(Task):
             )
         check_nonces(suite, sa.nonce_i, nonce.data)
         self._take_announcements(sa, message, now)
+        self._insist_on_ppk(sa, message, now)
         shared = self._pair.agree(ke.data)
         sa.spi_r, sa.nonce_r, sa.init_r = spi_r, nonce.data, message.raw
         _derive(sa, chosen[0], suite, shared)
@@ -162,6 +164,13 @@ class InitiateSaInit(Task):
             sa.end(Reason.CHILDLESS_UNSUPPORTED, f"{format_sock(sa.path.remote)}: {problem}", now)
         else:
             sa.confirm(now)
+
+    def _insist_on_ppk(self, sa: IkeSa, message: Message, now: int) -> None:
+        """UnprovenError when a PPK must be used and the responder has none (RFC 8784 3)."""
+        if sa.connection.ppk_required and message.notify(NotifyType.USE_PPK) is None:
+            text = f"{format_sock(sa.path.remote)} does not use PPKs, and we insist on one (ppk_required)"
+            _remember(sa, Reason.PPK_REQUIRED, text, now)
+            raise UnprovenError(text)
 
     def _take_announcements(self, sa: IkeSa, message: Message, now: int) -> None:
         """What the responder verifies and trusts; UnprovenError when we could not sign for it."""
@@ -261,6 +270,8 @@ def _announcements(sa: IkeSa) -> list[NotifyPayload]:
         wanted.append(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
     if any(map(offers_additional, sa.connection.proposals)):
         wanted.append(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
+    if sa.connection.uses_ppk:
+        wanted.append(NotifyType.USE_PPK)
     return [NotifyPayload(kind) for kind in wanted]
 
 
@@ -269,6 +280,8 @@ def _answers(sa: IkeSa) -> list[NotifyPayload]:
     wanted = [NotifyType.IKEV2_FRAGMENTATION_SUPPORTED] if sa.fragmentation else []
     if sa.additional:
         wanted.append(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
+    if sa.use_ppk:
+        wanted.append(NotifyType.USE_PPK)
     return [NotifyPayload(kind) for kind in wanted]
 
 
@@ -276,6 +289,7 @@ def _learn(sa: IkeSa, message: Message, chosen: Proposal) -> None:
     """What both sides can do, and which key exchanges they have to make yet."""
     announced = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     sa.fragmentation = announced and sa.connection.fragmentation is not Fragmentation.NO
+    heed_ppk(sa, message)
     sa.additional = additional_exchanges(chosen)
     if sa.additional:
         sa.int_auth = IntAuth()

@@ -35,7 +35,7 @@ _SECRETS = {
     "xauth": "EAP is not supported yet",
     "ntlm": "EAP is not supported yet",
     "ike": "",
-    "ppk": "PPKs are not supported",
+    "ppk": "",
     **dict.fromkeys(
         ("private", "rsa", "ecdsa", "bliss", "pkcs8", "pkcs12", "token"),
         "private keys are read from their folders, and must need no password",
@@ -58,11 +58,14 @@ class Importer:
         self.pools: dict[str, Pool] = {}
         self._known_pools: frozenset[str] = frozenset()
         self._secrets: list[SharedSecret] = []
+        self._ppks: list[SharedSecret] = []
 
     def connections(self) -> dict[str, Connection]:
         """All connections by name; ScenarioError with everything that stands in the way."""
         self._check_top()
-        self._secrets = [secret for view in self._parts("secrets") if (secret := self._secret(view))]
+        shared = [secret for view in self._parts("secrets") if (secret := self._secret(view))]
+        self._secrets = [secret for secret in shared if not secret.name.startswith("ppk")]
+        self._ppks = [secret for secret in shared if secret.name.startswith("ppk")]
         for view in self._parts("authorities"):
             self._check(view, keys.AUTHORITY, sections=False)
         pools = {view.path[-1]: self._pool(view) for view in self._parts("pools")}
@@ -186,6 +189,7 @@ class Importer:
             "keyingtries": self._value(view, "keyingtries", values.parse_tries, 1),
             "window": self._daemon.window(view.path[-1]),
             "make_before_break": self._daemon.make_before_break(view.path[-1]),
+            **self._ppk(view),
             **self._times(view, ("rekey_time", "over_time", "rand_time", "reauth_time")),
             "keep_alive": format_duration(self._daemon.keep_alive(view.path[-1])),
             "retransmit": self._daemon.retransmit(view.path[-1]),
@@ -339,6 +343,20 @@ class Importer:
             self.warnings.append(secret.at.problem(f"secrets.{secret.name}", text))
         return secret.value
 
+    def _ppk(self, view: View) -> dict[str, Any]:
+        """The connection's PPK. A responder that names none takes the one that there is."""
+        required = self._value(view, "ppk_required", values.parse_bool, False)
+        name = self._value(view, "ppk_id", our_text, None)
+        named = [secret for secret in self._ppks if _is_for(secret, _identity(name))]
+        if name is None and "remote_addrs" not in view.settings and len(self._ppks) == 1:
+            named = self._ppks
+            name = next((str(owner) for owner in named[0].owners if owner), None)
+        if name is not None and named:
+            return {"ppk": format_secret(named[-1].value), "ppk_id": name, "ppk_required": required}
+        if name is not None or required:
+            self._refuse(view, f"there is no PPK {name or ''} in `secrets`".replace("  ", " "))
+        return {}
+
     # Helpers
 
     def _times(self, view: View, names: tuple[str, ...]) -> dict[str, str]:
@@ -420,6 +438,10 @@ def _auth(text: str) -> str:
         raise ValueError(f"{text!r} is not supported yet: write psk, pubkey, or a kind of key")
     parse_auth(word)
     return word
+
+
+def _is_for(secret: SharedSecret, name: Identity | None) -> bool:
+    return name is not None and any(owner is None or owner == name for owner in secret.owners)
 
 
 def _identity(text: str | None) -> Identity | None:

@@ -169,6 +169,9 @@ class _Writer:
         yield f"encap = {_yes(connection.encap)}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
         yield f"fragmentation = {connection.fragmentation}"
+        if connection.ppk_id is not None:
+            yield f"ppk_id = {_quoted(their_text(connection.ppk_id))}"
+            yield f"ppk_required = {_yes(connection.ppk_required)}"
         yield f"unique = {connection.unique}"
         yield f"childless = {connection.childless}"
         yield f"keyingtries = {connection.keyingtries}"
@@ -262,6 +265,19 @@ class _Writer:
             ids = [f"id-{n} = {_quoted(owner)}" for n, owner in enumerate(owners, 1)]
             yield from _section(f"ike-{name}", iter([*ids, f"secret = {_secret(connection.psk)}"]))
         self._check(written)
+        yield from self._ppks()
+
+    def _ppks(self) -> Lines:
+        """strongSwan finds a PPK by its name alone."""
+        written: dict[str, bytes] = {}
+        for name, connection in self._connections.items():
+            if connection.ppk is None or connection.ppk_id is None:
+                continue
+            if written.setdefault(connection.ppk_id, connection.ppk) != connection.ppk:
+                text = f"another connection has another PPK with the name {connection.ppk_id}"
+                raise ScenarioError([self._problem((name, "ppk_id"), text)])
+            lines = [f"id = {_quoted(their_text(connection.ppk_id))}", f"secret = {_secret(connection.ppk)}"]
+            yield from _section(f"ppk-{name}", iter(lines))
 
     def _owners(self, connection: Connection) -> list[str]:
         peer, me = connection.remote_id, connection.local_id

@@ -251,7 +251,6 @@ def test_other_mistakes_are_told(old: str, new: str, words: str, tmp_path: Path)
     "section",
     [
         "eap-x { secret = y }",
-        "ppk { secret = y }",
         "private { file = key.pem }",
         "rsa-1 { secret = y }",
         "token { pin = 1 }",
@@ -375,6 +374,32 @@ def test_identities_are_who_strongswan_takes_them_for(written: str, ours: str, t
     config = _import(tmp_path, BASE.replace("id = alice", f"id = {written}"))
     assert config.connections["rw"].local_id == ours
     Identity.parse(ours)
+
+
+PPKS = "secrets {\n  ppk-1 { id-1 = one\n secret = 0x0102 }\n  ppk-2 { id = two\n secret = zwei }\n}\n"
+
+
+@pytest.mark.parametrize(("name", "ppk"), [("one", b"\1\2"), ("two", b"zwei")])
+def test_a_ppk_is_found_by_its_name(name: str, ppk: bytes, tmp_path: Path) -> None:
+    text = PPKS + BASE.replace("CONNECTION", f"ppk_id = {name}\n ppk_required = yes")
+    config = _import(tmp_path, text)
+    found = config.connections["rw"]
+    assert config.warnings == []
+    assert (found.ppk, found.ppk_id, found.ppk_required) == (ppk, name, True)
+
+
+def test_a_responder_takes_the_only_ppk_that_there_is(tmp_path: Path) -> None:
+    one = PPKS.replace("ppk-2 { id = two\n secret = zwei }", "")
+    responder = BASE.replace("remote_addrs = 192.0.2.1", "")
+    assert _import(tmp_path, one + responder).connections["rw"].ppk_id == "one"
+    assert _import(tmp_path, one + BASE).connections["rw"].ppk is None
+    assert _import(tmp_path, PPKS + responder).connections["rw"].ppk is None
+
+
+@pytest.mark.parametrize("line", ["ppk_id = three", "ppk_required = yes"])
+def test_a_ppk_that_nobody_has_is_a_mistake(line: str, tmp_path: Path) -> None:
+    problems = _problems(tmp_path, PPKS + BASE.replace("CONNECTION", line))
+    assert any("there is no PPK" in problem for problem in problems)
 
 
 def test_strongswan_conf_beside_it_is_read(tmp_path: Path) -> None:
