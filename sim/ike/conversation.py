@@ -22,6 +22,7 @@ from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import in_fragments, notation
 from sim.ike.payloads import NotifyPayload
 from sim.ike.requests import Outstanding
+from sim.ike.succession import promote
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Service, Step, Task, build_all, process_all
 from sim.ike.tasks.responders import responder_tasks
 from sim.ike.window import announce_window
@@ -135,6 +136,7 @@ class Conversation:
         self._advance(received.message.header.message_id)
         payloads = self.report(received)
         sa.heard(received, now)
+        promote(sa, received.message, now)
         out = Outgoing()
         announce_window(sa, out, received.message.header.exchange)
         try:

@@ -118,14 +118,18 @@ class Requests:
 
     def abandon_tasks(self) -> None:
         """Forget what was asked for; the requests that are outstanding still want their responses."""
-        for job in [*self._queue, *(outstanding.job for outstanding in self.outstanding.values())]:
+        for job in self._queue:
             self.drop(job)
+        for outstanding in self.outstanding.values():
+            if not any(task.binding for task in outstanding.job.tasks):
+                self.drop(outstanding.job)
         self._queue.clear()
 
     def abandon(self) -> None:
         """Forget all of our requests."""
         self.abandon_tasks()
-        for message_id in self.outstanding:
+        for message_id, outstanding in self.outstanding.items():
+            self.drop(outstanding.job)
             self.sa.ctx.timers.cancel(self._timer(message_id))
         self.outstanding.clear()
 

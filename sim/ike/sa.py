@@ -119,6 +119,7 @@ class IkeSa:
         self.lifetimes = Lifetimes(self)
         self.rekeying_ike: RekeyIke | None = None
         self.heir: IkeSa | None = None
+        self.predecessor: IkeSa | None = None
         self.rival: Rival | None = None
         self.standby = False
         self.tries = self.window = 1
@@ -487,6 +488,7 @@ class IkeSa:
         self._enter(State.CLOSED)
         ctx = self.ctx
         ctx.sas.pop(self.ike_id, None)
+        self.predecessor = None
         if self.reason not in (Reason.REKEYED, Reason.REDUNDANT):
             ctx.closed[self.connection.name] = view_of(self)
         self.watch.stop()

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from sim.ike.collision import Nonces
 from sim.ike.configuration import inherit_configuration
+from sim.ike.constants import ProtocolId
 from sim.ike.exchanges import State
 from sim.ike.keymat import ike_keys, rekey_skeyseed
+from sim.ike.message import Message
+from sim.ike.payloads import DeletePayload
 from sim.ike.proposals import Proposal, ike_suite
 from sim.ike.reports import ike_up
 
@@ -35,6 +38,7 @@ def succeed(
     new = old.make_successor(initiator, spis, now)
     new.nonce_i, new.nonce_r = nonces
     new.derive(chosen, suite, ike_keys(suite, seed, *nonces, *spis))
+    new.predecessor = old
     new.stand_by(now)
     return new
 
@@ -48,7 +52,7 @@ def inherit(new: IkeSa, old: IkeSa, now: int) -> None:
     new.children.update(old.children)
     new.retired.update(old.retired)
     new.wanted.extend(old.wanted)
-    old.heir = new
+    old.heir, new.predecessor = new, None
     old.children.clear()
     old.retired.clear()
     old.wanted.clear()
@@ -57,6 +61,13 @@ def inherit(new: IkeSa, old: IkeSa, now: int) -> None:
     new.ctx.emit(ike_up(new, replaces=old.ike_id))
     old.hand_over(now)
     new.requests.adopt(old.requests, now)
+
+
+def promote(new: IkeSa, received: Message, now: int) -> None:
+    """The peer uses an IKE SA that stands by, for more than deleting it: it has decided, and knows why."""
+    deletes = any(delete.protocol == ProtocolId.IKE for delete in received.find_all(DeletePayload))
+    if new.predecessor is not None and not deletes:
+        inherit(new, new.predecessor, now)
 
 
 def concede(sa: IkeSa, now: int) -> None:

@@ -11,7 +11,8 @@ from sim.ike.events import ChildSaDown, IkeSaDown, IkeSaUp, MessageSent, Reason,
 from sim.ike.exchanges import State
 from sim.ike.view import SaView
 from sim.units import NS_PER_MS, NS_PER_S
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, End, Pair, ike
+from tests.ike.calm import check_calm
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, End, Pair, ike
 from tests.ike.test_rekey_child import paired, rekey, rekey_ike
 
 SUITES = ("aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-ecp256")
@@ -135,7 +136,7 @@ def test_c51_rekeying_an_ike_sa_that_is_being_deleted_must_wait() -> None:
     pair.drive(60 * NS_PER_S)
 
     assert "HDR, SK {N(TEMPORARY_FAILURE)}" in pair.b.ladder
-    assert not [sa for end in (pair.a, pair.b) for sa in end.endpoint.sas if sa.state != "closed"]
+    assert not alive(pair)
     assert len(pair.a.all(IkeSaUp)) == 1
 
 
@@ -148,6 +149,45 @@ def test_c51_deleting_a_child_while_the_ike_sa_is_rekeyed_goes_on_as_usual() -> 
 
     assert paired(pair, 0)
     assert len(pair.a.endpoint.sas) == len(pair.b.endpoint.sas) == 1
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("seed", ["1", "2", "3", "4"])
+def test_c51_who_closes_an_ike_sa_that_it_is_rekeying_closes_the_new_one_as_well(
+    side: str, both: bool, seed: str
+) -> None:
+    """The peer may have agreed to the new IKE SA already, which has the Child SAs then."""
+    pair = Pair(seed=seed).establish()
+    end, other = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
+    rekey_ike(pair, end)
+    if both:
+        rekey_ike(pair, other)
+    pair.drive(LATENCY + 1)
+    pair.command(end, lambda endpoint: endpoint.delete("rw", pair.now))
+    pair.calm()
+
+    check_calm(pair)
+    assert not alive(pair)
+
+
+def test_c47_a_request_on_an_ike_sa_that_stands_by_settles_that_it_stays() -> None:
+    """Its initiator has won the collision and uses it; its Delete of the old IKE SA comes later (2.8.2)."""
+    pair = Pair().establish()
+    spi = next(iter(pair.a.children))
+    force_next_nonce(pair.a, b"\xff" * 32)
+    force_next_nonce(pair.b, b"\x00" * 32)
+    pair.delay(15 * NS_PER_MS, "b", after=1)  # b's answer, so that b hears of its own rekeying last
+    pair.delay(5 * NS_PER_S, "a", after=1)
+    rekey_ike(pair, pair.a)
+    rekey_ike(pair, pair.b)
+    pair.command(pair.a, lambda end: end.rekey(spi, pair.now))  # waits, and starts in the new IKE SA
+    pair.calm()
+
+    check_calm(pair)
+    assert paired(pair, 1)
+    assert not pair.a.all(RekeyFailed)
+    assert single(pair.a).initiator
 
 
 def test_c44_an_ike_sa_is_rekeyed_at_its_time() -> None:
@@ -183,6 +223,10 @@ def test_a_lost_delete_of_the_old_ike_sa_leaves_nothing_behind() -> None:
 
 
 # -- helpers ---------------------------------------------------------------------------------------------
+
+
+def alive(pair: Pair) -> list[SaView]:
+    return [sa for end in (pair.a, pair.b) for sa in end.endpoint.sas if sa.state != "closed"]
 
 
 def single(end: End) -> SaView:

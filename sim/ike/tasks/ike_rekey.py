@@ -57,6 +57,7 @@ class RekeyIke(Task):
     """We ask, with the group in use, which the peer is known to accept."""
 
     alone = True
+    binding = True
 
     def __init__(self) -> None:
         self.rival: Rival | None = None
@@ -87,6 +88,8 @@ class RekeyIke(Task):
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
         error = first_error(message)
+        if sa.state is State.DELETING and self.rival is not None and self.rival.sa is not None:
+            self.rival.sa.end_politely(sa.reason, sa.text, now)
         if error is not None:
             return self._refused(sa, error, now)
         if self._rounds is not None:
@@ -141,7 +144,9 @@ class RekeyIke(Task):
         """Our exchange has made an IKE SA; perhaps the peer's has as well (RFC 7296 2.8.2)."""
         sa.rekeying_ike = None
         rival = self.rival
-        if rival is not None and rival.stands and is_redundant(nonces, rival.nonces):
+        if sa.state is State.DELETING:
+            new.end_politely(sa.reason, sa.text, now)  # the peer has it, and what the old one had
+        elif rival is not None and rival.stands and is_redundant(nonces, rival.nonces):
             new.end_politely(Reason.REDUNDANT, "the peer rekeyed at the same time", now)
             self._give_way(sa, rival, now)
         else:
@@ -165,6 +170,8 @@ class RekeyIke(Task):
             self._use_group(group)
             return Step.MORE
         sa.rekeying_ike = None
+        if sa.state is State.DELETING:
+            return Step.DONE
         if self.rival is not None and self.rival.stands:
             self._give_way(sa, self.rival, now)  # the peer knows of no collision: its rekeying is the one
             return Step.DONE
