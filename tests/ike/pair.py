@@ -51,6 +51,13 @@ NET_A = ChildConfig(
     life_time=0,
 )
 NET_B = replace(NET_A, local_ts=NET_A.remote_ts, remote_ts=NET_A.local_ts)
+NET2_A = replace(
+    NET_A,
+    name="net2",
+    local_ts=(Selector.from_prefix("10.3.0.0/16"),),
+    remote_ts=(Selector.from_prefix("10.4.0.0/16"),),
+)
+NET2_B = replace(NET2_A, local_ts=NET2_A.remote_ts, remote_ts=NET2_A.local_ts)
 ALICE, MOON = Identity.parse("alice@example.org"), Identity.parse("moon.example.org")
 CONNECTION_A = ConnectionConfig(
     "rw",

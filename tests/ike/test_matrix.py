@@ -10,10 +10,9 @@ import pytest
 
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import pack_address
-from sim.wire.selector import Selector
 from tests.ike.calm import check_calm
 from tests.ike.packets import PacketPair
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, A, End, Pair
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET2_A, NET2_B, NET_A, NET_B, A, End, Pair
 
 A2, B2 = pack_address("192.0.2.77"), pack_address("198.51.100.77")
 SIDES = ("a", "b")
@@ -25,9 +24,6 @@ FATES: dict[str, tuple[int, ...]] = {
     "late": (5 * NS_PER_S,),
     "overtaken": (15 * NS_PER_MS,),
 }
-THERE, HERE = (Selector.from_prefix("10.4.0.0/16"),), (Selector.from_prefix("10.3.0.0/16"),)
-NET2_A = replace(NET_A, name="net2", local_ts=HERE, remote_ts=THERE)
-NET2_B = replace(NET_B, name="net2", local_ts=THERE, remote_ts=HERE)
 LOSSLESS = frozenset({"", "create", "rekey child", "rekey ike", "liveness"})
 """The commands that cost no packet, whatever happens to their messages."""
 Held = tuple[int, list[str]]

@@ -20,7 +20,8 @@ from sim.ike.events import (
 )
 from sim.ike.tasks.ike_rekey import RekeyIke
 from sim.units import NS_PER_MS, NS_PER_S
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, NET_A, NET_B, End, Pair, esp
+from tests.ike.calm import check_calm
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, NET2_A, NET2_B, NET_A, NET_B, End, Pair, esp
 
 PFS = ("aes128gcm16-x25519", "aes128gcm16-ecp256")
 
@@ -199,13 +200,10 @@ def test_c48_c51_a_temporary_failure_is_tried_again_later_not_at_once() -> None:
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_c51_a_child_that_is_asked_for_while_the_ike_sa_is_rekeyed_comes_later(side: str) -> None:
     """child_create collision_ike_rekey: both get TEMPORARY_FAILURE, both succeed after a while (2.25.2)."""
-    pair = Pair(
-        replace(CONNECTION_A, children=(NET_A, replace(NET_A, name="again"))),
-        replace(CONNECTION_B, children=(NET_B, replace(NET_B, name="again"))),
-    ).establish()
+    pair = pair_of_two().establish()
     asks, rekeys = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
     rekey_ike(pair, rekeys)
-    pair.command(asks, lambda end: end.initiate("rw", "again", pair.now))
+    pair.command(asks, lambda end: end.initiate("rw", "net2", pair.now))
     pair.settle()
     assert pair.a.ladder[-1] == pair.b.ladder[-1] == "HDR, SK {N(TEMPORARY_FAILURE)}"
     assert asks.last(ChildFailed).reason is Reason.TEMPORARY_FAILURE
@@ -213,6 +211,49 @@ def test_c51_a_child_that_is_asked_for_while_the_ike_sa_is_rekeyed_comes_later(s
 
     assert paired(pair, 2)
     assert len(pair.a.all(IkeSaUp)) == 2
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("verb", ["create", "rekey"])
+def test_c52_a_delete_that_overtakes_the_answer_which_made_its_child_counts(side: str, verb: str) -> None:
+    """child_rekey delayed_response_delete: the answer is lost, and the peer deletes what it has made."""
+    pair = pair_of_two().establish()
+    asks, answers = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
+    pair.drop(1, answers.side)
+    if verb == "rekey":
+        rekey(pair, asks)
+    else:
+        pair.command(asks, lambda end: end.initiate("rw", "net2", pair.now))
+    pair.settle()
+    made = answers.last(ChildSaUp).spi_in
+    pair.command(answers, lambda end: end.delete_child(made, pair.now))
+    pair.calm()
+
+    check_calm(pair)
+    assert paired(pair, 0 if verb == "rekey" else 1)
+    assert asks.last(ChildSaUp).spi_out == made
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("verb", ["create", "rekey"])
+def test_c46_rekeying_a_child_whose_making_is_not_answered_must_wait(side: str, verb: str) -> None:
+    """delayed_response: the peer rekeys what we do not know yet, and CHILD_SA_NOT_FOUND would end it."""
+    pair = pair_of_two().establish()
+    asks, answers = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
+    pair.drop(1, answers.side)
+    if verb == "rekey":
+        rekey(pair, asks)
+    else:
+        pair.command(asks, lambda end: end.initiate("rw", "net2", pair.now))
+    pair.settle()
+    made = answers.last(ChildSaUp).spi_in
+    pair.command(answers, lambda end: end.rekey(made, pair.now))
+    pair.calm()
+
+    check_calm(pair)
+    assert paired(pair, 1 if verb == "rekey" else 2)
+    assert answers.all(RekeyFailed)[0].reason is Reason.TEMPORARY_FAILURE
+    assert made not in answers.children
 
 
 def test_c48_a_peer_that_goes_on_refusing_loses_the_ike_sa() -> None:
@@ -265,6 +306,14 @@ def pair_with(
         replace(CONNECTION_B, children=(b,)),
         seed=seed,
         a_config=a_config,
+    )
+
+
+def pair_of_two() -> Pair:
+    """With a second Child SA that is not up yet."""
+    return Pair(
+        replace(CONNECTION_A, children=(NET_A, NET2_A)),
+        replace(CONNECTION_B, children=(NET_B, NET2_B)),
     )
 
 

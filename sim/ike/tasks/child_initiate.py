@@ -24,6 +24,7 @@ from sim.ike.exchanges import first_error
 from sim.ike.message import Message
 from sim.ike.payloads import DeletePayload, KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
 from sim.ike.proposals import Proposal, additional_exchanges, is_choice_of, offer
+from sim.ike.recovery import restart_children
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
     PacketSelectors,
@@ -63,6 +64,8 @@ class InitiateChild(Task):
         self._group = _first_group(proposals_for(exchange, config.esp_proposals))
         self._tried = {self._group}
         self._rounds: Rounds | None = None
+        self.deleted: set[int] = set()
+        """SPIs that the peer has deleted since we asked: perhaps that of an answer which is still to come."""
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         if self._rounds is not None:
@@ -243,6 +246,8 @@ class InitiateChild(Task):
         )
         self._spi_in = 0  # the Child SA's from now on
         self._made(sa, child, nonces, now)
+        if child.spi_out in self.deleted:
+            peer_deleted(sa, child, f"{format_sock(sa.path.remote)} deleted it before its answer came", now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:
         """The exchange is over and has made a Child SA; `nonces` are ours, the peer's."""
@@ -256,6 +261,12 @@ class InitiateChild(Task):
     def _fail(self, sa: IkeSa, reason: Reason, text: str) -> None:
         sa.ctx.release_spi(self._spi_in)
         sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, self.config.name, reason, text, True))
+
+
+def peer_deleted(sa: IkeSa, child: ChildSa, text: str, now: int) -> None:
+    """The peer has deleted a Child SA, and knows it no more."""
+    sa.remove_child(child, Reason.DELETED_BY_PEER, text)
+    restart_children(sa, [child.config], Reason.DELETED_BY_PEER, now)
 
 
 class CreateWanted(Task):

@@ -175,6 +175,9 @@ def _known(sa: IkeSa, spi: bytes) -> ChildSa:
         if spi_octets(child.spi_out) == spi:
             _check_alive(child)
             return child
+    if sa.requests.asked(InitiateChild):
+        text = f"the Child SA {spi.hex()} may be one whose creation has not been answered yet"
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, text)
     text = f"there is no Child SA {spi.hex()} to rekey"
     raise PeerError(NotifyType.CHILD_SA_NOT_FOUND, text, esp_spi=spi)
 

@@ -19,6 +19,7 @@ from sim.ike.payloads import DeletePayload, NotifyPayload
 from sim.ike.recovery import restart_children
 from sim.ike.succession import concede
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
+from sim.ike.tasks.child_initiate import InitiateChild
 from sim.wire.address import format_sock
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class RespondDelete(Task):
         self, sa: IkeSa, spis: tuple[bytes, ...], reason: Reason, text: str, now: int
     ) -> None:
         gone = {int.from_bytes(spi, "big") for spi in spis}
+        for task in sa.requests.tasks(InitiateChild):
+            task.deleted |= gone
         for child in [c for c in sa.children.values() if c.spi_out in gone]:
             if not child.deleting:
                 self._halves.append(spi_octets(child.spi_in))
