@@ -122,6 +122,44 @@ def test_a_connection_that_names_the_peer_comes_before_one_for_any() -> None:
     assert pair.b.last(IkeSaUp).connection == "alice"
 
 
+def test_the_secret_tells_which_of_two_connections_for_whoever_knows_it_is_meant() -> None:
+    one, two = (
+        replace(CONNECTION_B, name=name, remote_id=None, psk=name.encode()) for name in ("one", "two")
+    )
+    pair = Pair(replace(CONNECTION_A, psk=b"two"))
+    pair.restart(pair.b, EndpointConfig(connections=(one, two)))
+    pair.establish()
+
+    assert pair.b.last(IkeSaUp).connection == "two"
+
+
+def test_whoever_knows_no_secret_is_refused_by_the_first_connection() -> None:
+    one, two = (
+        replace(CONNECTION_B, name=name, remote_id=None, psk=name.encode()) for name in ("one", "two")
+    )
+    pair = Pair(replace(CONNECTION_A, psk=b"three"))
+    pair.restart(pair.b, EndpointConfig(connections=(one, two)))
+    pair.initiate()
+    pair.settle()
+
+    down = pair.b.last(IkeSaDown)
+    assert (down.connection, down.reason) == ("one", Reason.AUTHENTICATION_FAILED)
+    assert down.text == "alice@example.org did not prove that it knows our pre-shared key"
+
+
+def test_who_is_named_needs_the_secret_of_that_name() -> None:
+    """What another connection lets anybody in with is no proof to be alice."""
+    named = replace(CONNECTION_B, name="alice", psk=b"hers")
+    any_peer = replace(CONNECTION_B, name="any", remote_id=None)
+    pair = Pair()
+    pair.restart(pair.b, EndpointConfig(connections=(any_peer, named)))
+    pair.initiate()
+    pair.settle()
+
+    assert not pair.up
+    assert pair.b.last(IkeSaDown).connection == "alice"
+
+
 def test_names_and_mail_addresses_are_compared_without_case() -> None:
     """And the peer's own spelling stands in what is reported and authenticated."""
     alice, moon = Identity.parse("ALICE@example.org"), Identity.parse("Moon.Example.Org")

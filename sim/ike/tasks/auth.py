@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sim.ike.certs import NOT_ASKED, Asked, cert_payloads, certreq_payloads, read_certreqs
 from sim.ike.constants import NotifyType, PayloadType, name_of
 from sim.ike.credentials import CLAIMS, Method, SendCert
-from sim.ike.errors import RefusedError, reason_of
+from sim.ike.errors import PeerError, RefusedError, reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import first_error
 from sim.ike.identity import Identity
@@ -74,8 +74,7 @@ class RespondAuth(Task):
         assert proof is not None  # or else it would be EAP's
         identity, wanted = Identity.of_payload(peer), id_of(message, PayloadType.ID_R)
         own = None if wanted is None else Identity.of_payload(wanted)
-        sa.connection = find_connection(sa, identity, own, kind_of(proof))
-        verify(sa, peer, message, accept_ppk(sa, message, proof), now)
+        verify_any(find_connections(sa, identity, own, kind_of(proof)), sa, peer, message, proof, now)
         sa.remote_id = identity
         sa.local_id = own or own_id(sa, sa.connection)
         self._proof = OwnProof(sa, message)
@@ -134,12 +133,45 @@ def first_contact(sa: IkeSa) -> bool:
     return named and len(sa.ctx.by_connection[sa.connection.name]) == 1
 
 
+def verify_any(
+    connections: list[ConnectionConfig],
+    sa: IkeSa,
+    peer: IdPayload,
+    message: Message,
+    proof: AuthPayload,
+    now: int,
+) -> None:
+    """Let the SA be of the first connection that the proof is right for; if none, the first says why.
+
+    Such as two that let in whoever knows the secret, each with a secret of its own.
+    """
+    refusals, keys = [], sa.keys
+    for connection in connections:
+        sa.connection, sa.keys, sa.ppk = connection, keys, False
+        try:
+            verify(sa, peer, message, accept_ppk(sa, message, proof), now)
+        except PeerError as error:
+            refusals.append(error)
+        else:
+            return
+    sa.connection = connections[0]
+    raise refusals[0]
+
+
 def find_connection(
     sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
 ) -> ConnectionConfig:
-    """The connection for these identities: rather one that names the peer than a pattern or any.
+    """The first of `find_connections`."""
+    return find_connections(sa, peer, own, method)[0]
 
-    One that wants the peer's method comes before others, which will say what they want instead.
+
+def find_connections(
+    sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
+) -> list[ConnectionConfig]:
+    """Those for these identities that name the peer best: rather exactly than by a pattern, or any.
+
+    One that wants the peer's method comes before others, which will say what they want instead. PeerError
+    when there is none.
     """
     fitting = [
         c
@@ -151,7 +183,11 @@ def find_connection(
     if not fitting:
         text = f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else "")
         raise failed(text, Reason.ID_NOT_ACCEPTED)
-    return min(fitting, key=lambda c: (c.remote.method is not method, -peer.match(c.remote_id)))
+
+    def rank(c: ConnectionConfig) -> tuple[bool, int]:
+        return c.remote.method is not method, -peer.match(c.remote_id)
+
+    return [c for c in fitting if rank(c) == min(map(rank, fitting))]
 
 
 def own_id(sa: IkeSa, connection: ConnectionConfig) -> Identity:
