@@ -313,6 +313,8 @@ def _report(result: Result, out: str | None, as_json: bool, ladder: bool = False
             typer.echo(f"Written to {out}; `ipsec-sim decode {out}` shows the packets, decrypted.")
     if ladder:
         _print_ladders(result, to_stderr=as_json)
+    if lost := result.summary.get("realtime", {}).get("lost"):
+        _fail(lost)  # it is not the run that was asked for
     if not result.ok:
         raise typer.Exit(CHECK_FAILED)
 

@@ -156,8 +156,9 @@ def _realtime(row: Row) -> list[RenderableType]:
         table.add_row(f"from {port['node']}:{port['interface']}", *_late(port["from_host"]))
         table.add_row(f"to {port['node']}:{port['interface']}", *_late(port["to_host"]))
         if port["not_read"] or port["refused_by_host"]:
+            unread = port["not_read"] or 0
             texts.append(
-                f"{port['device']}: {port['not_read']} packets were not read in time and dropped by Linux, "
+                f"{port['device']}: {unread} packets were not read in time and dropped by Linux, "
                 f"{port['refused_by_host']} were refused by it"
             )
     if row["events"]["over_10_ms"]:

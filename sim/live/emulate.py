@@ -49,8 +49,9 @@ def emulate(
     """Run a scenario in real time, to its end or until SIGINT or SIGTERM, with real hosts attached.
 
     `attach` says which (`NODE=TUN@NETNS`); `ready` is called when packets can flow. The summary has a further
-    part, `realtime`. `out` and `capture` are as in `sim.run`. LiveError says what the system lacks,
-    ScenarioError what the scenario does.
+    part, `realtime`, whose `lost` says why the run ended early when somebody removed a device (else None).
+    `out` and `capture` are as in `sim.run`. LiveError says what the system lacks, ScenarioError what the
+    scenario does.
     """
     elapsed = stopwatch()
     attachments = parse_attachments(attach, scenario)
@@ -62,8 +63,12 @@ def emulate(
         recording = stack.enter_context(Recording(world, out, capture))
         pacer = Pacer(world.sim, scenario.duration)
         ports = [_open(stack, world, one, pacer) for one in attachments]
-        run_precisely(_run(world, pacer, ports, lambda: ready(attachments)))
-        return recording.finish(build_s, realtime=_row(world, pacer, ports))
+        lost = None
+        try:
+            run_precisely(_run(world, pacer, ports, lambda: ready(attachments)))
+        except LiveError as error:
+            lost = f"{error}: the run ended after {pacer.now / NS_PER_S:.3f} s"
+        return recording.finish(build_s, realtime=_row(world, pacer, ports) | {"lost": lost})
 
 
 @contextmanager
@@ -82,7 +87,8 @@ def _namespace(name: str) -> Iterator[None]:
         run_ip("link", "set", "dev", "lo", "up", netns=name)
         yield
     finally:
-        run_ip("netns", "delete", name)
+        if (_NAMESPACES / name).exists():  # and nobody was quicker
+            run_ip("netns", "delete", name)
 
 
 def _open(stack: ExitStack, world: World, attachment: Attachment, pacer: Pacer) -> RealPort:
@@ -99,7 +105,12 @@ def _open(stack: ExitStack, world: World, attachment: Attachment, pacer: Pacer) 
 async def _run(world: World, pacer: Pacer, ports: list[RealPort], ready: Callable[[], None]) -> None:
     loop, paced = asyncio.get_running_loop(), PacedLoop(pacer)
     with ThreadPoolExecutor(1) as configurator:  # `ip` takes milliseconds, in which packets must not wait
-        _connect(world, ports, lambda port: loop.run_in_executor(configurator, port.follow))
+
+        def follow(port: RealPort) -> None:
+            done = loop.run_in_executor(configurator, port.follow)
+            done.add_done_callback(lambda done: paced.call(done.result))
+
+        _connect(world, ports, follow)
         for port in ports:
             loop.add_reader(port.tun.fileno(), paced.call, port.read)
         with _stopped_by_signals(loop, paced.stop):

@@ -30,7 +30,7 @@ from sim.ike.events import ChildSaDown, ChildSaUp, Event
 from sim.ipsec.verdict import Acquire, Drop
 from sim.live.addresses import AddressWatch
 from sim.live.echo import EchoHost, Pong, ping_source
-from sim.live.errors import LiveError
+from sim.live.errors import DeviceGoneError, LiveError
 from sim.live.kernel import MARK, KernelHost
 from sim.live.keyfile import KeyFiles
 from sim.live.report import Reporter
@@ -124,6 +124,7 @@ class LivePeer(IpsecDriver[bytearray]):
         self._inner = self._kernel or self._echo
         self._policies_changed = False
         self._said: list[str] | None = None
+        self._lost: DeviceGoneError | None = None
         self._sockets = SocketSet(
             (config.ike_port, config.natt_port),
             self._readable,
@@ -145,7 +146,10 @@ class LivePeer(IpsecDriver[bytearray]):
         self._stop.set()
 
     async def run(self, *notes: str) -> bool:
-        """Until the end; whether all pings were answered. `notes` are said once nothing is missing."""
+        """Until the end; whether all pings were answered. `notes` are said once nothing is missing.
+
+        DeviceGoneError when somebody removed the TUN device; the SAs have been deleted then, too.
+        """
         self._begin(notes)
         if self._options.pings:
             pinging = asyncio.create_task(self._ping_all())
@@ -155,6 +159,8 @@ class LivePeer(IpsecDriver[bytearray]):
         else:
             await self._stop.wait()
         await self._say_goodbye()
+        if self._lost is not None:
+            raise self._lost
         wanted = self._options.count
         return wanted is None or all(self._pongs[address] >= wanted for address in self._options.pings)
 
@@ -208,7 +214,7 @@ class LivePeer(IpsecDriver[bytearray]):
         if type(verdict) is bytearray:
             if self.engine.events:
                 self.drain_engine(now)
-            self._inner.deliver(verdict, now)
+            self._deliver(verdict, now)
         elif isinstance(verdict, Drop):
             self.drop(outer, verdict.reason, now)
 
@@ -245,7 +251,20 @@ class LivePeer(IpsecDriver[bytearray]):
         mtu = self.engine.max_inner(way[1], spi_in)
         error = icmp.error(inner, ip.addresses(inner)[1], IcmpError.TOO_BIG, mtu)
         if error is not None:
-            self._inner.deliver(error, now)
+            self._deliver(error, now)
+
+    def _deliver(self, packet: bytearray, now: int) -> None:
+        try:
+            self._inner.deliver(packet, now)
+        except DeviceGoneError as error:
+            self._device_is_gone(error)
+
+    def _device_is_gone(self, error: DeviceGoneError) -> None:
+        """Nothing can be carried any more: end as after Ctrl-C, and then say why."""
+        if self._lost is None and self._kernel is not None:
+            self._lost = error
+            self._loop.remove_reader(self._kernel.tun.fileno())
+            self.stop()
 
     # -- IpsecDriver -------------------------------------------------------------------------------------
 
@@ -364,7 +383,11 @@ class LivePeer(IpsecDriver[bytearray]):
     def _tun_readable(self, kernel: KernelHost) -> None:
         now = monotonic_ns()
         for _ in range(BATCH):
-            packet = kernel.tun.read()
+            try:
+                packet = kernel.tun.read()
+            except DeviceGoneError as error:
+                self._device_is_gone(error)
+                return
             if packet is None:
                 return
             self.send_inner(packet, now)
@@ -414,7 +437,7 @@ class LivePeer(IpsecDriver[bytearray]):
         return [way[0] for way in ways if way is not None]
 
     def _follow_policies(self) -> None:
-        if self._kernel is None:
+        if self._kernel is None or self._lost is not None:
             return
         try:
             for sentence in self._kernel.follow(self.engine.spd):

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from sim.live.attach import Attachment
+from sim.live.errors import LiveError
 from sim.live.lateness import Lateness
 from sim.live.netns import run_ip
 from sim.live.paced import Pacer
@@ -78,9 +79,12 @@ class RealPort:
     def close(self) -> None:
         self.tun.close()
 
-    def _not_read(self) -> int:
-        """Packets that the kernel threw away because its queue to us was full."""
-        (link,) = json.loads(self._ip("-s", "-j", "link", "show", "dev", self.tun.name))
+    def _not_read(self) -> int | None:
+        """Packets that the kernel threw away because its queue to us was full; None: the device is gone."""
+        try:
+            (link,) = json.loads(self._ip("-s", "-j", "link", "show", "dev", self.tun.name))
+        except LiveError:
+            return None
         return int(link["stats64"]["tx"]["dropped"])
 
     def _add_routes(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from struct import Struct
 
-from sim.live.errors import LiveError
+from sim.live.errors import DeviceGoneError, LiveError
 from sim.live.netns import inside, run_ip
 from sim.wire.ip import MAX_PACKET_BYTES
 
@@ -48,7 +48,10 @@ class Tun:
         return self._fd
 
     def read(self) -> bytearray | None:
-        """The next packet that the kernel sends, the caller's to keep; None when none waits."""
+        """The next packet that the kernel sends, the caller's to keep; None when none waits.
+
+        DeviceGoneError when the device is no longer there.
+        """
         try:
             size = os.readv(self._fd, (self._buffer,))
         except BlockingIOError:
@@ -56,16 +59,19 @@ class Tun:
         except OSError as error:
             if error.errno == errno.EIO:  # the device is down
                 return None
-            raise
+            raise self._error(error) from None
         return self._buffer[:size]
 
     def write(self, packet: bytes | bytearray | memoryview) -> bool:
-        """Give the kernel one packet, as received from the device; False (and `dropped`) if it refuses."""
+        """Give the kernel one packet, as received from the device; False (and `dropped`) if it refuses.
+
+        DeviceGoneError when the device is no longer there.
+        """
         try:
             os.write(self._fd, packet)
         except OSError as error:
             if error.errno not in _DROPPED:
-                raise
+                raise self._error(error) from None
             self.dropped += 1
             return False
         return True
@@ -98,6 +104,12 @@ class Tun:
 
     def remove_route(self, prefix: str) -> None:
         self._ip(*_family(prefix, None), "route", "del", prefix, "dev", self.name)
+
+    def _error(self, error: OSError) -> Exception:
+        if error.errno != errno.EBADFD:
+            return error
+        where = f" in namespace {self.netns}" if self.netns else ""
+        return DeviceGoneError(f"the TUN device {self.name}{where} was removed while it was in use")
 
     def _ip(self, *words: str) -> None:
         run_ip(*words, netns=self.netns)

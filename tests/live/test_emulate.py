@@ -211,6 +211,39 @@ def test_more_than_real_time_allows_is_told_and_can_still_be_interrupted(tmp_pat
     assert "real time was not kept" in out
 
 
+def test_a_device_that_vanishes_is_named_after_the_report_so_far(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    words = ("--attach", f"a=t@{NAMES[0]}", "--json", "--out", str(folder))
+    with started(written(tmp_path, PAIR), *words) as process:
+        wait_until_running(process)
+        time.sleep(0.5)
+        run_ip("link", "del", "dev", "t", netns=NAMES[0])
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    sentence = (
+        f"the TUN device t in namespace {NAMES[0]} was removed while it was in use: the run ended after "
+    )
+    assert errors.startswith(sentence)
+    assert errors.count("\n") == 1
+    summary = json.loads(out)
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert summary["realtime"]["lost"] + "\n" == errors
+    assert summary["flows"][0]["received"] >= 2
+    assert summary["realtime"]["attached"][0]["not_read"] is None
+    assert not Path("/run/netns", NAMES[0]).exists()
+
+
+def test_a_namespace_that_somebody_removed_is_no_error_in_the_end(tmp_path: Path) -> None:
+    with started(written(tmp_path, PAIR), "--attach", f"a=t@{NAMES[0]}", "--json") as process:
+        wait_until_running(process)
+        time.sleep(0.7)
+        run_ip("netns", "delete", NAMES[0])
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, ""), errors
+    assert json.loads(out)["flows"][0]["received"] >= 5
+
+
 def test_a_name_that_is_taken_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with namespaces.namespace("taken") as name:
         run_ip("link", "add", "name", "t", "type", "veth", netns=name)

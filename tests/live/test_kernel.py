@@ -118,6 +118,16 @@ def test_an_inner_packet_too_big_for_the_path_gets_an_answer_that_says_what_fits
     assert wire.ping(wire.a, "10.2.0.1", "-s", str(int(mtu[1]) - 28), "-M", "do") == 5
 
 
+def test_a_peer_whose_device_is_removed_deletes_its_sas_and_names_the_device(wire: Wire) -> None:
+    a, b = wire.up()
+    assert wire.ping(wire.a, "10.2.0.1") == 5
+    run_ip("link", "del", "tun0", netns=wire.a)
+    assert a.end() == 2
+    assert a.errors == "the TUN device tun0 was removed while it was in use\n"
+    assert b.wait_for("ike down")["reason"] == "DELETED_BY_PEER"
+    assert "fwmark" not in routing(wire.a)
+
+
 def routing(netns: str) -> str:
     """Rules of both IP versions and IPv4's routes; those of IPv6 come and go with link-local addresses.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sim.live import tun as module
-from sim.live.errors import LiveError
+from sim.live.errors import DeviceGoneError, LiveError
 from sim.live.netns import inside, run_ip
 from sim.live.tun import Tun
 from sim.wire import icmp, ip, udp
@@ -78,6 +78,18 @@ def test_closing_removes_the_device(netns: str) -> None:
     tun.close()
     tun.close()
     assert "t0" not in run_ip("link", "show", netns=netns)
+
+
+@pytest.mark.peers
+def test_a_device_that_somebody_removed_is_named(netns: str) -> None:
+    tun = Tun("t0", netns)
+    run_ip("link", "del", "t0", netns=netns)
+    sentence = f"the TUN device t0 in namespace {netns} was removed while it was in use"
+    with pytest.raises(DeviceGoneError, match=sentence):
+        tun.read()
+    with pytest.raises(DeviceGoneError, match=sentence):
+        tun.write(udp.build((PEER, 9), (OWN, 7), b"in"))
+    tun.close()
 
 
 @pytest.mark.peers
