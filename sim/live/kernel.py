@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from sim.ike.tasks.child_terms import ANY_ADDRESS
 from sim.ipsec.policy import Action, Policy
 from sim.live.addresses import host_addresses
 from sim.live.echo import first_host
@@ -81,11 +82,12 @@ class KernelHost:
     def _sources(self, local_ts: tuple[Selector, ...], said: list[str]) -> list[str]:
         """An own address of each family inside the selectors; the first that fits is added if there is none.
 
-        One of which the network knows comes before others, such as 127.0.0.1.
+        None is added where any would do, as it is for a virtual IP that is still to come.
         """
-        own = [entry.address for entry in sorted(host_addresses(), key=lambda entry: not entry.wide)]
+        own = [entry.address for entry in host_addresses() if entry.wide or len(entry.address) == 4]
         fitting = [a for a in own for s in local_ts if len(a) == len(s.start) and s.start <= a <= s.end]
-        if fitting:
+        fitting.sort(key=_is_loopback)
+        if fitting or any(selector in ANY_ADDRESS.values() for selector in local_ts):
             first = {len(address): address for address in reversed(fitting)}
             return [format_address(address) for address in first.values()]
         address = first_host(local_ts[0])
@@ -103,6 +105,10 @@ class KernelHost:
         for family, mine in by_family.items():
             if mine:
                 run_ip_batch(mine, family)
+
+
+def _is_loopback(address: bytes) -> bool:
+    return address[0] == 127 and len(address) == 4
 
 
 def _prefixes(selectors: Iterable[Selector], source: str) -> Iterator[str]:

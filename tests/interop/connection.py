@@ -26,7 +26,7 @@ class Connection:
     """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer.
 
     `child_settings` are those of all its Child SAs; `local_auth` and `remote_auth` say, as in swanctl.conf,
-    how each side proves itself, and `sides` the same as our own files have it.
+    how each side proves itself, and `sides` the same as our own files have it. `pools` are strongSwan's.
     """
 
     local: str
@@ -45,6 +45,7 @@ class Connection:
     local_auth: Mapping[str, str] = field(default_factory=lambda: {"auth": "psk"})
     remote_auth: Mapping[str, str] = field(default_factory=lambda: {"auth": "psk"})
     sides: Mapping[str, object] = field(default_factory=dict)
+    pools: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def mirrored(self, **changes: str) -> Connection:
         """The other side's view, with some values changed."""
@@ -72,6 +73,7 @@ class Connection:
             remote=_lines(self.remote_auth),
             children=children,
             ppks="\n    ".join(f"ppk-{n} {{ id = {n}\n secret = {s} }}" for n, s in self.ppk.items()),
+            pools="".join(f"{name} {{\n{_lines(pool)}\n}}\n" for name, pool in self.pools.items()),
         )
 
 
@@ -95,6 +97,8 @@ connections {{
 {children}        }}
     }}
 }}
+pools {{
+{pools}}}
 secrets {{
     ike-home {{
         id-1 = {c.local_id}

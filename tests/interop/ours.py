@@ -217,8 +217,8 @@ def schema_of(connection: Connection) -> Schema:
             **connection.sides,
             "children": {
                 "net": {
-                    "local_ts": [connection.local_ts],
-                    "remote_ts": [connection.remote_ts],
+                    "local_ts": connection.local_ts.split(", "),
+                    "remote_ts": connection.remote_ts.split(", "),
                     "esp_proposals": connection.esp_proposals.split(","),
                     **connection.child_settings,
                 },
