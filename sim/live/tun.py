@@ -91,8 +91,12 @@ class Tun:
         self._ip("link", "set", "dev", self.name, "up")
 
     def add_address(self, address: str) -> None:
-        """An address with its prefix length; nothing changes when it is there already."""
-        self._ip("address", "replace", address, "dev", self.name)
+        """An address with its prefix length; nothing changes when it is there already.
+
+        One of IPv6 can be used at once: there is nobody on the device to ask whether he has it, too.
+        """
+        at_once = ("nodad",) if ":" in address else ()
+        self._ip("address", "replace", address, "dev", self.name, *at_once)
 
     def remove_address(self, address: str) -> None:
         self._ip("address", "del", address, "dev", self.name)

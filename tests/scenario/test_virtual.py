@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 import sim
+from sim.scenario.configs import endpoint_config
 from sim.scenario.errors import ScenarioError
 from sim.scenario.load import load_text
+from sim.scenario.peer_file import read_peer
 from tests.scenario.base import TEXT, changed, line_of, problems
 
 LABS = Path("topologies")
@@ -169,6 +171,22 @@ def test_what_is_no_range_of_addresses_is_refused(addrs: str, words: str) -> Non
 def test_pools_of_a_node_do_not_overlap() -> None:
     text = VIPS.replace("dns: [10.1.0.20]}", "dns: [10.1.0.20]}, more: {addrs: 10.3.0.200-10.3.1.9}")
     assert ["overlaps 10.3.0.0/24 of rw" in found for found in problems(text)] == [True]
+
+
+PEER = "connections: {rw: {psk: a, pools: [p], children: {c: {}}}}\n"
+
+
+def test_a_live_peer_has_pools_beside_its_connections(tmp_path: Path) -> None:
+    path = tmp_path / "peer.yaml"
+    path.write_text(PEER + "pools: {p: {addrs: 10.3.0.0/24}}\n")
+    settings = read_peer(path)
+    assert endpoint_config(settings.connections, settings.pools).pools[0].name == "p"
+    path.write_text(VIPS)
+    assert list(read_peer(path, "moon").pools) == ["rw"]
+    assert not read_peer(path, "alice").pools
+    path.write_text(PEER)
+    with pytest.raises(ScenarioError, match=r"peer.yaml:1: connections.rw.pools: there is no pool `p`"):
+        read_peer(path)
 
 
 def test_virtual_ips_need_somebody_to_ask() -> None:
