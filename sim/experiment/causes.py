@@ -17,6 +17,7 @@ from sim.units import NS_PER_S
 
 _ACTIONS = ("move", "rebind", "up", "down")
 _SA_EVENTS = ("ike down", "child down", "child failed")
+_PATH_EVENTS = ("path changed",)
 _PLACES = 3
 """So many places where packets were dropped are told."""
 
@@ -26,15 +27,17 @@ def explain(world: World, name: str, outage: Outage) -> str:
 
     It concerns an interface, NAT or connection on the flow's way, and happened before the network dropped
     the first packet of the outage, but not so long before the last arrival that a packet sent afterwards had
-    arrived. What the scenario does comes before what an SA suffers from it. A link's own loss has no cause.
+    arrived. What the scenario does comes before what an SA suffers from it, and that before a change of the
+    addresses that an SA uses. A link's own loss has no cause.
     """
     record = world.flows[name].record
     drops = record.drops(outage)
     caused = [drop for drop in drops if drop.reason != LOST]
     if caused or not drops:
         since, until = _since(record, outage), min((drop.at for drop in caused), default=outage.to_at)
-        near = [entry for entry in concerning(world, name) if since <= entry.at <= until]
-        for words in (_ACTIONS, _SA_EVENTS):
+        causing = [*concerning(world, name), *_changes_of_path(world, name)]
+        near = [entry for entry in causing if since <= entry.at <= until]
+        for words in (_ACTIONS, _SA_EVENTS, _PATH_EVENTS):
             causes = [entry for entry in near if entry.event in words]
             if causes:
                 cause = max(causes, key=lambda entry: entry.at)
@@ -49,10 +52,19 @@ def concerning(world: World, name: str) -> Iterator[LogEntry]:
         if entry.event in _ACTIONS and (entry.at >= first_at or _still_holds(world, entry, first_at)):
             if _is_met(world, name, entry):
                 yield entry
-        elif entry.event in _SA_EVENTS:
-            before, after = world.courses.around(name, entry.at)
-            if (entry.node, entry.connection) in before.connections | after.connections:
-                yield entry
+        elif entry.event in _SA_EVENTS and _carries(world, name, entry):
+            yield entry
+
+
+def _changes_of_path(world: World, name: str) -> Iterator[LogEntry]:
+    """The events by which SAs of a flow went to other addresses, mostly to keep it going."""
+    return (e for e in world.log if e.event in _PATH_EVENTS and _carries(world, name, e))
+
+
+def _carries(world: World, name: str, entry: LogEntry) -> bool:
+    """Whether the connection of a row has the flow, before or afterwards."""
+    before, after = world.courses.around(name, entry.at)
+    return (entry.node, entry.connection) in before.connections | after.connections
 
 
 def _is_met(world: World, name: str, entry: LogEntry) -> bool:

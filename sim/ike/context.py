@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Peers = tuple["Identity | None", "Identity | None"]
 """Our identity and the peer's."""
 
+Leads = Callable[[bytes, bytes], bool]
+"""Whether an address of this host leads to another one: packets from there can be sent that way."""
+
 _NOTIFIES_PER_SECOND = 10
 
 
@@ -58,9 +61,11 @@ class Context:
         rand: Callable[[int], bytes],
         usage: Callable[[int], Usage | None],
         faults: Faults | None = None,
+        leads: Leads = lambda local, remote: True,
     ) -> None:
         self.config = config
         self.faults = faults
+        self.leads = leads
         self.rand = rand
         self.usage = usage
         self.timers = Timers()

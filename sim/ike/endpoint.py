@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
 from sim.ike.constants import ExchangeType
-from sim.ike.context import Context, Datagram, Usage
+from sim.ike.context import Context, Datagram, Leads, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
 from sim.ike.faults import Faults
@@ -33,8 +33,9 @@ class IkeEndpoint:
     Nothing that arrives makes it raise: what has no effect is counted by reason and reported as Rejected.
     Commands raise ValueError for names that are not configured. After each input, drain `next_event`, then
     `datagrams_to_send`, then ask `next_timer`. `usage` is asked for a pair of ESP SAs, by its inbound SPI,
-    only when a keepalive or liveness timer runs out. `faults` are those of messages and of answers; those of
-    the wire are the driver's to apply.
+    only when a keepalive or liveness timer runs out; `leads`, when an SA looks for an address, whether one of
+    this host leads to one of a peer. `faults` are those of messages and of answers; those of the wire are the
+    driver's to apply.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class IkeEndpoint:
         rand: Callable[[int], bytes],
         usage: Callable[[int], Usage | None] = lambda spi_in: None,
         faults: Faults | None = None,
+        leads: Leads = lambda local, remote: True,
     ) -> None:
         self.config = config
-        self._ctx = Context(config, rand, usage, faults)
+        self._ctx = Context(config, rand, usage, faults, leads)
         self._reception = Reception(self._ctx)
         self._connections = {connection.name: connection for connection in config.connections}
 
@@ -86,7 +88,10 @@ class IkeEndpoint:
         self._want(config, (wanted,), selectors, now)
 
     def addresses_changed(self, local: Iterable[bytes], now: int) -> None:
-        """This host's addresses from now on, the preferred one first; call it once at the start, too."""
+        """This host's addresses from now on, the preferred one first; call it once at the start, too.
+
+        Call it as well when other ways lead to the peers: what `leads` answers has changed.
+        """
         self._ctx.local = tuple(local)
         for sa in list(self._ctx.sas.values()):
             sa.reconsider(now)

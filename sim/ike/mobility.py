@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.ike.candidates import peer_may_use, usable
 from sim.ike.constants import ExchangeType
 from sim.ike.events import Reason
 from sim.ike.exchanges import State
 from sim.ike.tasks.base import Job
-from sim.ike.tasks.mobike import AnnounceAddresses, UpdateAddresses, additional, usable
+from sim.ike.tasks.mobike import AnnounceAddresses, UpdateAddresses, additional
 from sim.wire.address import Sock, format_address
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def reconsider(sa: IkeSa, now: int) -> None:
     elif sa.state is State.ESTABLISHED and sa.mobike:
         if sa.began:
             _choose_again(sa, now)
-        elif sa.path.local[0] not in sa.ctx.local:
+        else:
             _leave_dead_address(sa, now)
         _announce(sa, now)
-    elif sa.state in _ENDING and sa.mobike and sa.path.local[0] not in sa.ctx.local:
+    elif sa.state in _ENDING and sa.mobike:
         _finish_elsewhere(sa, now)
 
 
@@ -68,52 +69,53 @@ def _set_out_again(sa: IkeSa, now: int) -> None:
     the address of the copy that it answered). Everything before starts afresh, hashes of addresses and all.
     """
     path = sa.path
-    if path.local[0] in sa.ctx.local:
+    address = _way_out(sa)
+    if not address:
         return
-    for address in usable(sa):
-        if len(address) == len(path.remote[0]):
-            if sa.channel.protected and sa.connection.mobike:
-                _relocate(sa, (address, path.local[1]), path.remote)
-                sa.requests.resend(now)
-            else:
-                text = f"this host moved to {format_address(address)} meanwhile, and starts afresh from there"
-                sa.start_over(address, now, Reason.MOVED, text)
-            return
+    if sa.channel.protected and sa.connection.mobike:
+        _relocate(sa, (address, path.local[1]), path.remote)
+        sa.requests.resend(now)
+    else:
+        text = f"this host moved to {format_address(address)} meanwhile, and starts afresh from there"
+        sa.start_over(address, now, Reason.MOVED, text)
 
 
 def _choose_again(sa: IkeSa, now: int) -> None:
     path = sa.path
-    for remote in (path.remote[0], *sa.peer_addresses):
-        for local in usable(sa):
-            if len(local) == len(remote):
-                if (local, remote) != (path.local[0], path.remote[0]):
-                    start_update(sa, (local, path.local[1]), (remote, path.remote[1]), now)
-                return
+    others = (address for address in sa.peer_addresses if peer_may_use(sa, address))
+    for remote in (path.remote[0], *others):
+        for local in usable(sa, remote)[:1]:
+            if (local, remote) != (path.local[0], path.remote[0]):
+                start_update(sa, (local, path.local[1]), (remote, path.remote[1]), now)
+            return
 
 
 def _leave_dead_address(sa: IkeSa, now: int) -> None:
     """A responder may move alone only if its own source address dies (RFC 4555 3.5)."""
     path = sa.path
-    for address in usable(sa):
-        if len(address) == len(path.remote[0]):
-            path.move((address, path.local[1]), path.remote)
-            sa.announced = _UNKNOWN  # the announcement shows the new one, even if there are no others
-            sa.moved(now)
-            sa.requests.resend(now)
-            return
+    if address := _way_out(sa):
+        path.move((address, path.local[1]), path.remote)
+        sa.announced = _UNKNOWN  # the announcement shows the new one, even if there are no others
+        sa.moved(now)
+        sa.requests.resend(now)
 
 
 def _finish_elsewhere(sa: IkeSa, now: int) -> None:
     """Its last request, or the answer to the peer's, goes by another address."""
     path = sa.path
-    for address in usable(sa):
-        if len(address) == len(path.remote[0]):
-            path.move((address, path.local[1]), path.remote)
-            sa.requests.resend(now)
-            return
+    if address := _way_out(sa):
+        path.move((address, path.local[1]), path.remote)
+        sa.requests.resend(now)
+
+
+def _way_out(sa: IkeSa) -> bytes:
+    """The address to go on from when the present one is gone; none while it is there, or no other leads."""
+    if sa.path.local[0] in sa.ctx.local:
+        return b""
+    return next(iter(usable(sa)), b"")
 
 
 def _announce(sa: IkeSa, now: int) -> None:
     waiting = sa.requests.queued(AnnounceAddresses) or sa.requests.queued(UpdateAddresses)
-    if additional(sa) != sa.announced and not waiting:
+    if usable(sa) and additional(sa) != sa.announced and not waiting:
         sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [AnnounceAddresses()]), now)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import cipher
+from sim.ike.candidates import may_use
 from sim.ike.certs import NOT_ASKED
 from sim.ike.channel import Channel
 from sim.ike.child import ChildSa
@@ -539,10 +540,10 @@ def connect(ctx: Context, config: ConnectionConfig, wanted: Iterable[Wanted], no
 
 
 def path_to(config: ConnectionConfig, ctx: Context) -> Path | None:
-    """The first pair of addresses of one family, or None."""
+    """The first pair of addresses of which ours leads to the peer's, or None."""
     for remote in config.remote_addrs:
         for local in ctx.local:
-            if len(local) == len(remote) and (not config.local_addrs or local in config.local_addrs):
+            if may_use(ctx, config, local, remote):
                 return first_path(ctx.config, config, local, remote)
     return None
 

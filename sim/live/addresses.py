@@ -1,8 +1,9 @@
-"""The addresses of this host, and word of their changes, from Linux's routing socket (rtnetlink(7)).
+"""The addresses of this host, and word of changes, and ways out, from Linux's routing socket (rtnetlink(7)).
 
 nlmsghdr   0 length | 4 type | 6 flags | 8 sequence | 12 port
 ifaddrmsg  0 family | 1 prefix length | 2 flags | 3 scope | 4 index
 ifinfomsg  0 family | 2 type | 4 index | 8 flags | 12 change
+rtmsg      0 family | 1, 2 prefix lengths | 3 TOS | 4 table | 5 protocol | 6 scope | 7 type | 8 flags
 rtattr     0 length | 2 type | value, padded to 4
 """
 
@@ -16,11 +17,16 @@ from typing import NamedTuple
 _HEADER = Struct("=IHHII")
 _ADDRESS = Struct("=BBBBI")
 _LINK = Struct("=BxHiII")
+_ROUTE = Struct("=BBBBBBBBI")
 _ATTRIBUTE = Struct("=HH")
+_UINT = Struct("=I")
 _NEW_LINK, _GET_LINK, _NEW_ADDRESS, _GET_ADDRESS = 16, 18, 20, 22
+_NEW_ROUTE, _GET_ROUTE = 24, 26
 _ERROR, _DONE = 2, 3
-_REQUEST_DUMP = 0x301
+_REQUEST, _REQUEST_DUMP = 0x001, 0x301
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFLA_NAME = 1, 2, 8, 3
+_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_MARK = 1, 2, 4, 16
+_TO_ITSELF = 2  # the type of a route to one of our own addresses
 _UNUSABLE = 0x40 | 0x08  # tentative, duplicate
 _UP = 1
 _SCOPE_LINK = 253
@@ -64,6 +70,39 @@ def host_addresses() -> list[HostAddress]:
         sock.bind((0, 0))
         links = dict(_links(_dump(sock, _GET_LINK)))
         return list(_addresses(_dump(sock, _GET_ADDRESS), links))
+
+
+def way_out(local: bytes, remote: bytes, mark: int = 0) -> str | None:
+    """The interface by which packets leave; "" if both addresses are ours, None if there is no route."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+        sock.bind((0, 0))
+        found = _route(sock, local, remote, mark)
+        if found is None:
+            return None
+        kind, index = found
+        names = dict(_links(_dump(sock, _GET_LINK)))
+        return "" if kind == _TO_ITSELF else names.get(index)
+
+
+def _route(sock: socket.socket, local: bytes, remote: bytes, mark: int) -> tuple[int, int] | None:
+    """The type of the route that the kernel would take, and the number of its interface."""
+    bits = 8 * len(remote)
+    family = socket.AF_INET if len(remote) == 4 else socket.AF_INET6
+    body = _ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0)
+    body += _attribute(_RTA_DST, remote) + _attribute(_RTA_SRC, local)
+    if mark:
+        body += _attribute(_RTA_MARK, _UINT.pack(mark))
+    sock.send(_HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, _REQUEST, 1, 0) + body)
+    for answer, data in _messages(sock.recv(_BUFFER_BYTES)):
+        if answer == _NEW_ROUTE:
+            interface = _attributes(data[_ROUTE.size :]).get(_RTA_OIF)
+            return _ROUTE.unpack_from(data)[7], _UINT.unpack(interface)[0] if interface else 0
+    return None
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    """Of a length that needs no padding."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
 
 
 def _dump(sock: socket.socket, kind: int) -> list[tuple[int, bytes]]:

@@ -28,7 +28,7 @@ from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
 from sim.ike.events import ChildSaDown, ChildSaUp, Event
 from sim.ipsec.verdict import Acquire, Drop
-from sim.live.addresses import AddressWatch
+from sim.live.addresses import AddressWatch, host_addresses, way_out
 from sim.live.echo import EchoHost, Pong, ping_source
 from sim.live.errors import DeviceGoneError, LiveError
 from sim.live.kernel import MARK, KernelHost
@@ -293,6 +293,15 @@ class LivePeer(IpsecDriver[bytearray]):
     def give_up_address(self, address: bytes, now: int) -> None:
         if self._kernel is not None:
             self._kernel.give_up_address(address)
+
+    def leads(self, local: bytes, remote: bytes) -> bool:
+        """Whether the kernel sends by an interface that has the address, or the configuration names it."""
+        interface = way_out(local, remote, MARK if self._kernel else 0)
+        if not interface:
+            return interface is not None
+        named = (address for connection in self.config.connections for address in connection.local_addrs)
+        there = (entry.address for entry in host_addresses() if entry.interface == interface)
+        return local in named or local in there
 
     def resend(self, packet: bytearray, now: int) -> None:
         self.send_inner(packet, now)

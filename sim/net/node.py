@@ -175,6 +175,14 @@ class IpNode:
         """Whether whoever sends to `dst` from `src` had better ask `bind_address` again."""
         return self.has_left(src) or (self._hook is not None and self._hook.supersedes(src, dst))
 
+    def leads(self, own: bytes, dst: bytes) -> bool:
+        """Whether packets to `dst` can leave by a port that is up and has the address `own`."""
+        return any(
+            own == address and self.routes.leads(port, dst)
+            for port in self.ports.values()
+            for address, _ in port.addresses
+        )
+
     def source_address(self, dst: bytes) -> bytes | None:
         """The address that packets to `dst` come from, or None when there is no route or no such family.
 

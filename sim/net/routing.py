@@ -68,17 +68,26 @@ class RouteTable:
             port = self._cache[dst] = self._search(dst)
             return port
 
+    def leads(self, port: Port, dst: bytes) -> bool:
+        """Whether any route through a port that is up is one to `dst`, the best or not."""
+        return port.up and any(
+            route.port is port
+            for level in self._order
+            if level[0] == len(dst)
+            for route in self._levels[level].get(_prefix(dst, level[1]), ())
+        )
+
     def flush(self) -> None:
         self._cache.clear()
         if self._changed is not None:
             self._changed()
 
     def _search(self, dst: bytes) -> Port | None:
-        size, value = len(dst), int.from_bytes(dst, "big")
+        size = len(dst)
         for level in self._order:
             if level[0] != size:
                 continue
-            for route in self._levels[level].get(value >> (8 * size - level[1]), ()):
+            for route in self._levels[level].get(_prefix(dst, level[1]), ()):
                 if route.port.up:
                     return route.port
         return None
@@ -89,3 +98,7 @@ class RouteTable:
         if size not in (4, 16) or not 0 <= length <= 8 * size:
             raise ValueError(f"a prefix of {size} octets cannot have the length {length}")
         return (size, length), int.from_bytes(prefix, "big") >> (8 * size - length)
+
+
+def _prefix(address: bytes, length: int) -> int:
+    return int.from_bytes(address, "big") >> (8 * len(address) - length)

@@ -95,7 +95,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
     ) -> None:
         self.config = config
         self.engine = Engine(rand=esp_rand, ike_port=config.ike_port, natt_port=config.natt_port)
-        super().__init__(IkeEndpoint(config, rand=ike_rand, usage=self.engine.usage, faults=faults))
+        usage, leads = self.engine.usage, self.leads
+        super().__init__(IkeEndpoint(config, rand=ike_rand, usage=usage, faults=faults, leads=leads))
         self.ledger = Ledger()
         self.callers = callers or {}
         self.virtual_ips = VirtualIps(config.connections)
@@ -116,6 +117,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
     @abstractmethod
     def drop(self, packet: P, reason: str, now: int) -> None:
         """A packet ends here."""
+
+    @abstractmethod
+    def leads(self, local: bytes, remote: bytes) -> bool:
+        """Whether packets from an address of this host can be sent to one of a peer."""
 
     def has_left(self, address: bytes) -> bool:
         """Whether an address is this host's, but out of use because it has moved."""

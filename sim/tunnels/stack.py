@@ -176,6 +176,9 @@ class IpsecStack(IpsecDriver[Packet]):
     def drop(self, packet: Packet, reason: str, now: int) -> None:
         self.node.drop(packet, reason, now)
 
+    def leads(self, local: bytes, remote: bytes) -> bool:
+        return self.node.leads(local, remote)
+
     def has_left(self, address: bytes) -> bool:
         return self.node.is_local(address) and self.node.has_left(address)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 import sim
-from sim.experiment.causes import concerning
+from sim.experiment.causes import concerning, explain
 from sim.experiment.result import Result
+from sim.ike.events import PathChanged
+from sim.scenario.build import build
 from sim.scenario.load import load_text
+from sim.units import NS_PER_S
 from tests.scenario.base import TEXT
 
 TWO = """\
@@ -105,6 +108,25 @@ def test_the_nearest_of_several_events_is_named() -> None:
 def test_the_move_of_a_node_explains_the_outage_of_a_flow_in_its_tunnel() -> None:
     result = sim.run(load_text(TEXT, overrides=["events.0.gap=300 ms"]))
     assert told(result)["up"] == ["at 2.000 s alice moves from wlan to lte, lte is up after 300 ms"]
+
+
+def test_an_sa_that_goes_elsewhere_by_itself_explains_the_outage_of_its_flow() -> None:
+    """Nothing happens in the scenario: the endpoint alone has made its SAs go where nobody is."""
+    flow = "{name: down, kind: cbr, from: bob, to: alice, size: 500 B, rate: 400 kbit/s, start: 1 s}"
+    world = build(load_text(TEXT, overrides=["events=[]", "checks=[]", f"traffic=[{flow}]"]), 1)
+    moon = world.stacks["moon"]
+
+    def astray(now: int) -> None:
+        ((spi, (_, outbound, _)),) = moon.engine.sad.items()
+        event = PathChanged(
+            1, "rw", outbound.spec.local, (bytes([192, 0, 2, 99]), 4500), True, False, True, (spi,)
+        )
+        moon.apply(event, now)
+
+    world.sim.at(2 * NS_PER_S, astray)
+    world.sim.run(world.scenario.duration)
+    outage = world.flows["down"].record.outages(world.sim.now)[0]
+    assert explain(world, "down", outage).startswith("at 2.000 s SAs now run ")
 
 
 def test_a_connection_that_fails_explains_the_flow_that_it_carries() -> None:

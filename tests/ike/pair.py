@@ -116,6 +116,8 @@ class End(IkeDriver):
         self._pair, self.side = pair, side
         self.faults = Faults(faults, random.Random(f"faults{seed}").randbytes)
         self.addresses = addresses
+        self.dead_ends: set[bytes] = set()
+        """Addresses of this end that lead to no peer."""
         self.uses: dict[int, Used] = {}
         self.events: list[tuple[int, Event]] = []
         self.armed: int | None = None
@@ -127,10 +129,14 @@ class End(IkeDriver):
         self.events.clear()
 
     def _new(self, config: EndpointConfig, seed: str) -> IkeEndpoint:
-        return IkeEndpoint(config, rand=random.Random(seed).randbytes, usage=self._usage, faults=self.faults)
+        rand = random.Random(seed).randbytes
+        return IkeEndpoint(config, rand=rand, usage=self._usage, faults=self.faults, leads=self._leads)
 
     def _usage(self, spi_in: int) -> Usage | None:
         return self.uses.get(spi_in)
+
+    def _leads(self, local: bytes, remote: bytes) -> bool:
+        return local not in self.dead_ends
 
     def apply(self, event: Event, now: int) -> None:
         self.events.append((now, event))

@@ -11,13 +11,15 @@ from sim.ike.events import ChildSaUp, IkeSaDown, IkeSaUp, MessageSent, PathChang
 from sim.ike.tasks import mobike
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import pack_address
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, A, B, NatBox, Pair
+from sim.wire.selector import Selector
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, NET_B, A, B, NatBox, Pair
 from tests.ike.test_rekey_child import rekey_ike
 
 LTE = pack_address("100.64.0.10")
 CAFE = pack_address("192.0.2.77")
 TRAIN = pack_address("192.0.2.78")
 WAN2 = pack_address("198.51.100.2")
+LAN_B = pack_address("10.2.0.1")
 V6 = pack_address("2001:db8::1")
 NO_PROOF = replace(CONNECTION_B, return_routability=ReturnRoutability.NONE)
 UPDATE = "HDR, SK {N(UPDATE_SA_ADDRESSES), N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP)"
@@ -430,3 +432,80 @@ def test_c75_a_delete_follows_a_side_that_moves_meanwhile(side: str) -> None:
     pair.settle()
 
     assert pair.b.last(IkeSaDown).reason is Reason.DELETED_BY_PEER
+
+
+@pytest.mark.parametrize("other", [LAN_B, WAN2])
+def test_c75_a_responder_uses_no_address_that_cannot_reach_its_peer(other: bytes) -> None:
+    """One inside the network that it protects, and one that leads nowhere: it waits for the old one."""
+    pair = Pair()
+    pair.b.dead_ends = {WAN2}
+    pair.set_addresses(pair.b, [B, other])
+    pair.establish()
+    sent = len(pair.b.ladder)
+    pair.set_addresses(pair.b, [other])
+    pair.drive()
+    pair.set_addresses(pair.b, [B, other])
+    pair.drive()
+
+    assert "ADDITIONAL" not in " ".join(pair.b.ladder), "nor does it announce such an address (3.4)"
+    assert len(pair.b.ladder) == sent
+    assert not pair.a.all(PathChanged) + pair.b.all(PathChanged)
+    pair.a_addr = CAFE
+    pair.settle()
+    assert pair.b.last(PathChanged).remote == (CAFE, 4500)
+
+
+def test_c75_an_initiator_uses_no_address_that_cannot_reach_its_peer() -> None:
+    pair = Pair()
+    pair.a.dead_ends = {CAFE}
+    pair.set_addresses(pair.a, [A, CAFE])
+    pair.establish()
+    pair.set_addresses(pair.a, [CAFE])
+    pair.drive()
+    assert not pair.a.all(PathChanged)
+    pair.set_addresses(pair.a, [CAFE, LTE])
+    pair.settle()
+    assert pair.a.last(PathChanged).local == (LTE, 4500)
+
+
+def test_a_connection_waits_for_an_address_that_leads_to_its_peer() -> None:
+    pair = Pair()
+    pair.a.dead_ends = {CAFE}
+    pair.set_addresses(pair.a, [CAFE])
+    pair.initiate()
+    pair.settle()
+    assert not pair.sent
+    assert pair.a.endpoint.waiting == {"rw"}
+    pair.set_addresses(pair.a, [CAFE, A])
+    pair.settle()
+    assert pair.a.last(IkeSaUp).local[0] == A
+
+
+def test_c74_an_initiator_does_not_follow_its_peer_into_the_network_behind_it() -> None:
+    """The peer protects less, and takes its address there for one outside; for us that is inside."""
+    narrow = replace(NET_B, local_ts=(Selector.from_prefix("10.2.3.0/24"),))
+    pair = Pair(b=replace(CONNECTION_B, children=(narrow,)))
+    pair.set_addresses(pair.b, [B, LAN_B])
+    pair.establish()
+    pair.set_addresses(pair.b, [LAN_B])
+    pair.drive()
+    assert pair.b.last(PathChanged).local[0] == LAN_B
+    assert not pair.a.all(PathChanged)
+    pair.set_addresses(pair.a, [CAFE, A])
+    pair.settle()
+    assert pair.a.last(PathChanged).remote[0] == B
+
+
+def test_a_tunnel_for_everything_leaves_all_addresses_to_choose_from() -> None:
+    """The peer is inside the selector where it is: so it may be elsewhere, too."""
+    everything = (Selector.from_prefix("0.0.0.0/0"),)
+    (a,), (b,) = CONNECTION_A.children, CONNECTION_B.children
+    pair = Pair(
+        replace(CONNECTION_A, children=(replace(a, remote_ts=everything),)),
+        replace(CONNECTION_B, children=(replace(b, local_ts=everything),)),
+    )
+    pair.set_addresses(pair.b, [B, WAN2])
+    pair.establish()
+    pair.set_addresses(pair.b, [WAN2])
+    pair.drive()
+    assert pair.a.last(PathChanged).remote[0] == WAN2

@@ -10,7 +10,7 @@ from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import udp
 from sim.wire.address import pack_address
-from tests.tunnels.lab import BOB, Lab
+from tests.tunnels.lab import ALICE, BOB, Lab
 
 WLAN, LTE = pack_address("192.168.1.10"), pack_address("203.0.113.77")
 NAT, SUN = pack_address("198.18.0.10"), pack_address("198.51.100.1")
@@ -181,6 +181,22 @@ def test_without_any_address_the_sa_waits_for_one() -> None:
     talk(lab, 2)
     assert lab.boxes["bob"].seqs == [0, 2]
     assert remote(lab, "sun") == (LTE, 4500)
+
+
+@pytest.mark.parametrize("gateway", ["moon", "sun"])
+def test_a_gateway_that_loses_its_way_out_waits_for_it(gateway: str) -> None:
+    """Its LAN address leads to nobody; RFC 4555 3.5 is about addresses that do."""
+    lab = Lab().up()
+    wan = lab.world.ports[f"{gateway}:wan"]
+    wan.set_up(False)
+    lab.run()
+    wan.set_up(True)
+    lab.run()
+    lab.send(ALICE, BOB)
+    lab.send(BOB, ALICE)
+    lab.run()
+    assert (lab.boxes["bob"].seqs, lab.boxes["alice"].seqs) == ([0], [1])
+    assert not [entry for entry in lab.world.log if entry.event == "path changed"]
 
 
 def road() -> Lab:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
+from sim.ike.candidates import peer_may_use, worth_telling
 from sim.ike.config import ReturnRoutability
 from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.events import Reason
@@ -159,8 +160,8 @@ class RespondMobike(Task):
 
     def _follow(self, sa: IkeSa, received: Inbound, now: int) -> None:
         """Leave an address that the responder has lost for the one that it speaks from (RFC 4555 3.6)."""
-        old = sa.path.remote[0]
-        if received.src[0] != old and old not in sa.peer_addresses:
+        old, new = sa.path.remote[0], received.src[0]
+        if new != old and old not in sa.peer_addresses and peer_may_use(sa, new):
             sa.move_to(received.dst, received.src, now)
 
     def _follow_to_delete(self, sa: IkeSa, received: Inbound, now: int) -> None:
@@ -199,15 +200,9 @@ def _acceptable(sa: IkeSa, address: bytes) -> bool:
     return any(address) and not multicast and address not in sa.ctx.local
 
 
-def usable(sa: IkeSa) -> list[bytes]:
-    """This host's addresses that the connection may use, the preferred one first."""
-    allowed = sa.connection.local_addrs
-    return [address for address in sa.ctx.local if not allowed or address in allowed]
-
-
 def additional(sa: IkeSa) -> tuple[bytes, ...]:
     """What to announce beside the address in the IP header (RFC 4555 3.4)."""
-    return tuple(address for address in usable(sa) if address != sa.path.local[0])
+    return tuple(address for address in worth_telling(sa) if address != sa.path.local[0])
 
 
 def _address_payloads(sa: IkeSa, *, always: bool = False) -> list[NotifyPayload]:
