@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class ChildSa:
     """One pair of ESP SAs; keys are (encryption key with its salt, integrity key).
 
-    `deleting` is that our Delete is on its way or waits, `replaced` that another one does its work now,
-    `silent` that nothing is sent on it, `rekeying` our own rekeying that is not answered yet, `rival`
-    the peer's.
+    `deleting` is that our Delete is on its way (`delete_sent`) or waits, `replaced` that another one does its
+    work now, `silent` that nothing is sent on it, `rekeying` our own rekeying that is not answered yet,
+    `rival` the peer's.
     """
 
     ike: IkeSa
@@ -36,6 +36,7 @@ class ChildSa:
     local_ts: tuple[Selector, ...]
     remote_ts: tuple[Selector, ...]
     deleting: bool = False
+    delete_sent: bool = False
     replaced: bool = False
     silent: bool = False
     rekeying: RekeyChild | None = None

@@ -100,6 +100,21 @@ def test_c52_crossing_deletes_of_a_child_are_answered_without_a_delete() -> None
     assert len(pair.a.all(ChildSaDown)) == len(pair.b.all(ChildSaDown)) == 1
 
 
+def test_c52_a_delete_that_still_waits_for_the_window_does_not_cross() -> None:
+    """The other half is named as long as our own Delete has not left (RFC 7296 1.4.1)."""
+    pair = Pair().establish()
+    (at_a,), (at_b,) = pair.a.children, pair.b.children
+    pair.drop(1, "a")
+    pair.command(pair.a, lambda end: end.check_liveness(1, pair.now))
+    pair.command(pair.a, lambda end: end.delete_child(at_a, pair.now))
+    pair.command(pair.b, lambda end: end.delete_child(at_b, pair.now))
+    pair.calm()
+
+    answers = [event.payloads for event in pair.a.all(MessageSent) if event.response]
+    assert answers[-1] == "HDR, SK {D}"
+    assert not pair.b.children
+
+
 def test_c52_crossing_deletes_of_the_ike_sa_end_it_once() -> None:
     pair = Pair().establish()
     pair.command(pair.a, lambda end: end.delete("rw", pair.now))

@@ -54,6 +54,7 @@ class DeleteChild(Task):
         return self._child.up
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        self._child.delete_sent = True
         out.add(DeletePayload(ProtocolId.ESP, (spi_octets(self._child.spi_in),)))
         return Step.DONE
 
@@ -98,7 +99,7 @@ class RespondDelete(Task):
         for task in sa.requests.tasks(InitiateChild):
             task.deleted |= gone
         for child in [c for c in sa.children.values() if c.spi_out in gone]:
-            if not child.deleting:
+            if not child.delete_sent:
                 self._halves.append(spi_octets(child.spi_in))
             if child.replaced and reason is Reason.DELETED_BY_PEER:
                 sa.retire_child(child, Reason.REKEYED, "rekeyed by the peer", now)
