@@ -148,9 +148,9 @@ def _flow_verdicts(world: World, check: FlowCheck, row: Row) -> Iterator[Verdict
         ok = share <= check.max_loss
         yield Verdict(ok, f"{share * 100:.2f} % lost of {format_ratio(check.max_loss)} allowed")
     if check.min_goodput is not None:
-        ok = row["goodput_bps"] >= check.min_goodput
-        wanted = format_rate(check.min_goodput)
-        yield Verdict(ok, f"goodput {row['goodput_bps'] / 1e6:.3f} Mbit/s, at least {wanted} wanted")
+        bps, wanted = row["goodput_bps"], format_rate(check.min_goodput)
+        found = "no goodput in a single moment" if bps is None else f"goodput {bps / 1e6:.3f} Mbit/s"
+        yield Verdict(bps is not None and bps >= check.min_goodput, f"{found}, at least {wanted} wanted")
     if check.max_latency is not None:
         slowest = row["latency_ms"]["max"]
         ok = slowest is not None and slowest * 1e6 <= check.max_latency

@@ -191,7 +191,9 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _rate(bps: float) -> str:
+def _rate(bps: float | None) -> str:
+    if bps is None:
+        return "-"
     for size, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
         if bps >= size:
             return f"{bps / size:.3g} {unit}"

@@ -13,7 +13,7 @@ from sim.scenario.virtual import expected_address, finder, virtual_target
 from sim.scenario.world import World
 from sim.traffic.cbr import ConstantRate
 from sim.traffic.ping import Ping
-from sim.traffic.replay import read_exchange, replay
+from sim.traffic.replay import left_out, read_exchange, replay
 from sim.traffic.source import Find, TrafficFlow
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
@@ -111,10 +111,12 @@ def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
     )
 
 
-def _replay(world: World, _index: int, model: ReplayFlow) -> Iterator[TrafficFlow]:
+def _replay(world: World, index: int, model: ReplayFlow) -> Iterator[TrafficFlow]:
     source, target, dst = _ends(world, model)
     client = None if model.client is None else pack_address(model.client)
     exchange = read_exchange(Path(world.scenario.capture_file(model)), client)
+    if text := left_out(exchange):
+        world.warnings.append(world.scenario.problem(("traffic", index, "file"), text))
     names = f"{model.name}.up", f"{model.name}.down"
     stop = world.scenario.duration
     find = _find(world, model)

@@ -96,10 +96,15 @@ class FlowRecord:
         """Sent, and neither arrived nor in flight."""
         return self.sent - self.received - self.in_flight(under_way)
 
-    def goodput_bps(self) -> float:
-        """Octets of whole IP packets that arrived, over the time in which the flow meant to send."""
+    def goodput_bps(self) -> float | None:
+        """Octets of whole IP packets that arrived, over the time in which the flow meant to send.
+
+        None where that is a single moment, as of a replay of one packet.
+        """
         first, last = self.period
-        return self.octets_received * 8e9 / (last - first) if last > first else 0.0
+        if last - first > 1:
+            return self.octets_received * 8e9 / (last - first)
+        return None if self.octets_received else 0.0
 
     def outages(self, end: int, under_way: Collection[int] = ()) -> list[Outage]:
         """The times in which the flow stood still, in a run until `end`; see `sim.traffic.outages`."""

@@ -24,9 +24,10 @@ from sim.wire.buffer import WireError
 from sim.wire.checksum import internet_checksum, pseudo_header_sum
 from sim.wire.fragment import Reassembler
 from sim.wire.ip import IpHeader, Protocol
-from sim.wire.pcapng import Captured, read_capture, strip_link_layer
+from sim.wire.pcapng import Captured, is_link_type, read_capture, strip_link_layer
 
 TTL = 64
+_CUT = "cut off by the capturing program"
 
 _CHECKSUM_AT: dict[int, int] = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMPV6: 2}
 """Upper layers whose checksum covers the addresses, and where it stands."""
@@ -59,14 +60,14 @@ def read_exchange(path: Path, client: bytes | None = None) -> Exchange:
     """The exchange in a capture; without `client`, that of whoever sent its first unicast packet.
 
     WireError when the file is damaged, OSError when it cannot be read, ValueError when it has no packet of
-    that client.
+    that client, or holds only the beginning of some.
     """
     skipped: Counter[str] = Counter()
     packets = _unicast_packets(path, skipped)
     if client is None and packets:
         client = packets[0][1].src
     if client is None:
-        raise ValueError("holds no IP packet between two hosts")
+        raise ValueError("holds no IP packet between two hosts" + _told(skipped))
     exchange = Exchange(client, skipped=skipped)
     start: int | None = None
     for at, header, data in packets:
@@ -77,16 +78,31 @@ def read_exchange(path: Path, client: bytes | None = None) -> Exchange:
         direction = exchange.up if header.src == client else exchange.down
         direction.append(Recorded(at - start, data))
     if start is None:
-        raise ValueError(f"holds no packet from or to {format_address(client)}")
+        raise ValueError(f"holds no packet from or to {format_address(client)}{_told(skipped)}")
     return exchange
+
+
+def left_out(exchange: Exchange) -> str:
+    """How many packets of a capture are not replayed, and why; "" when all are."""
+    count = exchange.skipped.total()
+    what = "1 packet is" if count == 1 else f"{count} packets are"
+    return f"{what} not replayed{_told(exchange.skipped)}" if count else ""
+
+
+def _told(skipped: Counter[str]) -> str:
+    """What was skipped, to be put behind a sentence."""
+    return ": " + ", ".join(f"{count} {reason}" for reason, count in skipped.items()) if skipped else ""
 
 
 def _unicast_packets(path: Path, skipped: Counter[str]) -> list[tuple[int, IpHeader, bytearray]]:
     """In the order of time, with fragments put together at the time of the last."""
-    found = []
+    found, cut = [], list[Captured]()
     reassembler = Reassembler()
     for captured in read_capture(path):
         data, reason = _ip_packet(captured)
+        if reason == _CUT:
+            cut.append(captured)
+            continue
         if data is None:
             skipped[reason] += 1
             continue
@@ -99,17 +115,23 @@ def _unicast_packets(path: Path, skipped: Counter[str]) -> list[tuple[int, IpHea
         else:
             skipped["not unicast"] += 1
     skipped.update(reassembler.refused)
+    if cut:
+        size = max(len(captured.data) for captured in cut)
+        packets = "1 packet is" if len(cut) == 1 else f"{len(cut)} packets are"
+        raise ValueError(f"{packets} cut by a snap length of {size} octets: record with `-s 0`")
     return sorted(found, key=lambda packet: packet[0])
 
 
 def _ip_packet(captured: Captured) -> tuple[bytearray | None, str]:
     """The IP packet in a captured frame, or why there is none to replay."""
+    if not is_link_type(captured.linktype):
+        return None, f"of link type {captured.linktype}, which is not supported"
     data = strip_link_layer(captured.linktype, captured.data)
     if data is None:
         return None, "not IP"
-    if captured.cut_off:
-        return None, "cut off by the capturing program"
     packet = bytearray(data)
+    if captured.cut_off and _is_short(packet):
+        return None, _CUT
     try:
         header = ip.parse_quoted(packet)
         if header.version == 4:
@@ -118,6 +140,14 @@ def _ip_packet(captured: Captured) -> tuple[bytearray | None, str]:
     except WireError:
         return None, "malformed IP packet"
     return packet, ""
+
+
+def _is_short(packet: bytearray) -> bool:
+    """Whether it is only the beginning; what a capture cuts may as well be the padding behind the packet."""
+    version, length = packet[0] >> 4, len(packet)
+    if length < (20 if version == 4 else 40):
+        return True
+    return length < (int.from_bytes(packet[2:4]) if version == 4 else 40 + int.from_bytes(packet[4:6]))
 
 
 class Replay(TrafficFlow):

@@ -319,6 +319,11 @@ _ETHERTYPES = (b"\x08\x00", b"\x86\xdd")  # IPv4, IPv6
 _VLAN_TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 
 
+def is_link_type(number: int) -> bool:
+    """Whether `strip_link_layer` can find IP behind such a link layer."""
+    return number in LinkType.__members__.values()
+
+
 def strip_link_layer(linktype: int, data: bytes) -> bytes | None:
     """The IP packet in a captured frame, without the padding or FCS behind it; None when there is no IP.
 

@@ -14,6 +14,7 @@ from sim.scenario.world import World
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import ip, udp
 from sim.wire.address import pack_address
+from sim.wire.pcapng import PcapngWriter
 
 CAPTURE = Path("topologies/captures/web-download.pcap").absolute()
 LINE = """\
@@ -125,6 +126,21 @@ def test_a_replay_is_two_flows_and_keeps_its_times() -> None:
     assert down.sent > up.sent, "a download"
     assert min(*up.sent_at, *down.sent_at) == 500 * NS_PER_MS
     assert (up.received, down.received) == (up.sent, down.sent)
+
+
+def test_what_a_replay_leaves_out_is_a_warning_at_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "three.pcapng"
+    with path.open("wb") as stream:
+        writer = PcapngWriter(stream, ["eth"], application="test")
+        for number in (1, 1, 3):
+            src = pack_address(f"198.18.0.{number}")
+            writer.write(0, 0, udp.build((src, 7), (pack_address("198.18.0.9"), 7), b"x"), outbound=True)
+    world = run(f"{{name: web, kind: replay, file: {path}, from: a, to: b}}")
+    (warning,) = world.warnings
+    assert (warning.key, warning.text) == (
+        "traffic.0.file",
+        "1 packet is not replayed: 1 between other hosts",
+    )
 
 
 def test_a_replay_without_its_client_is_refused() -> None:

@@ -258,6 +258,12 @@ def test_goodput_is_what_arrived_over_the_time_of_sending() -> None:
     assert FlowRecord("idle").goodput_bps() == 0
 
 
+def test_a_single_moment_has_no_goodput() -> None:
+    record = FlowRecord("one", (5, 6))
+    record.receive(record.send(5, 100), 7, 100)
+    assert record.goodput_bps() is None
+
+
 def _record(count: int, lost: set[int] | None = None) -> FlowRecord:
     """A packet of 100 octets every 10 ms, which takes 20 ms, or for ever."""
     record = FlowRecord("x")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from struct import pack
 
 import pytest
 
-from sim.traffic.replay import Exchange, Replay, read_exchange, replay
+from sim.traffic.replay import Exchange, Replay, left_out, read_exchange, replay
 from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
@@ -98,6 +99,31 @@ def test_what_is_not_of_the_exchange_is_skipped_and_counted(tmp_path: Path) -> N
     }  # fmt: skip
 
 
+def test_a_packet_cut_by_a_snap_length_is_refused(tmp_path: Path) -> None:
+    whole = _datagram(CLIENT, SERVER)
+    path = _pcap(tmp_path, [(bytes(whole), len(whole)), (bytes(whole[:24]), len(whole))])
+    with pytest.raises(ValueError, match="1 packet is cut by a snap length of 24 octets: record with `-s 0`"):
+        read_exchange(path)
+
+
+def test_padding_that_a_snap_length_cuts_is_no_loss(tmp_path: Path) -> None:
+    whole = bytes(_datagram(CLIENT, SERVER))
+    assert len(read_exchange(_pcap(tmp_path, [(whole, len(whole) + 6)])).up) == 1
+
+
+def test_a_link_type_that_is_not_supported_is_told_with_its_number(tmp_path: Path) -> None:
+    path = _pcap(tmp_path, [(bytes(_datagram(CLIENT, SERVER)), 36)] * 2, linktype=105)
+    with pytest.raises(ValueError, match=r"two hosts: 2 of link type 105, which is not supported$"):
+        read_exchange(path)
+
+
+def test_what_is_not_replayed_is_told_with_its_reasons(tmp_path: Path) -> None:
+    packets = [_datagram(CLIENT, SERVER), _datagram(OTHER, SERVER), bytearray(b"\x00garbage")]
+    exchange = read_exchange(_capture(tmp_path, packets))
+    assert left_out(exchange) == "2 packets are not replayed: 1 not IP, 1 between other hosts"
+    assert not left_out(read_exchange(_capture(tmp_path, packets[:1])))
+
+
 def test_fragments_are_sent_as_the_packet_that_they_were(tmp_path: Path) -> None:
     whole = udp.build((CLIENT, 5000), (SERVER, 53), bytes(range(256)) * 8, identification=7)
     path = _capture(tmp_path, [_datagram(CLIENT, SERVER), *fragment(whole[:], 576)])
@@ -183,6 +209,14 @@ def _capture(folder: Path, packets: Iterable[bytes | bytearray]) -> Path:
         writer = PcapngWriter(stream, ["eth"], application="test")
         for index, packet in enumerate(packets):
             writer.write(S + index * MS, 0, packet, outbound=True)
+    return path
+
+
+def _pcap(folder: Path, frames: Iterable[tuple[bytes, int]], linktype: int = 101) -> Path:
+    """Of frames with their lengths on the wire."""
+    path = folder / "made.pcap"
+    head = pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, linktype)
+    path.write_bytes(head + b"".join(pack("<IIII", 1, 0, len(data), size) + data for data, size in frames))
     return path
 
 
