@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sim.ipsec.verdict import Reason
 from sim.scenario.world import World
 from sim.units import NS_PER_S
 
@@ -19,6 +21,7 @@ _HTML = '<pre style="font-family: monospace; line-height: 1.3; overflow-x: auto"
 _STATE_STYLES = {"established": "green", "failed": "bold red", "closed": "yellow"}
 _WIDTH = 132
 _MAX_OUTAGES = 10
+_MANY_LATE = 10
 _LONGEST_OUTAGES = 5
 """So many are told where there are more than `_MAX_OUTAGES`."""
 
@@ -32,7 +35,7 @@ def render(summary: Row, world: World) -> RenderableType:
     if summary["flows"]:
         parts += [_flows(summary["flows"]), *_outages(world)]
     if summary["drops"]:
-        parts.append(_drops(summary["drops"]))
+        parts += [_drops(summary["drops"]), *_late_packets(summary["drops"])]
     if summary["checks"]:
         parts.append(_checks(summary["checks"]))
     if "realtime" in summary:
@@ -135,6 +138,15 @@ def _drops(rows: list[Row]) -> Table:
     for row in rows:
         table.add_row(row["node"], row["reason"], str(row["packets"]))
     return table
+
+
+def _late_packets(rows: list[Row]) -> Iterator[Text]:
+    """Where many packets came too late, what would let them in."""
+    for row in rows:
+        if row["reason"] == Reason.LATE and row["packets"] >= _MANY_LATE:
+            came = f"{row['packets']} packets came to {row['node']}"
+            text = "behind its replay window: a child with a larger `replay_window` takes them"
+            yield Text(f"{came} {text}", style="yellow")
 
 
 def _checks(rows: list[Row]) -> Table:

@@ -127,7 +127,7 @@ class EspOpener:
         window = self.window
         seq = window.recover(low) if self._esn else low
         if seq <= window.top and not window.check(seq):
-            raise PacketError(Reason.REPLAYED)
+            raise PacketError(Reason.LATE if window.is_late(seq) else Reason.REPLAYED)
         header, iv = self._take_prefix(packet, at)
         sealed = memoryview(packet)[at + self._prefix :]
         payload = bytearray(len(sealed) - self._cipher.icv_bytes)

@@ -44,6 +44,10 @@ class ReplayWindow:
             return True
         return seq > 0 and behind < self.size and not self._bitmap >> behind & 1
 
+    def is_late(self, seq: int) -> bool:
+        """Whether this number lies left of the window, so that nobody knows whether it was seen."""
+        return 0 < seq <= self.top - self.size
+
     def accept(self, seq: int) -> bool:
         """Mark a number that `check` allowed as seen; True when it is the newest so far."""
         ahead = seq - self.top

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     EXPIRED = "lifetime of the SA is over"
     FRAGMENT = "fragment of an ESP packet"
     INTEGRITY = "integrity check failed"
+    LATE = "older than the replay window"
+    """Nobody can tell whether it is a copy (RFC 4303 3.4.3)."""
     MALFORMED_ESP = "malformed ESP"
     MALFORMED_INNER = "malformed inner packet"
     MALFORMED_IP = "malformed IP packet"

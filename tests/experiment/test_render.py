@@ -34,6 +34,16 @@ def test_of_the_other_outages_number_time_and_longest_are_told() -> None:
     assert "... and" not in _printed(_cut_off(10))
 
 
+@pytest.mark.parametrize(("window", "told"), [(32, True), (4096, False)])
+def test_many_packets_left_of_the_replay_window_are_a_hint_at_it(window: int, told: bool) -> None:
+    children = f"tunnels.rw.children.net.replay_window={window}"
+    overrides = ["links.0.jitter=100 ms", "links.0.reorder=true", children, "traffic.0.rate=4 Mbit/s"]
+    result = sim.run(load_text(TEXT, overrides=overrides))
+    rows = [row for row in result.summary["drops"] if row["reason"] == "older than the replay window"]
+    hint = "behind its replay window: a child with a larger `replay_window` takes them"
+    assert bool(rows) is (hint in _printed(result)) is told
+
+
 def _cut_off(times: int) -> Result:
     """The longer, the later, but for the last one, which is the longest but one."""
     events = []

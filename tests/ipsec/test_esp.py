@@ -186,6 +186,17 @@ def test_c86_any_flipped_bit_is_refused_and_changes_nothing(suite: str) -> None:
     assert packet_of(pair.open(packet)) == datagram(60)
 
 
+def test_c86_a_packet_left_of_the_window_is_counted_apart_from_replays() -> None:
+    pair = make_pair()
+    late = pair.seal(datagram())
+    for _ in range(32):
+        last = pair.seal(datagram())
+    pair.open(last)
+    assert reason_of(pair.open(late)) == "older than the replay window"
+    assert reason_of(pair.open(last)) == "replayed"
+    assert pair.b.sad[SPI_B].inbound.drops == {Reason.LATE: 1, Reason.REPLAYED: 1}
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_c86_a_replayed_packet_changes_nothing(suite: str) -> None:
     pair = make_pair(suite)

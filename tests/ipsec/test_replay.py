@@ -26,6 +26,16 @@ class NaiveWindow:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_number_left_of_the_window_is_late_and_not_seen(size: int) -> None:
+    """RFC 4303 3.4.3: only inside the window can a copy be told."""
+    window = ReplayWindow(size)
+    window.accept(size + 2)
+    for seq, late in ((0, False), (1, True), (2, True), (3, False), (size + 2, False), (size + 3, False)):
+        assert window.is_late(seq) is late
+        assert window.check(seq) is (3 <= seq != size + 2)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @given(start=st.integers(1, 2**32 - 20000), steps=st.lists(st.integers(-4200, 4200), max_size=200))
 def test_c86_window_agrees_with_a_set_for_any_order_loss_and_duplication(
     size: int, start: int, steps: list[int]
