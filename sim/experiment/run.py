@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from pathlib import Path
+from typing import SupportsIndex
 
 from sim.experiment.recording import Recording
 from sim.experiment.result import Result
@@ -12,6 +14,7 @@ from sim.scenario.build import build
 from sim.scenario.load import load
 from sim.scenario.schema import Scenario
 from sim.scenario.world import World
+from sim.units import parse_duration
 
 Progress = Callable[[int, int], None]
 """Called with the virtual time reached and the duration, in ns."""
@@ -22,28 +25,38 @@ _STEPS = 200
 def run(
     scenario: Scenario | str | Path,
     seed: int = 1,
-    until: int | None = None,
+    until: int | str | None = None,
     *,
     out: str | Path | None = None,
     capture: bool | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Run a scenario, or the file of one, to its end; `until` (ns) is used instead of its duration.
+    """Run a scenario, or the file of one, to its end; `until` is used instead of its duration.
 
+    `until` is text with a unit ("5 s") or a whole number of ns. `seed` is at least 0.
     `out` names a folder for manifest, summary, tables, capture and keys; nothing of it appears before the
     run has ended. `capture` says whether packets are captured at all; None: only when `out` is given. A
-    capture without `out` is hashed and thrown away. ScenarioError when the scenario cannot be run.
+    capture without `out` is hashed and thrown away. ScenarioError when the scenario cannot be run, TypeError
+    or ValueError when `seed` or `until` is nothing of that.
     """
     elapsed = stopwatch()
     if not isinstance(scenario, Scenario):
         scenario = load(scenario)
     if until is not None:
-        scenario = scenario.lasting(until)
+        scenario = scenario.lasting(_duration(until))
     world = build(scenario, seed)
     build_s = elapsed()
     with Recording(world, out, capture) as recording:
         _advance(world, progress)
         return recording.finish(build_s)
+
+
+def _duration(until: object) -> int:
+    if isinstance(until, str):
+        return parse_duration(until)
+    if isinstance(until, SupportsIndex) and not isinstance(until, bool):
+        return index(until)
+    raise TypeError(f"until={until!r}: write text with a unit such as until='5 s', or a whole number of ns")
 
 
 def _advance(world: World, progress: Progress | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from sim.ike.config import EndpointConfig
 from sim.net.engine import Simulation
@@ -46,8 +47,10 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
 
     The `attached` nodes are places for real hosts: their connections and flows are not ours to run, except
     that a real host answers pings. ScenarioError when traffic could never arrive, when a tunnel leaves out
-    whose traffic it is for, or when a capture to replay cannot be read.
+    whose traffic it is for, or when a capture to replay cannot be read; TypeError or ValueError when the
+    seed is no whole number from 0 on.
     """
+    seed = _checked_seed(seed)
     world = World(expand(scenario), seed, Simulation(seed), attached=frozenset(attached))
     world.warnings += weak_suites(scenario)
     _add_nodes(world)
@@ -63,6 +66,14 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     note_courses(world, world.sim.now)
     actions.schedule(world, world.scenario.events)
     return world
+
+
+def _checked_seed(seed: object) -> int:
+    if not isinstance(seed, SupportsIndex) or isinstance(seed, bool):
+        raise TypeError(f"seed={seed!r}: a seed is a whole number, such as seed=7")
+    if index(seed) < 0:
+        raise ValueError(f"seed={seed}: a seed is at least 0")
+    return index(seed)
 
 
 def _add_nodes(world: World) -> None:

@@ -43,7 +43,7 @@ class Reader:
         start = self.offset
         end = start + size
         if size < 0 or end > self._end:
-            raise self._too_short(size)
+            raise self._negative(size) if size < 0 else self._too_short(size)
         self.offset = end
         return self._data[start:end]
 
@@ -55,6 +55,10 @@ class Reader:
     def done(self) -> None:
         if self.offset != self._end:
             raise WireError(f"{self.remaining} octets too many at offset {self.base + self.offset}")
+
+    def _negative(self, size: int) -> WireError:
+        """A length that counts what was read already is smaller than that."""
+        return WireError(f"a length is {-size} octets too small before offset {self.base + self.offset}")
 
     def _too_short(self, size: int) -> WireError:
         return too_short(size, self.base + self.offset, self.remaining)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,31 @@ def test_until_replaces_the_duration() -> None:
 
 def test_until_may_lie_beyond_the_duration() -> None:
     assert sim.run(load_text(TEXT), until=5 * NS_PER_S).summary["flows"][0]["sent"] == 450
+
+
+def test_until_may_be_text_with_a_unit() -> None:
+    assert sim.run(load_text(TEXT), until="600 ms").summary["duration_s"] == 0.6
+    with pytest.raises(ValueError, match="unit"):
+        sim.run(load_text(TEXT), until="5")
+
+
+@pytest.mark.parametrize("until", [0.5, True, [1]])
+def test_until_without_a_unit_is_a_whole_number_of_ns(until: Any) -> None:
+    with pytest.raises(
+        TypeError, match="write text with a unit such as until='5 s', or a whole number of ns"
+    ):
+        sim.run(load_text(TEXT), until=until)
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, None, True])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(TypeError, match=f"seed={seed!r}: a seed is a whole number, such as seed=7"):
+        sim.run(load_text(TEXT), seed=seed)
+
+
+def test_a_seed_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="seed=-3: a seed is at least 0"):
+        sim.run(load_text(TEXT), seed=-3)
 
 
 @pytest.mark.parametrize("until", [0, -1])

@@ -27,8 +27,14 @@ def test_nothing_is_read_beyond_the_end_and_the_error_names_the_offset() -> None
     reader.take(2)
     with pytest.raises(WireError, match="3 octets wanted at offset 102, 1 are left"):
         reader.unpack(_HEAD)
-    with pytest.raises(WireError):
-        reader.take(-1)
+    assert reader.rest() == b"c"
+
+
+def test_a_length_smaller_than_what_it_must_count_is_told_as_such() -> None:
+    reader = Reader(b"abc", base=100)
+    reader.take(2)
+    with pytest.raises(WireError, match=r"^a length is 6 octets too small before offset 102$"):
+        reader.take(-6)
     assert reader.rest() == b"c"
 
 
