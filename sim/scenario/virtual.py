@@ -20,12 +20,16 @@ from sim.wire.selector import Selector
 def expect_addresses(world: World) -> dict[bytes, Holder]:
     """What the callers of a scenario would get, one after the other."""
     expected: dict[bytes, Holder] = {}
-    for holder, calling in _asking(world.scenario):
-        for vip in map(pack_address, calling.vips):
-            fresh = _addresses(_pools(world, holder), len(vip))
-            address = next((address for address in fresh if address not in expected), None)
-            if address is not None:
-                expected[address] = holder
+    fresh: dict[tuple[PoolConfig, ...], Iterator[bytes]] = {}
+    for node in world.scenario.connections:
+        for holder, calling in _asking(world.scenario, node):
+            pools = tuple(_pools(world, holder))
+            for size in map(len, map(pack_address, calling.vips)):
+                fitting = tuple(pool for pool in pools if len(pool.first) == size)
+                left = fresh.setdefault(fitting, _addresses(fitting, size))
+                address = next((address for address in left if address not in expected), None)
+                if address is not None:
+                    expected[address] = holder
     return expected
 
 
@@ -34,12 +38,13 @@ def virtual_target(world: World, flow: Flow) -> tuple[Holder, int] | None:
 
     It does so when it comes from where the target's tunnel leads to, and names no interface.
     """
-    for holder, calling in _asking(world.scenario):
-        if holder.node == flow.to and holder.node not in world.attached:
-            sources = list(_names(world, flow.from_))
-            for size in dict.fromkeys(len(pack_address(vip)) for vip in calling.vips):
-                if any(_leads_to(calling, src) for src in sources if len(src.start) == size):
-                    return holder, size
+    if flow.to in world.attached:
+        return None
+    for holder, calling in _asking(world.scenario, flow.to):
+        sources = list(_names(world, flow.from_))
+        for size in dict.fromkeys(len(pack_address(vip)) for vip in calling.vips):
+            if any(_leads_to(calling, src) for src in sources if len(src.start) == size):
+                return holder, size
     return None
 
 
@@ -59,11 +64,11 @@ def finder(world: World, holder: Holder, size: int) -> Callable[[], bytes | None
     return find
 
 
-def _asking(scenario: Scenario) -> Iterator[tuple[Holder, Connection]]:
-    for node, connections in scenario.connections.items():
-        for name, connection in connections.items():
-            if connection.vips:
-                yield Holder(node, name), connection
+def _asking(scenario: Scenario, node: str) -> Iterator[tuple[Holder, Connection]]:
+    """The connections of a node that ask for virtual IPs."""
+    for name, connection in scenario.connections.get(node, {}).items():
+        if connection.vips:
+            yield Holder(node, name), connection
 
 
 def _pools(world: World, holder: Holder) -> list[PoolConfig]:
@@ -87,9 +92,8 @@ def _names(world: World, node: str) -> Iterator[Selector]:
     """What a node may be called: its addresses, and those of the pools that it asks."""
     for port in world.nodes[node].ports.values():
         yield from (Selector.host(address) for address, _ in port.addresses)
-    for holder, _ in _asking(world.scenario):
-        if holder.node == node:
-            yield from (Selector(pool.first, pool.last) for pool in _pools(world, holder))
+    for holder, _ in _asking(world.scenario, node):
+        yield from (Selector(pool.first, pool.last) for pool in _pools(world, holder))
 
 
 def _leads_to(calling: Connection, src: Selector) -> bool:
