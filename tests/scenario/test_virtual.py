@@ -123,6 +123,44 @@ def test_c31_routers_behind_the_gateway_know_the_way_to_virtual_ips() -> None:
     assert flow(result, "down")["received"] > 100
 
 
+HUB = """\
+name: hub
+duration: 3 s
+nodes:
+  alice: {kind: host, interfaces: {eth: 192.0.2.10/24}}
+  carol: {kind: host, interfaces: {eth: 192.0.3.10/24}}
+  core: {kind: router, interfaces: {alice: 192.0.2.1/24, carol: 192.0.3.1/24, moon: 198.51.100.254/24}}
+  moon: {kind: gateway, interfaces: {wan: 198.51.100.1/24, lan: 10.1.0.1/16}}
+  bob: {kind: host, interfaces: {eth: 10.1.0.10/16}}
+links:
+  - {ends: [alice:eth, core:alice]}
+  - {ends: [carol:eth, core:carol]}
+  - {ends: [core:moon, moon:wan]}
+  - {ends: [moon:lan, bob:eth]}
+pools: {moon: {p: {addrs: 10.3.0.0/24}}}
+tunnels:
+  a:
+    {initiator: alice, responder: moon, auth: {psk: x, local_id: a@x}, vips: [0.0.0.0], pools: [p],
+     children: {net: {remote_ts: [0.0.0.0/0]}}}
+  c:
+    {initiator: carol, responder: moon, auth: {psk: x, local_id: c@x}, vips: [0.0.0.0], pools: [p],
+     children: {net: {remote_ts: [0.0.0.0/0]}}}
+traffic:
+  - {name: hosts, kind: ping, from: alice, to: carol, start: 1 s}
+  - {name: inside, kind: ping, from: bob, to: carol, start: 1 s}
+  - {name: gateway, kind: ping, from: moon, to: carol, start: 1 s}
+  - {name: whole, kind: ping, from: carol, to: "core:alice", start: 1 s}
+"""
+
+
+def test_c31_two_virtual_ips_reach_each_other_where_everything_goes_through_the_tunnel() -> None:
+    result = run(HUB)
+    for name in ("hosts", "inside", "gateway"):
+        assert (flow(result, name)["lost"], flow(result, name)["received"]) == (0, 2)
+    outside = result.summary["connections"][0]["children"][0]
+    assert outside["packets_out"] == 2, "alice's pings, and no packet of IKE or ESP"
+
+
 def test_c70_two_hosts_with_the_same_private_address_keep_apart() -> None:
     result = sim.run(LABS / "virtual-ip.yaml")
     vips = {row["node"]: row["vips"] for row in result.summary["connections"] if row["node"] != "moon"}
