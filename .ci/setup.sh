@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.."
 venv=.venv
 declare -A peers=([tshark]=tshark [ip]=iproute2 [nft]=nftables [conntrack]=conntrack [ping]=iputils-ping
     [charon-systemd]="charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins"
-    [swanctl]=strongswan-swanctl)
+    [swanctl]=strongswan-swanctl
+    [/usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so]=libcharon-extauth-plugins)
 
 main() {
     case ${1:-} in
@@ -74,8 +75,9 @@ pip_install() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
 }
 
-# Programs in sbin count: a user's PATH on Debian leaves it out.
+# Programs in sbin count: a user's PATH on Debian leaves it out. What has no program is known by a file.
 have() {
+    case $1 in /*) [ -e "$1" ]; return ;; esac
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
 }
 

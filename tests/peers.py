@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+_PLUGINS = ("/usr/lib/ipsec/plugins", "/usr/libexec/ipsec/plugins")
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # Debian users lack sbin
 
 
@@ -17,6 +19,12 @@ def require(program: str) -> str:
     if found is None:
         _missing(f"{program} is not installed")
     return found
+
+
+def require_plugin(name: str) -> None:
+    """For tests of what strongSwan has in a package of its own."""
+    if not any(Path(folder, f"libstrongswan-{name}.so").exists() for folder in _PLUGINS):
+        _missing(f"strongSwan's plugin {name} is not installed")
 
 
 def require_root() -> None:

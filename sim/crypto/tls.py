@@ -98,7 +98,8 @@ class TlsEnd:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(TLS_1_2)
         context.set_max_proto_version(newest)
-        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+        # Nothing is renegotiated, so a server need not know RFC 5746; strongSwan's does not.
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_LEGACY_SERVER_CONNECT)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.use_privatekey(key.key)
         context.use_certificate(certs[0].x509)

@@ -136,6 +136,7 @@ class IkeSa:
         self.established_at = self.last_in_at = self.last_out_at = -1
         self.sent = self.received = self.retransmits = 0
         self.reason, self.text = Reason.NONE, ""
+        self.refusal: tuple[Reason, str] | None = None
         ctx.sas[self.ike_id] = self
 
     @property

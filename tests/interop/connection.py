@@ -26,7 +26,8 @@ class Connection:
     """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer.
 
     `child_settings` are those of all its Child SAs; `local_auth` and `remote_auth` say, as in swanctl.conf,
-    how each side proves itself, and `sides` the same as our own files have it. `pools` are strongSwan's.
+    how each side proves itself, and `sides` the same as our own files have it. `pools` are strongSwan's,
+    `passwords` are for EAP.
     """
 
     local: str
@@ -46,6 +47,7 @@ class Connection:
     remote_auth: Mapping[str, str] = field(default_factory=lambda: {"auth": "psk"})
     sides: Mapping[str, object] = field(default_factory=dict)
     pools: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    passwords: Mapping[str, str] = field(default_factory=dict)
 
     def mirrored(self, **changes: str) -> Connection:
         """The other side's view, with some values changed."""
@@ -74,6 +76,10 @@ class Connection:
             children=children,
             ppks="\n    ".join(f"ppk-{n} {{ id = {n}\n secret = {s} }}" for n, s in self.ppk.items()),
             pools="".join(f"{name} {{\n{_lines(pool)}\n}}\n" for name, pool in self.pools.items()),
+            passwords="".join(
+                _EAP.format(number=number, name=name, secret=text)
+                for number, (name, text) in enumerate(self.passwords.items())
+            ),
         )
 
 
@@ -106,7 +112,14 @@ secrets {{
         secret = "{c.psk}"
     }}
     {ppks}
-}}
+{passwords}}}
+"""
+
+_EAP = """\
+    eap-{number} {{
+        id = {name}
+        secret = "{secret}"
+    }}
 """
 
 _CHILD = """\

@@ -214,6 +214,7 @@ def schema_of(connection: Connection) -> Schema:
             "psk": connection.psk,
             "proposals": connection.proposals.split(","),
             **connection.settings,
+            "eap_secrets": dict(connection.passwords),
             **connection.sides,
             "children": {
                 "net": {

@@ -18,7 +18,7 @@ from tests.peers import require
 
 PLUGINS = (
     "pem pkcs1 pkcs8 x509 revocation constraints pubkey openssl kdf hmac sha1 sha2 aes gcm random nonce "
-    "kernel-libipsec kernel-netlink socket-default vici updown"
+    "eap-identity eap-md5 eap-mschapv2 eap-tls kernel-libipsec kernel-netlink socket-default vici updown"
 )
 _READY = "spawning 16 worker threads"
 

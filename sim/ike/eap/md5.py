@@ -42,6 +42,7 @@ class Md5Server:
         self._user, self._secret = user, secret
         self._challenge = rand(_CHALLENGE_BYTES)
         self.msk = b""
+        self.failure: EapError | None = None
 
     def begin(self, identifier: int) -> bytes:
         return _emit(self._challenge, b"")

@@ -40,6 +40,8 @@ class ServerMethod(Protocol):
     """The server's side, which lets somebody in."""
 
     msk: bytes
+    failure: EapError | None
+    """What was found wrong already, while the peer still has the last word of the method."""
 
     def begin(self, identifier: int) -> bytes:
         """The first request's Type-Data."""
@@ -50,5 +52,8 @@ class ServerMethod(Protocol):
         ...
 
 
-KEY_GENERATING = frozenset({EapType.MSCHAPV2, EapType.TLS})
-"""Methods with an MSK in which the server proves itself, too: only these may stand alone (RFC 5998 4)."""
+SAFE_ALONE = frozenset({EapType.TLS})
+"""Methods that prove both sides, give a key and withstand a dictionary: only these stand alone (RFC 5998 4).
+
+MSCHAPv2 is not among them: whoever pretends to be the responder could try passwords on the peer's answer.
+"""

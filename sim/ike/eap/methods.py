@@ -11,7 +11,7 @@ from sim.ike.certs import Received
 from sim.ike.constants import IdType
 from sim.ike.credentials import Method
 from sim.ike.eap.md5 import Md5Peer, Md5Server
-from sim.ike.eap.method import KEY_GENERATING, PeerMethod, ServerMethod
+from sim.ike.eap.method import SAFE_ALONE, PeerMethod, ServerMethod
 from sim.ike.eap.mschapv2 import MschapPeer, MschapServer, printable
 from sim.ike.eap.packets import EapType
 from sim.ike.eap.peer import EapPeer
@@ -60,7 +60,7 @@ def possible(connection: ConnectionConfig, eap: tuple[EapType, ...]) -> tuple[Ea
         EapType.MD5: bool(connection.eap_secrets),
     }
     alone = only_eap(connection)
-    return tuple(kind for kind in eap if able[kind] and (not alone or kind in KEY_GENERATING))
+    return tuple(kind for kind in eap if able[kind] and (not alone or kind in SAFE_ALONE))
 
 
 def make_peer(sa: IkeSa, own: Identity, server: Identity) -> EapPeer:

@@ -104,7 +104,7 @@ class MschapServer:
         self._challenge = rand(_CHALLENGE_BYTES)
         self._rand = rand
         self._number = 0
-        self._failure: EapError | None = None
+        self.failure: EapError | None = None
         self._key = b""
         self.msk = b""
 
@@ -113,8 +113,8 @@ class MschapServer:
         return _emit(OpCode.CHALLENGE, identifier, bytes((_CHALLENGE_BYTES,)) + self._challenge + self._name)
 
     def judge(self, identifier: int, data: bytes, now: int) -> bytes | None:
-        if self._failure is not None:
-            raise self._failure  # whatever the peer says to that
+        if self.failure is not None:
+            raise self.failure  # whatever the peer says to that
         opcode = data[0] if data else 0
         if self._key:
             if opcode != OpCode.SUCCESS:
@@ -141,7 +141,7 @@ class MschapServer:
         return _emit(OpCode.SUCCESS, self._number, b"S=" + proof.hex().upper().encode() + b" M=welcome")
 
     def _refuse(self, reason: Reason, text: str) -> bytes:
-        self._failure = EapError(reason, text)
+        self.failure = EapError(reason, text)
         again = self._rand(_CHALLENGE_BYTES).hex().upper()
         return _emit(OpCode.FAILURE, self._number, f"E=691 R=0 C={again} V=3 M=refused".encode())
 

@@ -25,10 +25,8 @@ def type_name(kind: int) -> str:
 def eap_problem(local: str, remote: str) -> str:
     """Why two sides with these words for `auth` could never do EAP together; empty if they could."""
     for own, other in ((local, remote), (remote, local)):
-        if own == other == "eap-md5":
-            return (
-                "eap-md5 proves who the initiator is, but not the responder: it needs pubkey or psk besides"
-            )
+        if own in PASSWORD_METHODS and other in METHODS:
+            return f"{own} does not stand alone (RFC 5998 4): the other side needs pubkey or psk"
         if own == "eap-tls" and other in ("psk", "null"):
             return "eap-tls wants certificates of both: write pubkey for the other side, or eap-tls as well"
         if own in METHODS and other in METHODS and not set(METHODS[own]) & set(METHODS[other]):

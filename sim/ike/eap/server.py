@@ -56,6 +56,11 @@ class EapServer:
         request = self._method.judge(packet.identifier, packet.data, now)
         return self._succeed(self._method) if request is None else self._request(self._kind, request)
 
+    @property
+    def refusal(self) -> EapError | None:
+        """Why the peer will be refused, once that is clear."""
+        return None if self._method is None else self._method.failure
+
     def failure(self) -> bytes:
         """EAP-Failure, for the response that was received last."""
         return EapPacket(EapCode.FAILURE, self._identifier).emit()

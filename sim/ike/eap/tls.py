@@ -166,15 +166,15 @@ class TlsPeer(_Side):
 class TlsServer(_Side):
     def __init__(self, make: MakeTls, trust: Trust) -> None:
         super().__init__(make, trust)
-        self._failure: EapError | None = None
+        self.failure: EapError | None = None
         self._concluded = False
 
     def begin(self, identifier: int) -> bytes:
         return bytes((Flags.START,))
 
     def judge(self, identifier: int, data: bytes, now: int) -> bytes | None:
-        if self._failure is not None and not self._fragments.sending:
-            raise self._failure
+        if self.failure is not None and not self._fragments.sending:
+            raise self.failure
         if self._concluded and data == _ACK and not self._fragments.sending:
             return None
         try:
@@ -183,12 +183,12 @@ class TlsServer(_Side):
                 return passed_on
             self._conclude()
         except TlsError as error:
-            self._failure = EapError(*reason_of(error))
+            self.failure = EapError(*reason_of(error))
         out = self._tls.take()
         if out:
             return self._fragments.send(out)
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         raise WireError("an empty EAP-TLS response where TLS waits for octets")
 
     def _conclude(self) -> None:

@@ -109,6 +109,8 @@ class RespondDelete(Task):
 
 
 def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:
+    if sa.refusal is not None:
+        return sa.refusal  # the peer only takes note of it
     error = first_error(received.message)
     peer = format_sock(sa.path.remote)
     if error is None or error.type not in REFUSALS:

@@ -153,6 +153,8 @@ class RespondEap(Task):
         if payload is None:
             raise failed("the initiator wants to be believed before EAP is over", Reason.EAP_FAILURE)
         self._request = self._take(payload.data, now)
+        refusal = self._eap.refusal
+        sa.refusal = None if refusal is None else (refusal.reason, refusal.text)
         return Step.MORE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
