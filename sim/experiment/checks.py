@@ -124,16 +124,16 @@ _MOMENTS: dict[str, Callable[[IkeRecord], int]] = {
 
 
 def _properties(check: ConnectionCheck, row: Row) -> Iterator[Verdict]:
-    for key in ("reason", "nat_local", "nat_remote", "encap"):
+    for key in ("reason", "nat_local", "nat_remote", "encap", "ppk", "setup_round_trips"):
         wanted = getattr(check, key)
         if wanted is not None:
             yield Verdict(row[key] == wanted, f"{row['node']}: {key} {_word(row[key])}")
 
 
 def _word(value: object) -> str:
-    return (
-        {True: "yes", False: "no", "": "none"}.get(value, str(value)) if isinstance(value, bool | str) else ""
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) or "none"
 
 
 def _flow_verdicts(world: World, check: FlowCheck, row: Row) -> Iterator[Verdict]:

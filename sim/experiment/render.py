@@ -68,6 +68,9 @@ def _connections(rows: list[Row]) -> Table:
     return table
 
 
+_USUAL_ROUND_TRIPS = 2
+
+
 def _lines(row: Row) -> list[str]:
     """Addresses, what was negotiated and who is behind a NAT, and a line for each Child SA."""
     lines = [f"{row['local']} - {row['remote']}"] if row["local"] else []
@@ -78,6 +81,10 @@ def _lines(row: Row) -> list[str]:
             if behind
         ]
         lines.append(", ".join([row["proposal"], *nats]))
+    if row["setup_round_trips"] > _USUAL_ROUND_TRIPS or row["ppk"]:
+        size = f"{row['setup_bytes']:,} octets in {row['setup_datagrams']} datagrams"
+        ppk = ", with a PPK" if row["ppk"] else ""
+        lines.append(f"set up in {row['setup_round_trips']} round trips, {size}{ppk}")
     if row["vips"]:
         dns = f", DNS {', '.join(row['dns'])}" if row["dns"] else ""
         lines.append(f"virtual IP {', '.join(row['vips'])}{dns}")

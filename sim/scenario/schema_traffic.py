@@ -140,6 +140,9 @@ class ConnectionCheck(Model):
     nat_local: bool | None = None
     nat_remote: bool | None = None
     encap: bool | None = None
+    ppk: bool | None = None
+    setup_round_trips: int | None = None
+    """Exactly how many; two are the fewest, each additional key exchange takes one more."""
 
 
 class FlowCheck(Model):

@@ -74,6 +74,9 @@ _ROWS = {
 }
 KEY_FILES = tuple(_ROWS)
 
+EARLIER = "# for its IKE_INTERMEDIATE instead of the row below: "
+"""What stands before keys that protected only messages before the next key exchange."""
+
 _FAMILY = {4: "IPv4", 16: "IPv6"}
 
 
@@ -106,7 +109,13 @@ class KeyLog:
         return self._by_spi.get(spi)
 
     def ikev2_decryption_table(self) -> str:
-        return "".join(dict.fromkeys(map(_ike_row, self._ike)))
+        """Wireshark holds one set of keys for an IKE SA: those that its last key exchange made (RFC 9370)."""
+        last = {(event.spi_i, event.spi_r): event for event in self._ike}
+        rows: dict[str, None] = {}
+        for event in self._ike:
+            now = last[event.spi_i, event.spi_r]
+            rows[_ike_row(event) if event.sk_ei == now.sk_ei else EARLIER + _ike_row(event)] = None
+        return "".join(rows)
 
     def esp_sa(self) -> str:
         return "".join(dict.fromkeys(row for event, size in self._esp for row in _esp_rows(event, size)))

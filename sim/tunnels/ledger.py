@@ -67,6 +67,8 @@ class IkeRecord:
 
     `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
     ns, -1 for never; `reason_at` is that of the reason. `sent`, `received` and `retransmits` count messages.
+    `setup_` is what IKE_SA_INIT, IKE_INTERMEDIATE and IKE_AUTH took: answers to a first request, and all
+    messages with their datagrams and octets from the IKE header on, repeated ones too.
     `vips` are the virtual IPs that it has or had, this host's or the peer's; `dns` came with this host's own.
     """
 
@@ -91,6 +93,11 @@ class IkeRecord:
     received: int = 0
     retransmits: int = 0
     rekeys: int = 0
+    setup_round_trips: int = 0
+    setup_messages: int = 0
+    setup_datagrams: int = 0
+    setup_bytes: int = 0
+    ppk: bool = False
     vips: list[bytes] = field(default_factory=list)
     dns: tuple[bytes, ...] = ()
     failed_child: str = ""
@@ -208,6 +215,7 @@ def _up(record: IkeRecord, event: IkeSaUp, now: int) -> None:
     record.spi_i, record.spi_r, record.proposal = event.spi_i, event.spi_r, event.proposal
     record.local, record.remote, record.encap = event.local, event.remote, event.encap
     record.nat_local, record.nat_remote = event.nat_local, event.nat_remote
+    record.ppk = event.ppk
     if not event.replaces:
         record.established_at = now
 
@@ -261,8 +269,20 @@ def _virtual_ip(record: IkeRecord, event: VirtualIpAssigned, _now: int) -> None:
         record.vips.append(event.address)
 
 
+_SETUP = frozenset({"IKE_SA_INIT", "IKE_INTERMEDIATE", "IKE_AUTH"})
+
+
+def _count_setup(record: IkeRecord, event: MessageSent | MessageReceived) -> None:
+    if event.exchange in _SETUP:
+        record.setup_round_trips += event.response and not event.retransmission
+        record.setup_messages += 1
+        record.setup_datagrams += event.fragments
+        record.setup_bytes += event.size
+
+
 def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:
     record.sent += 1
+    _count_setup(record, event)
     record.retransmits += bool(event.retransmission)
     if record.local is None:
         record.spi_i, record.local, record.remote = event.spi_i, event.src, event.dst
@@ -270,6 +290,7 @@ def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:
 
 def _received(record: IkeRecord, event: MessageReceived, _now: int) -> None:
     record.received += 1
+    _count_setup(record, event)
     if record.local is None:
         record.spi_i, record.local, record.remote = event.spi_i, event.dst, event.src
 

@@ -42,6 +42,8 @@ CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("nat_local", STILL, "connection: rw, node: moon", "nat_local: false", "nat_local: true"),
     ("nat_remote", STILL, "connection: rw, node: moon", "nat_remote: true", "nat_remote: false"),
     ("encap", STILL, "connection: rw", "encap: true", "encap: false"),
+    ("ppk", STILL, "connection: rw", "ppk: false", "ppk: true"),
+    ("setup_round_trips", STILL, "connection: rw", "setup_round_trips: 2", "setup_round_trips: 3"),
     ("max_outage", MOVING, "flow: up", "max_outage: 500 ms", "max_outage: 250 ms"),
     ("max_loss", MOVING, "flow: up", "max_loss: 20 %", "max_loss: 5 %"),
     ("min_goodput", MOVING, "flow: up", "min_goodput: 300 kbit/s", "min_goodput: 390 kbit/s"),

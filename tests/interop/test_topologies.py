@@ -16,11 +16,14 @@ from pathlib import Path
 import pytest
 
 import sim
+from sim.ike.constants import PayloadType
+from sim.tunnels.keylog import EARLIER
 from sim.wire.pcapng import read_capture
 from tests.peers import require
 
 TOPOLOGIES = sorted(Path("topologies").glob("**/*.yaml"))
 IKE_SA_INIT = "34"
+IKE_INTERMEDIATE = "43"
 WARNING = 0x00600000  # Wireshark's PI_WARN
 # Several attachments record each packet, which confuses what tshark knows about DNS and HTTP transactions.
 _NO_TRANSACTIONS = ("--disable-protocol", "dns", "--disable-protocol", "http")
@@ -53,6 +56,7 @@ _FIELDS = (
     "isakmp.frag.number",
     "isakmp.fragment.count",
     "isakmp.typepayload",
+    "isakmp.messageid",
 )
 
 pytestmark = pytest.mark.peers
@@ -70,6 +74,8 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
         if int(frame.number) in broken:
             assert frame.bad_ike_icv or not frame.decrypted, f"{where}: it was corrupted"
             continue
+        if frame.exchange == IKE_INTERMEDIATE:
+            continue  # under keys of their own, see below
         assert not frame.malformed, where
         assert frame.worst < WARNING, f"{where}: {frame.messages}"
         if frame.spi:
@@ -93,6 +99,32 @@ def corrupted_frames(result: sim.Result, capture: Path) -> set[int]:
     changed = [passage.changed for passage in result.world.trace.passages if passage.changed]
     packets = enumerate(read_capture(capture), 1)
     return {n for n, packet in packets if any(octets in packet.data for octets in changed)}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_c58_tshark_decrypts_each_intermediate_exchange_with_the_keys_before_it(
+    number: int, tmp_path: Path
+) -> None:
+    """The n-th key exchange is protected by the keys that n - 1 of them have made (RFC 9370 2.2.2)."""
+    require("tshark")
+    sim.run("topologies/post-quantum.yaml", seed=7, out=tmp_path)
+    table = tmp_path / "keys" / "ikev2_decryption_table"
+    generations: dict[str, list[str]] = {}
+    for line in table.read_text().splitlines():
+        row = line.removeprefix(EARLIER)
+        generations.setdefault(row[:33], []).append(row)
+    table.write_text("".join(f"{rows[min(number, len(rows)) - 1]}\n" for rows in generations.values()))
+    asked = [
+        f for f in frames(tmp_path) if f.exchange == IKE_INTERMEDIATE and int(f.message_id, 16) == number
+    ]
+
+    assert len(asked) > 10
+    for frame in asked:
+        assert frame.decrypted, frame
+        assert not frame.bad_ike_icv, frame
+        assert frame.worst < WARNING, frame
+    assert any(frame.fragment and frame.joined for frame in asked)
+    assert any(str(int(PayloadType.KE)) in frame.payloads.split(",") for frame in asked)
 
 
 def test_a_wrong_key_is_noticed(tmp_path: Path) -> None:
@@ -128,6 +160,7 @@ class Frame:
     fragment: str
     joined: str
     payloads: str
+    message_id: str
 
     @property
     def source(self) -> str:

@@ -360,6 +360,8 @@ CASES: dict[str, Case] = {
     "ConnectionCheck.nat_local": _case("checks.0.nat_local=true"),
     "ConnectionCheck.nat_remote": _case("checks.0.nat_remote=true"),
     "ConnectionCheck.encap": _case("checks.0.encap=false"),
+    "ConnectionCheck.ppk": _case("checks.0.ppk=true"),
+    "ConnectionCheck.setup_round_trips": _case("checks.0.setup_round_trips=3"),
     "FlowCheck.flow": _case("checks.1.flow=late"),
     "FlowCheck.max_outage": _case("checks.1.max_outage=1 ms"),
     "FlowCheck.max_loss": _case("links.4.loss=20 %", "checks.1.max_loss=50 %"),

@@ -344,11 +344,12 @@ class Importer:
         return secret.value
 
     def _ppk(self, view: View) -> dict[str, Any]:
-        """The connection's PPK. A responder that names none takes the one that there is."""
+        """The connection's PPK. Where nobody names one, responders take the only one that there is."""
         required = self._value(view, "ppk_required", values.parse_bool, False)
         name = self._value(view, "ppk_id", our_text, None)
         named = [secret for secret in self._ppks if _is_for(secret, _identity(name))]
-        if name is None and "remote_addrs" not in view.settings and len(self._ppks) == 1:
+        nameless = not any("ppk_id" in other.settings for other in self._parts("connections"))
+        if nameless and "remote_addrs" not in view.settings and len(self._ppks) == 1:
             named = self._ppks
             name = next((str(owner) for owner in named[0].owners if owner), None)
         if name is not None and named:
