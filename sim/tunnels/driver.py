@@ -240,6 +240,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
     def is_superseded(self, src: bytes, dst: bytes) -> bool:
         """Whether packets to `dst` should come from a virtual IP by now, and not from `src`."""
+        if not self.virtual_ips:
+            return False
         policy = next((p for p in self.engine.spd if p.connection and _inside(dst, p.remote_ts)), None)
         if policy is None or not self.virtual_ips.excludes(policy, src):
             return False

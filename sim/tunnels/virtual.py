@@ -30,6 +30,10 @@ class VirtualIps:
         """What a connection has, in the order of its `vips`."""
         return self._of.get(connection, [])
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return any(self._of.values())
+
     def __contains__(self, address: bytes) -> bool:
         return any(address in addresses for addresses in self._of.values())
 

@@ -56,6 +56,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
     ("fragmentation", "accept", "fragmentation", Fragmentation.ACCEPT),
     ("fragment_size", "576 B", "fragment_size", 576),
+    ("eap_secrets", {"carol": "pw"}, "eap_secrets", {b"carol": b"pw"}),
     ("local", {"auth": "null"}, "local", LocalAuth(Method.NULL)),
     ("remote", {"auth": None}, "remote", RemoteAuth(Method.NULL)),
     ("ppk", "0x00ff", "ppk", b"\x00\xff"),
