@@ -79,6 +79,7 @@ class Context:
         self.by_connection: dict[str, dict[int, IkeSa]] = {}
         self.children: dict[int, ChildSa] = {}
         self.inner_hosts: dict[bytes, ChildSa] = {}
+        self.behind_nat: dict[bytes, list[ChildSa]] = {}
         self.pools = Pools(config.pools)
         self.virtual: dict[tuple[str, bytes], IkeSa] = {}
         self.remembered: dict[str, tuple[bytes, ...]] = {}

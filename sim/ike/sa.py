@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import cipher
+from sim.ike import transport_nat
 from sim.ike.candidates import may_use
 from sim.ike.certs import NOT_ASKED
 from sim.ike.channel import Channel
@@ -247,6 +248,7 @@ class IkeSa:
         self.children[child.spi_in] = self.ctx.children[child.spi_in] = child
         for host in _inner_hosts(child):
             self.ctx.inner_hosts[host] = child
+        transport_nat.note(child)
         self.ctx.emit(child_up(self, child, 0 if replaces is None else replaces.spi_in))
         self.lifetimes.start_child(child, now)
         if replaces is not None:
@@ -411,6 +413,7 @@ class IkeSa:
             return False
         del self.ctx.children[child.spi_in]
         self.lifetimes.stop_child(child)
+        transport_nat.forget(child)
         for host in _inner_hosts(child):
             if self.ctx.inner_hosts.get(host) is child:
                 del self.ctx.inner_hosts[host]

@@ -201,16 +201,6 @@ def test_c38_tunnel_mode_results_if_transport_mode_is_not_echoed() -> None:
     assert a.mode is b.mode is Mode.TUNNEL
 
 
-def test_transport_mode_becomes_tunnel_mode_behind_a_nat() -> None:
-    pair = pair_of(HOST_TO_HOST, HOST_TO_HOST, a_addr=HOME)
-    NatBox(pair)
-    pair.establish()
-
-    (a,), (b,) = pair.a.children.values(), pair.b.children.values()
-    assert a.mode is b.mode is Mode.TUNNEL
-    assert a.local_ts == b.remote_ts == (Selector.host(HOME),)
-
-
 def test_dynamic_selectors_are_the_addresses_of_the_ike_sa() -> None:
     pair = pair_of(DYNAMIC_A, DYNAMIC_B)
     pair.establish()

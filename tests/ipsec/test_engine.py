@@ -392,7 +392,7 @@ def test_move_to_mixed_families_is_refused_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_c93_inner_packet_outside_the_selectors_is_dropped(version: int) -> None:
+def test_c69_c93_inner_packet_outside_the_selectors_is_dropped(version: int) -> None:
     """A peer's keys vouch for the peer, not for whatever addresses it puts inside."""
     pair = make_pair()
     wide = (Selector.from_prefix("0.0.0.0/0"), Selector.from_prefix("::/0"))

@@ -87,7 +87,7 @@ def test_ipv6_extension_headers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("protocol", [6, 17])
-def test_c64_upper_checksum_holds_after_a_nat_has_changed_the_source(protocol: int) -> None:
+def test_c64_c68_upper_checksum_holds_after_a_nat_has_changed_the_source(protocol: int) -> None:
     """RFC 3948 3.1.2: the checksum inside still covers the address that the NAT took away."""
     inside = bytes((192, 168, 1, 10))
     pair = transport_pair(encap=True, local_ts=(Selector.host(inside),))
@@ -103,7 +103,7 @@ def test_c64_upper_checksum_holds_after_a_nat_has_changed_the_source(protocol: i
     assert opened == upper_packet(protocol, A4, B4)
 
 
-def test_udp_without_checksum_stays_without() -> None:
+def test_c68_udp_without_checksum_stays_without() -> None:
     pair = transport_pair(encap=True)
     packet = udp.build((A4, 1), (B4, 2), b"data", checksum=False)
 

@@ -37,6 +37,7 @@ from sim.ike.tasks.child_terms import (
     ts_of,
 )
 from sim.ike.tasks.followup import Rounds
+from sim.ike.transport_nat import asks_through_nat, one_host, with_address
 from sim.wire.address import format_sock
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -134,9 +135,8 @@ class InitiateChild(Task):
         )
 
     def _wants_transport(self, sa: IkeSa) -> bool:
-        # Through a NAT the selectors of transport mode would need substitution (RFC 7296 2.23.1), which is
-        # not here yet: ask for tunnel mode instead.
-        return self.config.mode is Mode.TRANSPORT and not sa.path.encap
+        through_nat = sa.path.encap and not (one_host(self._ours) and one_host(self._theirs))
+        return self.config.mode is Mode.TRANSPORT and not through_nat
 
     def _add_fresh_values(self, sa: IkeSa, out: Outgoing) -> None:
         self._nonce = sa.ctx.rand(_NONCE_BYTES)
@@ -173,13 +173,21 @@ class InitiateChild(Task):
             return "it assigned no virtual IP"
         if not is_choice_of(answer.proposals, self._offered) or len(answer.proposals[0].spi) != 4:
             return "it chose a suite that was not offered"
-        if not _within(ts_of(message, PayloadType.TS_I), self._ours):
-            return "it widened our traffic selectors"
-        if not _within(ts_of(message, PayloadType.TS_R), self._theirs):
-            return "it widened its traffic selectors"
         if transport and not self._transport:
             return "it chose transport mode, which was not offered"
+        ours, theirs = self._answered(sa, message)
+        if not _within(ours, self._ours):
+            return "it widened our traffic selectors"
+        if not _within(theirs, self._theirs):
+            return "it widened its traffic selectors"
         return ""
+
+    def _answered(self, sa: IkeSa, message: Message) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """The selectors of the answer; those of transport mode through a NAT with the addresses seen here."""
+        ours, theirs = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
+        if asks_through_nat(sa, message) and one_host(ours) and one_host(theirs):
+            return with_address(ours, self._ours[0].start), with_address(theirs, self._theirs[0].start)
+        return ours, theirs
 
     def _agree(self, sa: IkeSa, chosen: Proposal, message: Message, now: int) -> Step:
         """Install the Child SA, after its additional key exchanges if there are any."""
@@ -232,6 +240,7 @@ class InitiateChild(Task):
         now: int,
     ) -> None:
         transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+        ours, theirs = self._answered(sa, message)
         child = finish(
             sa,
             self.config,
@@ -241,7 +250,7 @@ class InitiateChild(Task):
             chosen,
             nonces,
             secrets[0],
-            (_selectors(ts_of(message, PayloadType.TS_I)), _selectors(ts_of(message, PayloadType.TS_R))),
+            (_selectors(ours), _selectors(theirs)),
             secrets[1],
         )
         self._spi_in = 0  # the Child SA's from now on

@@ -26,6 +26,7 @@ from sim.ike.tasks.child_initiate import InitiateChild
 from sim.ike.tasks.child_respond import Option, RespondChild
 from sim.ike.tasks.child_terms import ts_of
 from sim.ike.tasks.delete import DeleteChild
+from sim.ike.transport_nat import asks_through_nat, one_host, with_address
 from sim.wire.address import format_sock
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -134,11 +135,15 @@ class RespondRekey(RespondChild):
     def _options(self, sa: IkeSa, message: Message) -> list[Option]:
         old = self._old
         theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
+        through_nat = old.mode is Mode.TRANSPORT and asks_through_nat(sa, message)
+        if through_nat and one_host(theirs) and one_host(ours):
+            theirs = with_address(theirs, old.remote_ts[0].start)
+            ours = with_address(ours, old.local_ts[0].start)
         remote, local = narrow(theirs, old.remote_ts), narrow(ours, old.local_ts)
         if not (_all_in(old.remote_ts, remote) and _all_in(old.local_ts, local)):
             text = "the peer wants to rekey a Child SA to less than what it is used for (RFC 7296 2.9.2)"
             raise PeerError(NotifyType.TS_UNACCEPTABLE, text)
-        return [Option(old.config, remote, local)]
+        return [Option(old.config, remote, local, through_nat)]
 
     def _drafted(self, nonces: Nonces) -> None:
         self._announce(nonces)

@@ -36,6 +36,7 @@ from sim.ike.tasks.child_terms import (
     suites,
     ts_of,
 )
+from sim.ike.transport_nat import asks_through_nat, is_taken, one_host, with_address
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
 
@@ -58,6 +59,7 @@ class Terms:
     local_ts: tuple[Selector, ...]
     remote_ts: tuple[Selector, ...]
     more: bool
+    substituted: bool
 
 
 @dataclass(slots=True)
@@ -71,14 +73,19 @@ class ChildDraft:
     remote_ts: tuple[Selector, ...]
     nonces: tuple[bytes, bytes]
     shared: bytes
+    answer: tuple[tuple[Selector, ...], tuple[Selector, ...]]
 
 
 class Option(NamedTuple):
-    """A configured Child SA and what it allows of the selectors on offer, the peer's side first."""
+    """A configured Child SA and what it allows of the selectors on offer, the peer's side first.
+
+    `substituted` is that they have the addresses seen here, for transport mode through a NAT.
+    """
 
     config: ChildConfig
     remote: tuple[Selector, ...]
     local: tuple[Selector, ...]
+    substituted: bool = False
 
 
 class RespondChild(Task):
@@ -120,7 +127,9 @@ class RespondChild(Task):
                 out.add(NoncePayload(self._nonce))
             if self._public:
                 out.add(KePayload(self._group, self._public))
-            out.add(TsPayload(PayloadType.TS_I, draft.remote_ts), TsPayload(PayloadType.TS_R, draft.local_ts))
+            out.add(
+                TsPayload(PayloadType.TS_I, draft.answer[0]), TsPayload(PayloadType.TS_R, draft.answer[1])
+            )
             methods = additional_exchanges(self._chosen)
             if methods:
                 out.add_last(sa.followups.expect(Pending(self, methods), now))
@@ -156,7 +165,12 @@ class RespondChild(Task):
     def _options(self, sa: IkeSa, message: Message) -> list[Option]:
         """What each configured Child SA allows of the selectors on offer."""
         theirs, ours = ts_of(message, PayloadType.TS_I), ts_of(message, PayloadType.TS_R)
-        return [Option(config, *_narrowed(sa, config, theirs, ours)) for config in self._configs]
+        through_nat = asks_through_nat(sa, message)
+        return [
+            (_substituted(sa, config, theirs, ours) if through_nat else None)
+            or Option(config, *_narrowed(sa, config, theirs, ours))
+            for config in self._configs
+        ]
 
     def _create(self, sa: IkeSa, message: Message, now: int) -> None:
         terms = agree(sa, self._options(sa, message), self._exchange, message)
@@ -164,8 +178,11 @@ class RespondChild(Task):
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
         self._chosen, self._more = terms.chosen, terms.more
-        mode, spi_in = self._mode(sa, terms.config, message), sa.ctx.new_child_spi()
-        self._draft = ChildDraft(terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared)
+        mode, spi_in = self._mode(sa, terms, message), sa.ctx.new_child_spi()
+        answer = _as_asked(message, terms) if terms.substituted else (terms.remote_ts, terms.local_ts)
+        self._draft = ChildDraft(
+            terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared, answer
+        )
         if additional_exchanges(terms.chosen):
             self._drafted(nonces)
         else:
@@ -195,11 +212,11 @@ class RespondChild(Task):
         """There is a Child SA to answer with; `nonces` are the peer's, ours."""
         sa.add_child(child, now)
 
-    def _mode(self, sa: IkeSa, config: ChildConfig, message: Message) -> Mode:
-        """Transport if both want it and no NAT is in the way; else tunnel mode results (RFC 7296 1.3.1)."""
+    def _mode(self, sa: IkeSa, terms: Terms, message: Message) -> Mode:
+        """Transport if both want it and no NAT stands against it; else tunnel mode (RFC 7296 1.3.1)."""
         asked = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
-        wanted = asked and config.mode is Mode.TRANSPORT and not sa.path.encap
-        return Mode.TRANSPORT if wanted else Mode.TUNNEL
+        possible = terms.substituted or not sa.path.encap
+        return Mode.TRANSPORT if asked and possible and terms.config.mode is Mode.TRANSPORT else Mode.TUNNEL
 
     def _fresh_values(
         self, sa: IkeSa, chosen: Proposal, message: Message
@@ -245,14 +262,14 @@ def agree(sa: IkeSa, options: list[Option], exchange: ExchangeType, message: Mes
     possible.sort(
         key=lambda option: not (_has_first(option.remote, theirs) and _has_first(option.local, ours))
     )
-    for config, remote, local in possible:
+    for config, remote, local, substituted in possible:
         accepted = proposals_for(exchange, config.esp_proposals)
         chosen = select(
             proposals_for(exchange, offered.proposals), accepted, None if ke is None else ke.group
         )
         if chosen is not None and len(chosen.spi) == 4:
             more = any(not _lies_in((option.remote, option.local), (remote, local)) for option in possible)
-            return Terms(config, chosen, local, remote, more)
+            return Terms(config, chosen, local, remote, more, substituted)
     configs = [option.config for option in options]
     raise _no_suite(sa, configs, offered) if possible else _no_selectors(sa, configs, theirs, ours)
 
@@ -264,6 +281,27 @@ def _narrowed(
     remote = narrow(theirs, remote_selectors(sa, config))
     remote = remote or narrow(theirs, natted_selectors(sa, config, theirs))
     return remote, narrow(ours, local_selectors(sa, config))
+
+
+def _substituted(
+    sa: IkeSa, config: ChildConfig, theirs: tuple[WireSelector, ...], ours: tuple[WireSelector, ...]
+) -> Option | None:
+    """The same for transport mode through a NAT, if that is possible (RFC 7296 2.23.1)."""
+    if config.mode is not Mode.TRANSPORT or not (one_host(theirs) and one_host(ours)):
+        return None
+    remote = narrow(with_address(theirs, sa.path.remote[0]), remote_selectors(sa, config))
+    local = narrow(with_address(ours, sa.path.local[0]), local_selectors(sa, config))
+    if not (remote and local) or is_taken(sa, remote, local):
+        return None
+    return Option(config, remote, local, True)
+
+
+def _as_asked(message: Message, terms: Terms) -> tuple[tuple[Selector, ...], tuple[Selector, ...]]:
+    """What was agreed on, with the addresses that the initiator has given."""
+    first_i, first_r = ts_of(message, PayloadType.TS_I)[0], ts_of(message, PayloadType.TS_R)[0]
+    assert isinstance(first_i, Selector)
+    assert isinstance(first_r, Selector)
+    return with_address(terms.remote_ts, first_i.start), with_address(terms.local_ts, first_r.start)
 
 
 def _lies_in(sides: tuple[tuple[Selector, ...], ...], others: tuple[tuple[Selector, ...], ...]) -> bool:
