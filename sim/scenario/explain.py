@@ -50,7 +50,7 @@ def _problem(details: ErrorDetails, data: object, shapes: Mapping[int, type], so
         return Problem(source.where(path), dotted((*path, missing)), "is missing")
     if kind == "extra_forbidden":
         return Problem(source.where(path), dotted(path), _unknown_key(str(path[-1]), parent, shapes))
-    return Problem(source.where(path), dotted(path), _text(details))
+    return Problem(source.where(path), dotted(path), text_of(details))
 
 
 def _real_path(loc: Path, data: object) -> tuple[Path, object]:
@@ -85,7 +85,8 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"known are {', '.join(names)}"
 
 
-def _text(details: ErrorDetails) -> str:
+def text_of(details: ErrorDetails) -> str:
+    """What is wrong with one value, as a sentence for its line."""
     kind, context, given = details["type"], details.get("ctx", {}), details["input"]
     if kind == "value_error":
         return str(context["error"])

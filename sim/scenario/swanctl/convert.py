@@ -14,6 +14,7 @@ from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.ike.status import weak_algorithms
 from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.explain import text_of
 from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import Connection, ConnectionChild
 from sim.scenario.schema_types import NAME_PATTERN, FrozenDict, format_secret
@@ -217,7 +218,8 @@ class Importer:
             self._refuse(connection, f"has no `{name}` section: write `{name} {{ auth = psk }}`")
             return None
         if len(found) > 1:
-            self._refuse(found[1], "a second round of authentication is not supported")
+            second = next((part for part in found if part.path[-1].lower() != name), found[1])
+            self._refuse(second, "a second round of authentication is not supported")
         self._check(found[0], keys.AUTH, sections=None)
         for part in found[0].sections:
             section = self._tree.section(*found[0].path, part)
@@ -232,6 +234,9 @@ class Importer:
         auth = self._value(view, "auth", _auth, "pubkey")
         send_cert = self._value(connection, "send_cert", values.parse_send_cert, "ifasked")
         if parse_auth(auth)[0] is not Method.PUBKEY:
+            if "send_cert" in connection.settings:
+                at, text = connection.settings["send_cert"].at, f"ignored: auth = {auth} sends none"
+                self.warnings.append(at.problem(f"{connection.key}.send_cert", text))
             return self._without(view, auth)
         files = self._files(view, "cert", "certs")
         pubkeys = self._value(view, "pubkeys", values.parse_list, [])
@@ -377,16 +382,18 @@ class Importer:
 
     def _proposals(self, view: View, key: str, protocol: ProtocolId) -> tuple[str, ...]:
         found: list[str] = []
+        missing: list[str] = []
 
         def read(text: str) -> tuple[str, ...]:
             for item in values.parse_list(text):
                 proposals, told = our_proposals(item, protocol)
                 found.extend(proposals)
+                missing.extend(() if proposals else told)
                 at = view.settings[key].at
                 weak = [s for p in proposals for s in weak_algorithms(parse_proposal(p, protocol))]
                 self.warnings += [at.problem(f"{view.key}.{key}", sentence) for sentence in told + weak]
             if values.parse_list(text) and not found:
-                raise ValueError(f"of {text} nothing is supported yet")
+                raise ValueError(f"nothing is supported yet: {'; '.join(missing)}")
             return tuple(found)
 
         given = self._value(view, key, read, ())
@@ -420,9 +427,7 @@ class Importer:
             for details in error.errors():
                 key = str(details["loc"][0]) if details["loc"] else ""
                 at = view.settings[key].at if key in view.settings else view.at
-                self.problems.append(
-                    at.problem(f"{view.key}.{key}", str(details.get("ctx", {}).get("error", details["msg"])))
-                )
+                self.problems.append(at.problem(f"{view.key}.{key}", text_of(details)))
             return None
 
     def _warn(self, view: View, text: str) -> None:

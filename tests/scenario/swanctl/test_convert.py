@@ -157,6 +157,8 @@ def test_settings_of_a_child(line: str, key: str, value: object, tmp_path: Path)
             "ke1_mlkem512 is left out: ke1_mlkem512 not supported yet",
         ),
         ("proposals = aes256-sha256-modp1536", "proposals: modp1536 is weak: SHOULD NOT be used for IKE"),
+        ("send_cert = never", "send_cert: ignored: auth = psk sends none"),
+        ("children { other { hw_offload = auto } }", "hw_offload: ignored: there is no such hardware"),
         ("proposals = camellia256-sha256-modp2048, default", "is left out: camellia256 not supported yet"),
     ],
 )
@@ -180,7 +182,11 @@ def test_what_changes_nothing_on_the_wire_is_a_warning(line: str, words: str, tm
         ("local_addrs = gateway.example", "write single addresses"),
         ("local_addrs = 10.0.0.0/8", "write single addresses"),
         ("proposals = aes265-sha256-modp2048", "'aes265' is no algorithm"),
-        ("proposals = aes256-md5-ecp192", "nothing is supported yet"),
+        ("proposals = aes256-md5-ecp192", "nothing is supported yet: "),
+        (
+            "proposals = aes256gcm16-sha512-curve25519-ke1_mlkem512",
+            "is left out: ke1_mlkem512 not supported yet",
+        ),
         ("remote-2 { auth = psk }", "a second round"),
         ("locl { auth = psk }", "unknown section"),
     ],
@@ -192,6 +198,17 @@ def test_what_cannot_be_done_is_refused_on_its_line(line: str, words: str, tmp_p
     )
 
 
+@pytest.mark.parametrize(("side", "other"), [("remote", "remote2"), ("local", "local-2")])
+def test_a_second_round_of_authentication_is_named_wherever_it_stands(
+    side: str, other: str, tmp_path: Path
+) -> None:
+    text = BASE.replace(f"{side} {{ auth", f"{other} {{ auth = psk }}\n    {side} {{ auth")
+    line = 1 + text[: text.index(other)].count("\n")
+    (problem,) = _problems(tmp_path, text)
+    where = f"{tmp_path}/swanctl.conf:{line}: connections.rw.{other}: "
+    assert problem == f"{where}a second round of authentication is not supported"
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -200,7 +217,7 @@ def test_what_cannot_be_done_is_refused_on_its_line(line: str, words: str, tmp_p
         ("local_ts = dynamic[tcp/80]", "`dynamic` stands alone"),
         ("remote_ts = 10.1.0.0/33", "10.1.0.0/33"),
         ("start_action = trap|start", "the actions are none, trap and start"),
-        ("replay_window = 8", "greater than or equal to 32"),
+        ("replay_window = 0", "0 is out of range: must be at least 32"),
         ("start_acton = trap", "did you mean `start_action`?"),
         ("ipcomp = yes", "IPComp is not supported"),
         ("mark_in = 42", "no marks"),
