@@ -20,8 +20,8 @@ class ChildSa:
     """One pair of ESP SAs; keys are (encryption key with its salt, integrity key).
 
     `deleting` is that our Delete is on its way (`delete_sent`) or waits, `replaced` that another one does its
-    work now, `silent` that nothing is sent on it, `rekeying` our own rekeying that is not answered yet,
-    `rival` the peer's.
+    work now, `silent` that nothing is sent on it, `expired` that it is reported as down and used no more,
+    `rekeying` our own rekeying that is not answered yet, `rival` the peer's.
     """
 
     ike: IkeSa
@@ -39,6 +39,7 @@ class ChildSa:
     delete_sent: bool = False
     replaced: bool = False
     silent: bool = False
+    expired: bool = False
     rekeying: RekeyChild | None = None
     rival: Rival | None = None
     expires_at: int = 0

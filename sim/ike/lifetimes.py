@@ -152,9 +152,12 @@ def rekey_ike(sa: IkeSa, now: int) -> None:
 
 
 def expire_child(child: ChildSa, now: int) -> None:
-    """A hard limit: the Child SA is used no more (RFC 7296 2.8)."""
-    if child.up and not child.deleting:
-        text = "its lifetime is over"
+    """A hard limit: the Child SA is used no more (RFC 7296 2.8), from now on; its peer is told."""
+    if not child.up:
+        return
+    text = "its lifetime is over"
+    child.ike.give_up_child(child, Reason.EXPIRED, text)
+    if not child.deleting:
         job = Job(ExchangeType.INFORMATIONAL, [DeleteChild(child, Reason.EXPIRED, text)])
         child.ike.requests.submit(job, now)
 

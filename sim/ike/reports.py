@@ -58,7 +58,7 @@ def path_changed(sa: IkeSa) -> PathChanged:
         path.encap,
         path.nat_local,
         path.nat_remote,
-        tuple(sa.children),
+        tuple(spi_in for spi_in, child in sa.children.items() if not child.expired),
     )
 
 

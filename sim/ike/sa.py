@@ -381,12 +381,21 @@ class IkeSa:
     def remove_child(self, child: ChildSa, reason: Reason, text: str) -> None:
         if self._forget_child(child):
             self.ctx.release_spi(child.spi_in)
+            self._report_child_down(child, reason, text)
+
+    def give_up_child(self, child: ChildSa, reason: Reason, text: str) -> None:
+        """Use a Child SA no more in either direction; its SPI stays ours until the peer knows."""
+        self._report_child_down(child, reason, text)
+        child.expired = True
+
+    def _report_child_down(self, child: ChildSa, reason: Reason, text: str) -> None:
+        if not child.expired:
             self.ctx.emit(child_down(self, child, reason, text))
 
     def retire_child(self, child: ChildSa, reason: Reason, text: str, now: int) -> None:
         """A Child SA that was replaced receives for a while: packets may overtake each other."""
         delay = self.ctx.config.delete_rekeyed_delay
-        if not child.replaced or not delay:
+        if not child.replaced or child.expired or not delay:
             self.remove_child(child, reason, text)
         elif self._forget_child(child):
             self.retired[child.spi_in] = (child, reason, text)
@@ -397,7 +406,7 @@ class IkeSa:
 
     def silence(self, child: ChildSa) -> None:
         """A Child SA that was replaced is sent on no more."""
-        if not child.silent:
+        if not (child.silent or child.expired):
             child.silent = True
             self.ctx.emit(child_retired(self, child))
 

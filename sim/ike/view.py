@@ -62,6 +62,7 @@ def view_of(sa: IkeSa) -> SaView:
     children = tuple(
         ChildView(c.config.name, c.mode, c.spi_in, c.spi_out, c.local_ts, c.remote_ts)
         for c in sa.children.values()
+        if not c.expired
     )
     return SaView(
         sa.ike_id,

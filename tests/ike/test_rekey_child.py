@@ -288,6 +288,47 @@ def test_c44_an_expired_child_is_used_no_more() -> None:
     assert paired(pair, 0)
 
 
+def test_c44_an_expired_child_ends_at_once_even_when_the_peer_cannot_be_told() -> None:
+    """A request is outstanding, and nothing arrives: only the SPI stays reserved (RFC 7296 2.8)."""
+    pair = pair_with(rekey_time=0, life_time=60 * NS_PER_S).establish()
+    (spi,) = pair.a.children
+    up_at = pair.a.times(ChildSaUp)[0]
+    pair.drive(59 * NS_PER_S)
+    pair.drop(2, "a")
+    pair.command(pair.a, lambda end: end.check_liveness(1, pair.now))
+    pair.drive(2 * NS_PER_S)
+
+    assert pair.a.times(ChildSaDown) == [up_at + 60 * NS_PER_S]
+    assert pair.a.last(ChildSaDown).reason is Reason.EXPIRED
+    assert pair.a.endpoint.sas[0].children == ()
+    assert spi in pair.a.endpoint._ctx._spis
+    pair.drive(20 * NS_PER_S)
+    assert len(pair.a.all(ChildSaDown)) == len(pair.b.all(ChildSaDown)) == 1
+    assert spi not in pair.a.endpoint._ctx._spis
+
+
+def test_c44_a_successor_that_comes_too_late_for_the_expired_child_stays() -> None:
+    """The answer to our rekeying comes after the hard limit: the new one is no less wanted for that."""
+    pair = pair_with(rekey_time=50 * NS_PER_S, life_time=52 * NS_PER_S, rand_time=0).establish()
+    (old,) = pair.a.children
+    pair.drive(49 * NS_PER_S)
+    pair.drop(1, "a")
+    pair.drive(10 * NS_PER_S)
+
+    assert pair.a.all(ChildSaDown)[0].spi_in == old
+    assert paired(pair, 1)
+
+
+def test_c44_a_packet_may_ask_for_another_child_when_one_has_expired() -> None:
+    pair = pair_with(rekey_time=0, life_time=60 * NS_PER_S).establish()
+    pair.drive(59 * NS_PER_S)
+    pair.drop(2, "a")
+    pair.drive(2 * NS_PER_S)
+    pair.command(pair.a, lambda end: end.initiate("rw", "net", pair.now))
+    pair.drive(20 * NS_PER_S)
+    assert paired(pair, 1)
+
+
 # -- helpers ---------------------------------------------------------------------------------------------
 
 

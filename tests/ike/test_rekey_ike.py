@@ -211,6 +211,18 @@ def test_c44_an_ike_sa_that_the_peer_will_not_rekey_ends_at_its_hard_limit() -> 
     assert pair.a.last(IkeSaDown).reason is Reason.EXPIRED
 
 
+def test_c44_an_expired_ike_sa_takes_its_child_sas_with_it_at_once() -> None:
+    """The peer does not answer: nothing waits for it (RFC 7296 2.8)."""
+    limits = {"rekey_time": 50 * NS_PER_S, "rand_time": 0, "over_time": 20 * NS_PER_S}
+    pair = Pair(replace(CONNECTION_A, **limits)).establish()  # type: ignore[arg-type]
+    pair.drive(49 * NS_PER_S)
+    pair.drop(20, "a")
+    pair.drive(40 * NS_PER_S)
+
+    hard_at = pair.a.times(IkeSaUp)[0] + 70 * NS_PER_S
+    assert pair.a.times(ChildSaDown) == pair.a.times(IkeSaDown) == [hard_at]
+
+
 def test_a_lost_delete_of_the_old_ike_sa_leaves_nothing_behind() -> None:
     """Every Delete is lost: the responder forgets the old IKE SA after half_open_timeout."""
     pair = Pair(a_config=EndpointConfig()).establish()

@@ -30,7 +30,7 @@ def test_c44_a_soft_limit_asks_for_a_successor_without_loss(limit: str, src: byt
 
 
 def test_c44_a_hard_limit_ends_the_sa() -> None:
-    """Without a successor the SA carries that many packets and not one more."""
+    """Without a successor the SA carries that many packets and not one more; the next asks for another SA."""
     lab = Lab(f"{CHILD}.life_packets=30", f"{CHILD}.start=at once").up()
     (spi,) = lab.stack("moon").engine.sad
     outbound = lab.stack("moon").engine.sad[spi].outbound
@@ -39,8 +39,9 @@ def test_c44_a_hard_limit_ends_the_sa() -> None:
     lab.run(100 * NS_PER_MS)
 
     assert outbound.packets == 30
-    assert lab.drops("moon").get(str(Dropped.EXPIRED)) == 3
+    assert lab.drops("moon").get(str(Dropped.EXPIRED)) == 1, "the one before IKE knew"
     assert spi not in lab.stack("moon").engine.sad
+    assert len(lab.boxes["bob"].seqs) == 32
 
 
 def test_c44_the_soft_limit_is_earlier_by_a_part_of_the_jitter() -> None:

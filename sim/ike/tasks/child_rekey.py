@@ -87,9 +87,9 @@ class RekeyChild(InitiateChild):
         sa.add_child(child, now, replaces=old)
         if rival is not None and rival.stands and is_redundant(nonces, rival.nonces):
             _take_out(sa, child, Reason.REDUNDANT, "the peer rekeyed at the same time", now)
-        elif old.deleting:
+        elif old.deleting and not old.expired:
             _delete(sa, child, Reason.DELETED, "its predecessor was deleted by us", now)
-        elif old.up:
+        elif old.up and not old.deleting:
             _take_out(sa, old, Reason.REKEYED, "rekeyed by us", now)
 
     def _refused(self, sa: IkeSa, error: NotifyPayload | None, now: int) -> None:
