@@ -31,6 +31,7 @@ from sim.ike.tasks.configure import AssignConfiguration
 from sim.wire.address import pack_address
 from sim.wire.selector import Selector
 from tests.ike.pair import ALICE, CONNECTION_A, CONNECTION_B, HOME, NET_A, NET_B, NatBox, Pair
+from tests.ike.test_eap import initiator, responder
 
 STRONGSWAN = Path(__file__).parent.parent / "data" / "strongswan" / "cp.json"
 Type = ConfigAttributeType
@@ -376,6 +377,17 @@ def test_c70_a_second_host_with_the_same_identity_gets_an_address_of_its_own() -
 
     assert vips(pair) == [SECOND]
     assert leased(pair) == {FIRST: ALICE, SECOND: ALICE}
+
+
+def test_c31_a_lease_belongs_to_whom_eap_has_proved() -> None:
+    """IDi says alice, EAP says carol; the request is in the first message, the reply in the last (2.16)."""
+    calling = initiator(children=(CHILD_A,), vips=(ANY4,))
+    answering = responder(children=(CHILD_B,), pools=("v4",))
+    pair = road(calling, answering).establish()
+    assert leased(pair) == {FIRST: CAROL}
+    assert ["CP" in line for line in pair.a.ladder] == [False, True] + [False] * (len(pair.a.ladder) - 2)
+    assert "CP" in pair.b.ladder[-1]
+    assert pair.a.last(ChildSaUp).local_ts == (Selector.host(FIRST),)
 
 
 def test_c31_a_peer_that_starts_afresh_gets_its_address_again() -> None:

@@ -8,7 +8,7 @@ from time import monotonic_ns
 import pytest
 
 from sim.ike.constants import ConfigAttributeType
-from sim.ike.events import ChildFailed, Reason, VirtualIpAssigned
+from sim.ike.events import ChildFailed, Reason, VirtualIpAssigned, VirtualIpReleased
 from sim.ike.identity import Identity
 from sim.ike.payloads import ConfigAttribute
 from sim.ike.pool import Pool, PoolConfig
@@ -142,6 +142,37 @@ def test_c31_reauthentication_keeps_the_address(lab: Lab, role: Role) -> None:
     )
     assert scene.ours.sa().vips == first.vips
     scene.initiator.run("ping", "-c", "2", "-W", "5", "10.2.0.1")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("who", ["we rekey", "strongswan rekeys"])
+def test_c31_rekeying_the_ike_sa_keeps_the_address(lab: Lab, role: Role, who: str) -> None:
+    scene = stage(lab, role, vips=("0.0.0.0",), pools=("v4",))
+    scene.establish()
+    first = scene.ours.sa()
+    if who == "we rekey":
+        scene.ours.call(lambda peer: peer.command("rekey", "home", None, monotonic_ns()))
+    else:
+        scene.theirs.rekey(ike="home")
+    until(lambda: scene.ours.sa().ike_id != first.ike_id, scene.ours.story)
+    assert scene.ours.sa().vips == first.vips
+    assert not scene.ours.events(VirtualIpReleased)
+    scene.initiator.run("ping", "-c", "2", "-W", "5", "10.2.0.1")
+
+
+def test_c31_strongswan_leases_us_the_address_that_we_had(lab: Lab) -> None:
+    """When we leave and come back; and before that, when a new IKE SA takes over (make before break)."""
+    scene = stage(lab, "we initiate", vips=("0.0.0.0",), pools=("v4",), more={"make_before_break": True})
+    scene.establish()
+    first = scene.ours.sa()
+    scene.ours.call(lambda peer: peer.command("reauthenticate", "home", None, monotonic_ns()))
+    until(lambda: first.ike_id not in [sa.ike_id for sa in scene.ours.sas()], scene.ours.story)
+    assert scene.ours.sa().vips == first.vips
+    assert not scene.ours.events(VirtualIpReleased)
+    scene.ours.delete()
+    scene.idle()
+    scene.establish()
+    assert scene.ours.sa().vips == first.vips
 
 
 def _exhaust(pool: Pool) -> None:
