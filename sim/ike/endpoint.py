@@ -159,7 +159,7 @@ class IkeEndpoint:
     def reauthenticate(self, ike_id: int, now: int) -> None:
         """Replace an IKE SA by a new one, ahead of its time (RFC 7296 2.8.3)."""
         sa = self._ctx.sas.get(ike_id)
-        if sa is not None and sa.connection.remote_addrs:
+        if sa is not None:
             sa.reauthenticate("reauthenticated by us", now)
 
     def check_liveness(self, ike_id: int, now: int) -> None:

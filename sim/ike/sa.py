@@ -346,8 +346,8 @@ class IkeSa:
         self.ctx.timers.arm((self.ike_id, "standby"), at, lambda due: self.end(self.reason, self.text, due))
 
     def reauthenticate(self, text: str, now: int) -> None:
-        """Set up a new IKE SA with all Child SAs of this one (RFC 7296 2.8.3); `text` says why."""
-        if self.state is not State.ESTABLISHED or self.standby:
+        """If we can call, make a new IKE SA with all Child SAs of this one (2.8.3); `text` says why."""
+        if self.state is not State.ESTABLISHED or self.standby or not self.connection.remote_addrs:
             return
         if not self.connection.make_before_break:
             self._afterwards = self._all_wanted()

@@ -27,6 +27,7 @@ from sim.ike.proposals import Proposal, additional_exchanges, is_choice_of, offe
 from sim.ike.recovery import restart_children
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
+    NO_TFC,
     PacketSelectors,
     finish,
     join,
@@ -77,7 +78,7 @@ class InitiateChild(Task):
         self._ours, self._theirs = self._wanted_selectors(sa)
         self._transport = self._wants_transport(sa)
         if self._transport:
-            out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
+            out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
         out.add(SaPayload(self._offered))
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             self._add_fresh_values(sa, out)

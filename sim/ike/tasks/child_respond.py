@@ -27,6 +27,7 @@ from sim.ike.proposals import Proposal, additional_exchanges, select
 from sim.ike.selectors import narrow
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
+    NO_TFC,
     finish,
     join,
     local_selectors,
@@ -119,7 +120,7 @@ class RespondChild(Task):
             out.add(self._error.payload())
         elif draft is not None:
             if draft.mode is Mode.TRANSPORT:
-                out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
+                out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
             if self._more:
                 out.add_last(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
             out.add(SaPayload((self._chosen.with_spi(spi_octets(draft.spi_in)),)))

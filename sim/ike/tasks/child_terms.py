@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sim.ike.algorithms import KEY_EXCHANGES
 from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig
-from sim.ike.constants import ExchangeType, PayloadType
+from sim.ike.constants import ExchangeType, NotifyType, PayloadType
 from sim.ike.keymat import child_keys
 from sim.ike.message import Message
 from sim.ike.path import is_private
-from sim.ike.payloads import TsPayload
+from sim.ike.payloads import NotifyPayload, TsPayload
 from sim.ike.proposals import Proposal, esp_suite, format_proposal
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ANY_ADDRESS = {4: Selector(bytes(4), b"\xff" * 4), 16: Selector(bytes(16), b"\xff" * 16)}
 """What stands for a virtual IP that is still to be assigned, by the octets of an address."""
+
+NO_TFC = NotifyPayload(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)
+"""Padding behind an inner packet is cut off in tunnel mode only; we never add any (RFC 7296 1.3.1)."""
 
 PacketSelectors = tuple[Selector, Selector]
 """The selectors of the packet that asked for a Child SA: of this side, of the other side."""

@@ -1,0 +1,124 @@
+"""Notifications in the making of Child SAs: heeded, or declined by silence (RFC 7296 1.3, 1.3.1, 2.22)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sim.ike.constants import NotifyType
+from sim.ike.errors import PeerError
+from sim.ike.events import ChildFailed, ChildSaUp, IkeSaDown, IkeSaUp, Reason, RekeyFailed
+from sim.ike.payloads import NotifyPayload
+from sim.ike.sa import IkeSa
+from sim.ike.tasks import child_respond
+from sim.ike.tasks.base import Outgoing, Step
+from sim.ike.tasks.child_initiate import InitiateChild
+from sim.wire.esp import Mode
+from tests.ike.calm import check_calm
+from tests.ike.meeting import sides
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, A, Pair
+from tests.ike.test_rekey_child import pair_of_two, rekey
+
+IPCOMP = NotifyPayload(NotifyType.IPCOMP_SUPPORTED, b"\x12\x34\x02")  # CPI, DEFLATE
+FRAGMENTS = NotifyPayload(NotifyType.NON_FIRST_FRAGMENTS_ALSO)
+NO_TFC = NotifyPayload(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)
+
+
+@pytest.mark.parametrize("make_before_break", [False, True])
+def test_c53_a_peer_without_room_for_a_successor_gets_a_new_ike_sa(
+    make_before_break: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_ADDITIONAL_SAS: old ones are deleted and made anew, which needs no CREATE_CHILD_SA (1.3, 4)."""
+    pair = Pair(replace(CONNECTION_A, make_before_break=make_before_break)).establish()
+    monkeypatch.setattr(child_respond, "check_child_may_change", no_room)
+    rekey(pair, pair.a)
+    check_calm(pair.calm())
+
+    assert pair.a.last(RekeyFailed).reason is Reason.NO_ADDITIONAL_SAS
+    assert [e.reason for e in pair.a.all(IkeSaDown)] == [Reason.REAUTHENTICATED]
+    assert len(pair.a.all(IkeSaUp)) == 2
+    assert len(pair.a.children) == 1
+
+
+def test_c53_who_cannot_call_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A responder could not make the IKE SA anew."""
+    pair = Pair().establish()
+    monkeypatch.setattr(child_respond, "check_child_may_change", no_room)
+    rekey(pair, pair.b)
+    check_calm(pair.calm())
+
+    assert pair.b.last(RekeyFailed).reason is Reason.NO_ADDITIONAL_SAS
+    assert not pair.a.all(IkeSaDown)
+    assert len(pair.a.children) == 1
+
+
+def test_c53_no_room_for_one_more_child_leaves_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = pair_of_two().establish()
+    monkeypatch.setattr(child_respond, "check_child_may_change", no_room)
+    pair.command(pair.a, lambda end: end.initiate("rw", "net2", pair.now))
+    check_calm(pair.calm())
+
+    assert pair.a.last(ChildFailed).reason is Reason.NO_ADDITIONAL_SAS
+    assert len(pair.a.children) == 1
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c54_transport_mode_says_that_tfc_padding_is_not_supported(side: str) -> None:
+    """Only tunnel mode can cut padding off, as an inner IP header tells its length (RFC 4303 2.7)."""
+    transport = replace(NET_A, mode=Mode.TRANSPORT, local_ts=(), remote_ts=())
+    pair = Pair(
+        replace(CONNECTION_A, children=(transport,)),
+        replace(CONNECTION_B, children=(transport,), remote_addrs=(A,)),
+    )
+    asks, answers = sides(pair, side)
+    pair.command(asks, lambda end: end.initiate("rw", "net", pair.now))
+    check_calm(pair.calm())
+
+    assert pair.a.last(ChildSaUp).mode is Mode.TRANSPORT
+    for end in (asks, answers):
+        assert "N(ESP_TFC_PADDING_NOT_SUPPORTED)" in end.ladder[1]
+
+
+@pytest.mark.parametrize("notify", [IPCOMP, FRAGMENTS, NO_TFC])
+@pytest.mark.parametrize("exchange", ["IKE_AUTH", "CREATE_CHILD_SA"])
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c54_c55_what_is_not_supported_is_declined_by_silence(
+    side: str, exchange: str, notify: NotifyPayload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No IPComp, no rule for later fragments; TFC padding is never sent, so a peer without it is fine."""
+    base = pair_of_two()
+    a, b = (end.endpoint.config.connections[0] for end in (base.a, base.b))
+    pair = Pair(a, replace(b, remote_addrs=(A,)))
+    asks, answers = sides(pair, side)
+    name = "net"
+    if exchange == "CREATE_CHILD_SA":
+        pair.command(asks, lambda end: end.initiate("rw", "net", pair.now))
+        pair.settle()
+        name = "net2"
+    ask_for(notify, monkeypatch)
+    pair.command(asks, lambda end: end.initiate("rw", name, pair.now))
+    check_calm(pair.calm())
+
+    word = f"N({NotifyType(notify.type).name})"
+    assert word in asks.ladder[-1]
+    assert word not in answers.ladder[-1]
+    assert asks.last(ChildSaUp).child == name
+
+
+# -- helpers ---------------------------------------------------------------------------------------------
+
+
+def no_room(sa: IkeSa) -> None:
+    raise PeerError(NotifyType.NO_ADDITIONAL_SAS, "there is no room for more Child SAs")
+
+
+def ask_for(notify: NotifyPayload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on requests for Child SAs hold this notification."""
+    build = InitiateChild.build
+
+    def built(self: InitiateChild, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        out.add(notify)
+        return build(self, sa, out, now)
+
+    monkeypatch.setattr(InitiateChild, "build", built)
