@@ -20,6 +20,7 @@ from sim.ike.sa import connect
 from sim.ike.tasks.base import Job
 from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.delete import DeleteChild
+from sim.ike.tasks.invalid_selectors import TellSelectors
 from sim.ike.view import SaView, view_of
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
@@ -149,6 +150,13 @@ class IkeEndpoint:
         child = self._ctx.children.get(spi_in)
         if child is not None:
             (expire_child if hard else rekey_child)(child, now)
+
+    def selectors_violated(self, spi_in: int, packet: bytes, now: int) -> None:
+        """A packet, here its beginning, was not what its Child SA is for: tell the peer (RFC 7296 3.10.1)."""
+        child = self._ctx.children.get(spi_in)
+        if child is not None and not child.deleting:
+            job = Job(ExchangeType.INFORMATIONAL, [TellSelectors(child, packet)])
+            child.ike.requests.submit(job, now)
 
     def rekey_ike(self, ike_id: int, now: int) -> None:
         """Rekey an IKE SA by its `ike_id`, ahead of its time."""

@@ -35,4 +35,12 @@ class LifetimeReached:
     hard: bool
 
 
-Event = PeerMoved | SequenceExhausted | LifetimeReached
+@dataclass(frozen=True, slots=True)
+class SelectorMismatch:
+    """An authentic packet, here its beginning, was not what its SA is for (RFC 4301 5.2); told once a minute."""
+
+    spi_in: int
+    packet: bytes
+
+
+Event = PeerMoved | SequenceExhausted | LifetimeReached | SelectorMismatch

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sim.crypto.cipher import AeadCipher, Rand, cipher
 from sim.ipsec import express
 from sim.ipsec.esp import EspOpener, EspSealer
-from sim.ipsec.events import Event, PeerMoved, SequenceExhausted
+from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.outer import outer
 from sim.ipsec.policy import Policy, covers_both
 from sim.ipsec.replay import ReplayWindow
@@ -19,6 +19,7 @@ from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
 from sim.ipsec.transport import TransportOpener, TransportSealer
 from sim.ipsec.tunnel import TunnelOpener, TunnelSealer
 from sim.ipsec.verdict import DROP, Drop, PacketError, Reason
+from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
 from sim.wire.esp import Mode
@@ -28,6 +29,9 @@ _PLAIN_IPV4 = 0x45
 MAX_FLOWS = 4096
 """How many flows an SA or an engine remembers; one more, and it starts afresh."""
 
+_MISMATCH_EVERY = 60 * NS_PER_S
+_MISMATCH_BYTES = 64
+"""As much as an ICMP error quotes at least, with room for a longer header (RFC 7296 3.10.1)."""
 _DUMMY = int(Protocol.NO_NEXT)
 
 Report = Callable[[Event], None]
@@ -116,7 +120,7 @@ class InboundSa:
         """Called once, for the first packet that is authentic."""
         self.packets = 0
         self.bytes = 0
-        self.last_at = -1
+        self.last_at = self._mismatch_at = -1
         self.drops: Counter[Reason] = Counter()
         self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _never
         """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
@@ -204,10 +208,16 @@ class InboundSa:
         if traffic in self._flows:
             return
         if not covers_both(traffic, self.spec.remote_ts, self.spec.local_ts):
+            self._tell_mismatch(inner)
             raise PacketError(Reason.SELECTOR_MISMATCH)
         if len(self._flows) >= MAX_FLOWS:
             self._flows.clear()
         self._flows.add(memorable(inner, traffic, header))
+
+    def _tell_mismatch(self, inner: bytearray) -> None:
+        if self._mismatch_at < 0 or self.last_at - self._mismatch_at >= _MISMATCH_EVERY:
+            self._mismatch_at = self.last_at
+            self._report(SelectorMismatch(self.spec.spi_in, bytes(inner[:_MISMATCH_BYTES])))
 
     def _follow(self, peer: Sock) -> None:
         self._peer = peer

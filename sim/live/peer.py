@@ -217,6 +217,8 @@ class LivePeer(IpsecDriver[bytearray]):
             self._deliver(verdict, now)
         elif isinstance(verdict, Drop):
             self.drop(outer, verdict.reason, now)
+            if self.engine.events:
+                self.drain_engine(now)
 
     def _send_outer(self, outer: bytearray, inner: bytearray, now: int) -> None:
         src, dst = ip.addresses(outer)

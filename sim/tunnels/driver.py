@@ -36,7 +36,7 @@ from sim.ike.events import (
 from sim.ike.faults import Faults
 from sim.ike.recovery import action_after
 from sim.ipsec.engine import Engine
-from sim.ipsec.events import PeerMoved, SequenceExhausted
+from sim.ipsec.events import PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
@@ -218,6 +218,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
         while (event := self.engine.next_event()) is not None:
             if isinstance(event, PeerMoved):
                 self.endpoint.esp_peer_moved(event.spi_in, event.src, now)
+            elif isinstance(event, SelectorMismatch):
+                self.endpoint.selectors_violated(event.spi_in, event.packet, now)
             else:
                 hard = isinstance(event, SequenceExhausted) or event.hard
                 self.endpoint.expire(event.spi_in, hard, now)

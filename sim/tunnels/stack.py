@@ -129,6 +129,7 @@ class IpsecStack(IpsecDriver[Packet]):
             return packet
         if isinstance(verdict, Drop):
             self.node.drop(packet, verdict.reason, now)
+            self._settle(now)
         return None
 
     def entry(self, receive: Enter) -> Enter:
