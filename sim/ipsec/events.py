@@ -37,7 +37,7 @@ class LifetimeReached:
 
 @dataclass(frozen=True, slots=True)
 class SelectorMismatch:
-    """An authentic packet, here its beginning, was not what its SA is for (RFC 4301 5.2); told once a minute."""
+    """How an authentic packet begins that is not what its SA is for (RFC 4301 5.2); once a minute."""
 
     spi_in: int
     packet: bytes
