@@ -97,6 +97,10 @@ class Context:
         self._last_id += 1
         return self._last_id
 
+    @property
+    def next_ike_id(self) -> int:
+        return self._last_id + 1
+
     def new_ike_spi(self) -> bytes:
         while True:
             spi = self.rand(8)
@@ -127,6 +131,10 @@ class Context:
     def of_peer(self, sa: IkeSa) -> Iterable[IkeSa]:
         """The SAs that are up between the same two as this one."""
         return self.by_peer.get(_peers(sa), {}).values()
+
+    def knows(self, own: Identity, peer: Identity) -> bool:
+        """Whether an SA between these two is up."""
+        return (own.folded, peer.folded) in self.by_peer
 
     def unindex(self, sa: IkeSa) -> None:
         self.by_connection.get(sa.connection.name, {}).pop(sa.ike_id, None)

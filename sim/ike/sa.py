@@ -72,7 +72,8 @@ Retired = tuple[ChildSa, Reason, str]
 class IkeSa:
     """A responder's `connection` is provisional until the peer is authenticated; `candidates` are all.
 
-    `began` is that this side initiated the first of the IKE SAs of which each replaced the one before.
+    `began` is that this side initiated the first of the IKE SAs of which each replaced the one before,
+    `followed_by` the number of the next IKE SA that began after the peers had authenticated each other.
     """
 
     chosen: Proposal
@@ -120,6 +121,7 @@ class IkeSa:
         self.retired: dict[int, Retired] = {}
         self.lifetimes = Lifetimes(self)
         self.rekeying_ike: RekeyIke | None = None
+        self.followed_by = 0
         self.heir: IkeSa | None = None
         self.predecessor: IkeSa | None = None
         self.rival: Rival | None = None
@@ -223,6 +225,7 @@ class IkeSa:
         """Both sides are authenticated."""
         self._enter(State.ESTABLISHED)
         self.created_at = now
+        self.followed_by = self.ctx.next_ike_id
         self.established_at = self.last_in_at = now
         self.reason, self.text = Reason.NONE, ""
         self.ctx.index(self)
@@ -315,6 +318,7 @@ class IkeSa:
         new.fragmentation, new.ppk = self.fragmentation, self.ppk
         new.announced, new.seen_as = self.announced, self.seen_as
         new.lifetimes.reauth_at = self.lifetimes.reauth_at
+        new.followed_by = self.followed_by
         self.ctx.by_spi[new.own_spi] = new
         return new
 

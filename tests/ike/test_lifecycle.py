@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from sim.ike.config import RETRANSMIT, Childless, ConnectionConfig, StartAction, Unique
+from sim.ike.config import RETRANSMIT, Childless, ConnectionConfig, EndpointConfig, StartAction, Unique
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, Reason
 from sim.units import NS_PER_S
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, End, Pair
+from sim.wire.address import pack_address
+from tests.ike.calm import check_calm
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, NET2_A, NET2_B, NET_A, NET_B, End, Pair
 from tests.ike.test_rekey_child import paired, rekey_ike
 
 START = StartAction.START
@@ -111,6 +113,31 @@ def test_c13_initial_contact_ends_what_is_left_over(policy: Unique, left: int) -
 
     assert len(alive(pair.b)) == left
     assert alive(pair.b)[-1].established_at > 0
+
+
+def test_c13_initial_contact_ends_what_came_up_in_the_instant_in_which_its_ike_sa_begins() -> None:
+    """The order counts, not the time: without MOBIKE this host starts afresh as soon as it has moved."""
+    pair = pair_of(a={"mobike": False})
+    pair.initiate()
+    pair.drive(2 * LATENCY)  # IKE_AUTH leaves
+    pair.a_addr = pack_address("192.0.2.77")
+    check_calm(pair.calm())
+
+    assert pair.b.last(IkeSaDown).reason is Reason.REPLACED
+
+
+def test_c13_another_connection_between_the_same_two_is_no_initial_contact() -> None:
+    """It would end the first one: INITIAL_CONTACT is about identities, not about connections."""
+    both = (CONNECTION_A, replace(CONNECTION_A, name="second", children=(NET2_A,)))
+    pair = Pair(CONNECTION_A, replace(CONNECTION_B, children=(NET_B, NET2_B)))
+    pair.restart(pair.a, EndpointConfig(connections=both))
+    for name in ("rw", "second"):
+        pair.command(pair.a, lambda end, name=name: end.initiate(name, None, pair.now))  # type: ignore[misc]
+        pair.calm()
+    check_calm(pair)
+
+    assert len(pair.a.children) == 2
+    assert "N(INITIAL_CONTACT)" not in pair.a.ladder[-1]
 
 
 # -- reauthentication ------------------------------------------------------------------------------------

@@ -130,7 +130,9 @@ def expected_responder(sa: IkeSa, peer: IdPayload) -> Identity:
 def first_contact(sa: IkeSa) -> bool:
     """Whether this is the only IKE SA that we hold with this peer (RFC 7296 2.4), and we have a name."""
     named = sa.connection.local.method is not Method.NULL
-    return named and len(sa.ctx.by_connection[sa.connection.name]) == 1
+    peer = sa.connection.remote_id
+    other = sa.local_id is not None and peer is not None and sa.ctx.knows(sa.local_id, peer)
+    return named and not other and len(sa.ctx.by_connection[sa.connection.name]) == 1
 
 
 def verify_any(

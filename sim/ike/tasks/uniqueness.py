@@ -23,7 +23,7 @@ class KeepUnique(Task):
             return Step.DONE  # nobody in particular: such peers are not one and the same (RFC 7619 2.2)
         policy = sa.connection.unique
         # What came up since this peer began is not left over: both sides may have initiated at once.
-        others = [other for other in sa.ctx.of_peer(sa) if other.established_at < sa.created_at]
+        others = [other for other in sa.ctx.of_peer(sa) if other.followed_by <= sa.ike_id]
         if policy is not Unique.NEVER and received.message.notify(NotifyType.INITIAL_CONTACT) is not None:
             for other in others:
                 other.end(Reason.REPLACED, f"{sa.remote_id} started afresh (INITIAL_CONTACT)", now)
