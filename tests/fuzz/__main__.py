@@ -12,10 +12,11 @@ import base64
 import gc
 import resource
 import time
+from itertools import cycle
 from pathlib import Path
 
 from tests.fuzz.corpus import MAX_BYTES, read_corpus
-from tests.fuzz.targets import Madmen, Strangers, codec
+from tests.fuzz.targets import Madmen, Strangers, codec, large_pair
 
 SHARE_OF_MADMEN = 200
 """One conversation with a peer that holds the keys for so many messages of strangers."""
@@ -31,7 +32,8 @@ def main() -> None:
 
 
 def fuzz(messages: int, seed: int, corpus: Path | None = None) -> None:
-    strangers, madmen = Strangers(seed, read_corpus()), Madmen(seed)
+    strangers = Strangers(seed, read_corpus())
+    madmen = cycle((Madmen(seed), Madmen(seed, large_pair)))
     outcomes: dict[str, int] = {}
     found: list[bytes] = []
     began, objects = time.monotonic(), 0
@@ -39,7 +41,7 @@ def fuzz(messages: int, seed: int, corpus: Path | None = None) -> None:
         raw = strangers.next()
         words = [codec(raw), strangers.feed(raw)]
         if number % SHARE_OF_MADMEN == 0:
-            words.append(madmen.round())
+            words.append(next(madmen).round())
         if any(word not in outcomes for word in words[:2]) and len(raw) <= MAX_BYTES:
             found.append(raw)
         for word in words:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from unittest.mock import patch
 
 from sim.ike.channel import Channel, Encoded
@@ -21,7 +22,7 @@ from sim.units import NS_PER_S
 from sim.wire.buffer import WireError
 from sim.wire.udp_encap import NON_ESP_MARKER
 from tests.fuzz.mutate import damaged, distorted
-from tests.ike.pair import A, B, End, Pair
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, A, B, End, Pair, esp, ike
 
 HALF_OPEN_TIMES = 40 * NS_PER_S
 STRANGERS = [bytes((203, 0, 113, n)) for n in range(1, 200)]
@@ -112,10 +113,35 @@ class Strangers:
         ]
 
 
+def plain_pair(seed: str) -> Pair:
+    return Pair(seed=seed)
+
+
+def large_pair(seed: str) -> Pair:
+    """Additional key exchanges, in small fragments, and perhaps a PPK."""
+    draw = random.Random(seed)
+    suite = "aes128gcm16-prfsha256-x25519-ke1_ecp256" + draw.choice(("", "-ke2_ecp384"))
+    child = draw.choice(("aes128gcm16-x25519-ke1_ecp256", "aes128gcm16-x25519-ke1_ecp256-ke2_ecp384"))
+    size, secret = draw.choice((200, 300, 1280)), draw.choice((b"", b"a secret"))
+    ours, theirs = (
+        replace(
+            connection,
+            proposals=ike(suite),
+            children=(replace(connection.children[0], esp_proposals=esp(child)),),
+            fragment_size=size,
+            ppk=secret,
+            ppk_id=secret,
+        )
+        for connection in (CONNECTION_A, CONNECTION_B)
+    )
+    return Pair(ours, theirs, seed=seed)
+
+
 class Madmen:
     """The peer holds the keys, and what it says is distorted from one message on."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, make: Callable[[str], Pair] = plain_pair) -> None:
+        self._make = make
         self.draw = random.Random(f"madmen {seed}")
         self._rounds = 0
 
@@ -123,7 +149,7 @@ class Madmen:
         self._rounds += 1
         draw = self.draw
         mad = draw.choice("ab")
-        pair = Pair(seed=f"{draw.random()}")
+        pair = self._make(f"{draw.random()}")
         first = draw.choice((0, 0, 1, 1, 2, 2, 3))
         with patch.object(Channel, "encode", _distorting(getattr(pair, mad), draw, first)):
             pair.initiate()

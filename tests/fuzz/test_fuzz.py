@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import random
+from collections.abc import Callable
 
 import pytest
 
 from tests.fuzz.corpus import read_corpus
 from tests.fuzz.mutate import damaged
-from tests.fuzz.targets import Madmen, Strangers, codec, recorded_session
+from tests.fuzz.targets import Madmen, Strangers, codec, large_pair, plain_pair, recorded_session
+from tests.ike.pair import Pair
 
 
 def test_the_corpus_is_replayed() -> None:
@@ -38,8 +40,11 @@ def test_mutated_messages_of_strangers_change_nothing(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_peer_that_holds_the_keys_and_talks_nonsense_raises_nothing(seed: int) -> None:
-    madmen = Madmen(seed)
+@pytest.mark.parametrize("make", [plain_pair, large_pair])
+def test_a_peer_that_holds_the_keys_and_talks_nonsense_raises_nothing(
+    seed: int, make: Callable[[str], Pair]
+) -> None:
+    madmen = Madmen(seed, make)
     outcomes = {madmen.round() for _ in range(150)}
     assert len(outcomes) > 5
 

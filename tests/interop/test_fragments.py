@@ -11,6 +11,8 @@ from sim.ike.constants import PayloadType
 from tests.interop.netns import Lab
 from tests.interop.scene import Role, Scene, set_up
 from tests.interop.sniffer import Sniffer
+from tests.interop.test_certificates import assert_tunnel, made
+from tests.interop.test_certificates import stage as certified
 from tests.interop.test_tshark import read
 
 pytestmark = pytest.mark.peers
@@ -73,3 +75,17 @@ def test_c82_tshark_decrypts_and_joins_the_fragments(stage: Stage, lab: Lab, rol
     assert {one.by for one in cut} == {one.by for one in joined} == {"we", "they"}
     assert sum(int(one.frame.joined) for one in joined) == len(cut)
     assert all(str(int(PayloadType.AUTH)) in one.frame.payloads.split(",") for one in joined)
+
+
+@pytest.mark.parametrize("kind", ["rsa-2048", "ecdsa-p256", "ed25519"])
+def test_c82_certificates_with_an_intermediate_travel_in_fragments(lab: Lab, role: Role, kind: str) -> None:
+    """Those of RSA are larger than 1280 octets, which both sides have by default."""
+    daemon = "" if kind == "rsa-2048" else THEIR_SMALL
+    scene = certified(lab, role, made(role, kind, deep=True), daemon=daemon)
+    assert_tunnel(lab, scene)
+
+    received = scene.ours.received("CERT")
+    assert max(event.fragments for event in received) > 1
+    if kind == "rsa-2048":
+        assert max(event.fragments for event in scene.ours.sent("CERT")) > 1
+        scene.theirs.expect(r"received fragment #\d+ of \d+, reassembled fragmented IKE message")
