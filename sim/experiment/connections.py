@@ -121,6 +121,7 @@ def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) ->
         "proposal": record.proposal,
         "local": _sock(record.local),
         "remote": _sock(record.remote),
+        "esp_remote": _sock(record.esp_remote),
         "nat_local": record.nat_local,
         "nat_remote": record.nat_remote,
         "encap": record.encap,

@@ -74,6 +74,8 @@ _USUAL_ROUND_TRIPS = 2
 def _lines(row: Row) -> list[str]:
     """Addresses, what was negotiated and who is behind a NAT, and a line for each Child SA."""
     lines = [f"{row['local']} - {row['remote']}"] if row["local"] else []
+    if row["esp_remote"]:
+        lines.append(f"ESP to {row['esp_remote']}")
     if row["proposal"]:
         nats = [
             word

@@ -98,7 +98,8 @@ class Result:
 
     def _sa_rows(self) -> Iterator[dict[str, Any]]:
         for connection in self.summary["connections"]:
-            shared = {key: connection[key] for key in ("node", "local", "remote")}
+            shared = {key: connection[key] for key in ("node", "local")}
+            shared["remote"] = connection["esp_remote"] or connection["remote"]
             for child in connection["children"]:
                 yield {**shared, "connection": connection["name"], **child}
 

@@ -104,8 +104,8 @@ class IkeEndpoint:
     def esp_peer_moved(self, spi_in: int, src: Sock, now: int) -> None:
         """An authentic ESP packet, newer than all before, came in UDP from another source.
 
-        A host that is not behind a NAT follows it; with MOBIKE only its ESP does (RFC 7296 2.23,
-        RFC 4555 3.8).
+        A host that is not behind a NAT follows it; with MOBIKE only its ESP does, and even a request that
+        nobody answers waits for the initiator's word (RFC 7296 2.23, RFC 4555 3.8, 3.11).
         """
         child = self._ctx.children.get(spi_in)
         if child is None or child.ike.path.nat_local or not child.ike.path.encap:

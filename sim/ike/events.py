@@ -248,7 +248,10 @@ class VirtualIpReleased:
 
 @value
 class PathChanged:
-    """The Child SAs `spis_in` move to these addresses; SPIs, keys and counters stay (RFC 4555 3.5)."""
+    """The Child SAs `spis_in` move to these addresses; SPIs, keys and counters stay (RFC 4555 3.5).
+
+    `ike_remote` is where IKE goes on, if that is another address than ESP's (RFC 4555 3.8).
+    """
 
     ike_id: int
     connection: str
@@ -258,6 +261,7 @@ class PathChanged:
     nat_local: bool
     nat_remote: bool
     spis_in: tuple[int, ...]
+    ike_remote: Sock | None = None
 
 
 @value

@@ -59,6 +59,7 @@ def path_changed(sa: IkeSa) -> PathChanged:
         path.nat_local,
         path.nat_remote,
         tuple(spi_in for spi_in, child in sa.children.items() if not child.expired),
+        path.remote if path.esp_remote else None,
     )
 
 

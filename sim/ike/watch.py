@@ -1,8 +1,12 @@
 """The two clocks of an established IKE SA: NAT keepalives and liveness checks.
 
 RFC 3948 4 (a keepalive only when nothing else was sent), RFC 7296 2.4 (a check only when nothing was heard).
-What the data plane sent and heard counts; it is asked only when a clock runs out. Behind a NAT an initiator
-with MOBIKE asks once at the start: later answers are compared with that one (RFC 4555 3.8).
+What the data plane sent and heard counts; it is asked only when a clock runs out.
+
+Behind a NAT an initiator with MOBIKE watches its mapping, which ESP cannot tell of: a NAT that forgets gives
+it a new one with the next packet, and the peer's ESP follows, while the peer's IKE must not (RFC 4555 3.8).
+So it asks once at the start, and again whenever IKE was silent for the time between two checks; the answers
+are compared.
 """
 
 from __future__ import annotations
@@ -59,7 +63,10 @@ class Watch:
     def _liveness_due(self, now: int) -> None:
         sa = self._sa
         delay = sa.connection.dpd_delay
-        at = max(sa.last_in_at, self._last_esp("last_in_at")) + delay
+        heard_at = (
+            sa.last_in_at if self._watches_mapping() else max(sa.last_in_at, self._last_esp("last_in_at"))
+        )
+        at = heard_at + delay
         if at <= now or self._mapping_unknown():
             self.check(now)
             at = now + delay
@@ -67,8 +74,10 @@ class Watch:
 
     def _mapping_unknown(self) -> bool:
         """Whether a check could not notice yet that the NAT changes our mapping, for want of one before."""
-        sa = self._sa
-        return sa.began and sa.mobike and sa.path.nat_local and not self._mapping_asked
+        return self._watches_mapping() and not self._mapping_asked
+
+    def _watches_mapping(self) -> bool:
+        return self._sa.began and self._sa.mobike and self._sa.path.nat_local
 
     def _last_esp(self, name: str) -> int:
         sa = self._sa

@@ -33,10 +33,10 @@ _SHOWN = frozenset(
         *{"ike_id", "connection", "child", "initiator", "spi_i", "spi_r", "spi_in", "spi_out", "spis_in"},
         *{"local", "remote", "local_id", "remote_id", "nat_local", "nat_remote", "encap", "mobike", "mode"},
         *{"proposal", "local_ts", "remote_ts", "reason", "text", "src", "dst", "exchange", "message_id"},
-        *{"response", "payloads", "size", "retransmission", "esn", "replay_window"},
+        *{"ike_remote", "response", "payloads", "size", "retransmission", "esn", "replay_window"},
     }
 )
-_SOCKS = frozenset({"local", "remote", "src", "dst"})
+_SOCKS = frozenset({"local", "remote", "ike_remote", "src", "dst"})
 _PER_SECOND, _BURST = 20, 200
 
 
@@ -152,7 +152,7 @@ def _plain(event: Event) -> dict[str, Any]:
 
 def _value(name: str, value: Any) -> Any:
     if name in _SOCKS:
-        return format_sock(value)
+        return format_sock(value) if value else ""
     if name in ("spi_in", "spi_out"):
         return f"{value:08x}"
     if name == "spis_in":

@@ -111,7 +111,8 @@ class _IkeSettings(Model):
     encap: bool = False
     """Pretend to be behind a NAT, so that ESP travels in UDP."""
     dpd_delay: Interval = 0
-    """Idle time after which the peer's liveness is checked; 0 s: never."""
+    """Idle time after which the peer's liveness is checked; 0 s: never. Behind a NAT, with MOBIKE, an
+    initiator checks its mapping as well after that time without an IKE message."""
     keep_alive: Interval = 20 * NS_PER_S
     """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
     retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"

@@ -66,7 +66,8 @@ class IkeRecord:
     """One IKE SA, from the first message on, with the IKE SAs that replaced it when it was rekeyed.
 
     `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
-    ns, -1 for never; `reason_at` is that of the reason. `sent`, `received` and `retransmits` count messages.
+    ns, -1 for never; `reason_at` is that of the reason. `esp_remote` is where ESP goes, if IKE
+    goes elsewhere. `sent`, `received` and `retransmits` count messages.
     `setup_` is what IKE_SA_INIT, IKE_INTERMEDIATE and IKE_AUTH took: answers to a first request, and all
     messages with their datagrams and octets from the IKE header on, repeated ones too.
     `vips` are the virtual IPs that it has or had, this host's or the peer's; `dns` came with this host's own.
@@ -84,6 +85,7 @@ class IkeRecord:
     proposal: str = ""
     local: Sock | None = None
     remote: Sock | None = None
+    esp_remote: Sock | None = None
     nat_local: bool = False
     nat_remote: bool = False
     encap: bool = False
@@ -228,8 +230,9 @@ def _down(record: IkeRecord, event: IkeSaDown, now: int) -> None:
 
 
 def _path(record: IkeRecord, event: PathChanged, _now: int) -> None:
-    record.local, record.remote, record.encap = event.local, event.remote, event.encap
-    record.nat_local, record.nat_remote = event.nat_local, event.nat_remote
+    record.local, record.remote = event.local, event.ike_remote or event.remote
+    record.esp_remote = event.remote if event.ike_remote else None
+    record.nat_local, record.nat_remote, record.encap = event.nat_local, event.nat_remote, event.encap
     for spi in event.spis_in:
         record.children[spi].encap = event.encap
 

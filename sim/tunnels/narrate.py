@@ -111,7 +111,10 @@ def _vip_released(node: str, event: VirtualIpReleased, at: int) -> LogEntry:
 
 def _path(node: str, event: PathChanged, at: int) -> LogEntry:
     how = "ESP in UDP" if event.encap else "plain ESP"
-    detail = f"SAs now run {format_sock(event.local)} - {format_sock(event.remote)}, {how}"
+    between = f"{format_sock(event.local)} - {format_sock(event.remote)}"
+    detail = f"SAs now run {between}, {how}"
+    if event.ike_remote is not None:
+        detail = f"Child SAs now run {between}, {how}; IKE still goes to {format_sock(event.ike_remote)}"
     return _row(node, event, at, "path changed", detail)
 
 

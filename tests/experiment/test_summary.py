@@ -20,6 +20,7 @@ TOP = {
 CHECK = {"name", "ok", "detail"}
 CONNECTION = {
     *("node", "name", "state", "reason", "text", "spi_i", "spi_r", "proposal", "local", "remote"),
+    "esp_remote",
     *(
         "nat_local",
         "nat_remote",
@@ -209,6 +210,21 @@ def test_what_a_move_leaves_half_open_is_no_second_row(moved_at: str, mobike: st
     assert len(result.world.stacks["moon"].ledger.records) == 2
     assert (alice["state"], moon["state"]) == ("established", "established")
     assert moon["remote"].startswith("203.0.113.77")
+
+
+def test_esp_that_has_followed_a_nat_is_told_apart_from_ike() -> None:
+    """Without liveness checks nobody tells the responder where IKE is now (RFC 4555 3.8)."""
+    overrides = ["events=[{at: 2 s, node: home, do: rebind}]", "checks=[]"]
+    result = sim.run(load_text(TEXT, overrides=overrides))
+    alice, moon = result.summary["connections"]
+    assert alice["esp_remote"] == ""
+    assert moon["remote"].startswith("198.18.0.10[")
+    assert moon["esp_remote"].startswith("198.18.0.10[")
+    assert moon["esp_remote"] != moon["remote"]
+    sas = result.sas
+    assert set(sas[sas["node"] == "moon"]["remote"]) == {moon["esp_remote"]}
+    (entry,) = [entry for entry in result.world.log if entry.node == "moon" and entry.event == "path changed"]
+    assert entry.detail.endswith(f"IKE still goes to {moon['remote']}")
 
 
 def test_of_several_that_are_half_open_the_last_is_shown() -> None:

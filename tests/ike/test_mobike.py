@@ -12,7 +12,7 @@ from sim.ike.tasks import mobike
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.selector import Selector
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, NET_B, A, B, NatBox, Pair
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, NET_B, A, B, NatBox, Pair, Used
 from tests.ike.test_rekey_child import rekey_ike
 
 LTE = pack_address("100.64.0.10")
@@ -311,6 +311,37 @@ def test_c77_the_first_mapping_is_asked_for_before_it_can_change() -> None:
     assert {c.remote for c in pair.b.children.values()} == {(NAT, 40002)}
 
 
+def test_c77_esp_does_not_stand_in_for_a_check_of_the_mapping() -> None:
+    """The peer's ESP follows the new mapping: its IKE learns of that by the check alone (RFC 4555 3.8)."""
+    pair = Pair(replace(CONNECTION_A, dpd_delay=10 * NS_PER_S), a_addr=HOME)
+    nat = NatBox(pair)
+    pair.establish()
+    (spi_a,), (spi_b,) = pair.a.children, pair.b.children
+    use = pair.a.uses[spi_a] = Used()
+    pair.drive(NS_PER_S)
+    nat.rebind()
+    for _ in range(20):
+        pair.drive(NS_PER_S)
+        use.last_in_at = use.last_out_at = pair.now
+        pair.command(pair.b, lambda end: end.esp_peer_moved(spi_b, (NAT, 40002), pair.now))
+    pair.command(pair.b, lambda end: end.check_liveness(1, pair.now))
+    pair.drive(NS_PER_S)
+
+    assert pair.b.endpoint.sas[0].remote == (NAT, 40002)
+    assert pair.b.endpoint.sas[0].retransmits == 0
+
+
+def test_c77_without_a_nat_esp_is_a_sign_of_life() -> None:
+    pair = Pair(replace(CONNECTION_A, dpd_delay=10 * NS_PER_S)).establish()
+    (spi,) = pair.a.children
+    use = pair.a.uses[spi] = Used()
+    sent = len(pair.a.ladder)
+    for _ in range(30):
+        pair.drive(NS_PER_S)
+        use.last_in_at = pair.now
+    assert len(pair.a.ladder) == sent
+
+
 def test_c78_an_ike_message_from_elsewhere_does_not_move_the_peer() -> None:
     """A path can be tried without moving anything."""
     pair = Pair(a_addr=HOME)
@@ -333,6 +364,7 @@ def test_c78_esp_from_elsewhere_moves_esp_and_not_ike() -> None:
     pair.command(pair.b, lambda end: end.esp_peer_moved(spi, (NAT, 61000), pair.now))
 
     assert pair.b.last(PathChanged).remote == (NAT, 61000)
+    assert pair.b.last(PathChanged).ike_remote == (NAT, 40001)
     assert pair.b.endpoint.sas[0].remote == (NAT, 40001)
     pair.command(pair.b, lambda end: end.esp_peer_moved(spi, (NAT, 61000), pair.now))
     assert len(pair.b.all(PathChanged)) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sim.ike.events import Event, IkeSaDown, IkeSaUp, MessageReceived, Reason, Rejected
+from sim.ike.events import Event, IkeSaDown, IkeSaUp, MessageReceived, PathChanged, Reason, Rejected
 from sim.live.report import Reporter
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
@@ -68,6 +68,14 @@ def test_the_log_goes_on_when_the_flood_is_over(
     reporter.ike(NOISE, 2 * NS_PER_S)
     reporter.summarise()
     assert [row["event"] for row in told(capsys)] == ["rejected"]
+
+
+def test_a_change_of_path_says_where_ike_goes_on_if_that_is_elsewhere(
+    reporter: Reporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ike_remote in (None, B):
+        reporter.ike(PathChanged(1, "rw", A, (B[0], 4501), True, False, True, (7,), ike_remote), 0)
+    assert [row["ike_remote"] for row in told(capsys)] == ["", "198.51.100.1[500]"]
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
