@@ -23,6 +23,7 @@ from sim.units import NS_PER_S
 from tests.interop import vici
 from tests.interop.netns import Lab, Namespace
 from tests.interop.strongswan import StrongSwan
+from tests.peers import require_plugin
 
 pytestmark = pytest.mark.peers
 
@@ -40,7 +41,7 @@ def test_strongswan_loads_every_node_and_shows_the_same_values(path: Path, lab: 
         assert f"successfully loaded {len(connections)} connections, 0 unloaded" in said
         for name, connection in connections.items():
             assert (f"loaded ike secret 'ike-{name}'" in said) is (connection.psk is not None)
-            by_key = connection.local.auth == "pubkey"
+            by_key = connection.local.key is not None
             assert (re.search(rf"loaded certificate from '.*x509/{name}.pem'", said) is not None) is by_key
             assert (re.search(rf"loaded \w+ key from '.*private/{name}.pem'", said) is not None) is by_key
         listed = _listed(daemon)
@@ -107,6 +108,20 @@ def test_two_strongswans_with_different_secrets_refuse_each_other(lab: Lab) -> N
     other.expect("but MAC mismatched")
 
 
+def test_two_strongswans_authenticate_by_eap_as_exported(lab: Lab) -> None:
+    require_plugin("eap-mschapv2")
+    auth = "tunnels.rw.auth.responder.password"
+    files = _exported(load("topologies/wrong-password.yaml", {auth: "what carol believes"}), lab)
+    carol, moon = _gateways(lab, "192.0.2.1/24", "192.0.2.2/24")
+    one, other = _start(carol, files / "carol"), _start(moon, files / "moon")
+    _load(other, files / "moon")
+
+    _load(one, files / "carol")  # start_action = start
+
+    one.expect(r"IKE_SA rw\[1\] established")
+    other.expect("received EAP identity 'carol@example.org'")
+
+
 def _exported(scenario: Scenario, lab: Lab) -> Path:
     folder = lab.folder / "exported"
     write_private(folder, export(scenario).files)
@@ -144,6 +159,14 @@ def _listed(daemon: StrongSwan) -> vici.Section:
     return found
 
 
+_CLASSES = {
+    "psk": "pre-shared key",
+    "pubkey": "public key",
+    "eap-mschapv2": "EAP",
+    "eap-tls": "EAP",
+}
+
+
 def _compare(shown: vici.Value, connection: Connection) -> None:
     assert isinstance(shown, dict)
     assert shown["version"] == "IKEv2"
@@ -159,7 +182,7 @@ def _compare(shown: vici.Value, connection: Connection) -> None:
     for side, (identity, auth) in sides.items():
         proof = shown[side]
         assert isinstance(proof, dict)
-        assert proof["class"] == {"psk": "pre-shared key", "pubkey": "public key"}[auth]
+        assert proof["class"] == _CLASSES[auth]
         assert proof.get("id") == identity
     children = shown["children"]
     assert isinstance(children, dict)

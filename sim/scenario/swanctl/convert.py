@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sim.ike.constants import ProtocolId
-from sim.ike.credentials import Method, parse_auth
+from sim.ike.credentials import Method, parse_auth, uses_tls
+from sim.ike.eap.names import METHODS
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.ike.status import weak_algorithms
@@ -21,6 +22,7 @@ from sim.scenario.schema_types import NAME_PATTERN, FrozenDict, format_secret
 from sim.scenario.swanctl import keys, values
 from sim.scenario.swanctl.certificates import Folders
 from sim.scenario.swanctl.daemon import DaemonSettings
+from sim.scenario.swanctl.eap import passwords
 from sim.scenario.swanctl.identities import our_text, read_identity
 from sim.scenario.swanctl.keys import Rule, Use, check_keys, suggest
 from sim.scenario.swanctl.proposals import our_proposals
@@ -32,9 +34,9 @@ T = TypeVar("T")
 D = TypeVar("D")
 _TOP = ("connections", "secrets", "pools", "authorities")
 _SECRETS = {
-    "eap": "EAP is not supported yet",
-    "xauth": "EAP is not supported yet",
-    "ntlm": "EAP is not supported yet",
+    "eap": "",
+    "xauth": "XAuth is of IKEv1",
+    "ntlm": "hashes of passwords are not supported: write the password in a section eap<suffix>",
     "ike": "",
     "ppk": "",
     **dict.fromkeys(
@@ -59,13 +61,15 @@ class Importer:
         self.pools: dict[str, Pool] = {}
         self._known_pools: frozenset[str] = frozenset()
         self._secrets: list[SharedSecret] = []
+        self._passwords: list[SharedSecret] = []
         self._ppks: list[SharedSecret] = []
 
     def connections(self) -> dict[str, Connection]:
         """All connections by name; ScenarioError with everything that stands in the way."""
         self._check_top()
         shared = [secret for view in self._parts("secrets") if (secret := self._secret(view))]
-        self._secrets = [secret for secret in shared if not secret.name.startswith("ppk")]
+        self._secrets = [secret for secret in shared if secret.name.startswith("ike")]
+        self._passwords = [secret for secret in shared if secret.name.startswith("eap")]
         self._ppks = [secret for secret in shared if secret.name.startswith("ppk")]
         for view in self._parts("authorities"):
             self._check(view, keys.AUTHORITY, sections=False)
@@ -233,12 +237,13 @@ class Importer:
     def _local(self, connection: View, view: View, identity: str | None) -> dict[str, Any]:
         auth = self._value(view, "auth", _auth, "pubkey")
         send_cert = self._value(connection, "send_cert", values.parse_send_cert, "ifasked")
-        if parse_auth(auth)[0] is not Method.PUBKEY:
+        eap = self._eap(view, auth)
+        files = self._files(view, "cert", "certs")
+        if not _may_sign(auth) or (auth == "eap" and not files):
             if "send_cert" in connection.settings:
                 at, text = connection.settings["send_cert"].at, f"ignored: auth = {auth} sends none"
                 self.warnings.append(at.problem(f"{connection.key}.send_cert", text))
-            return self._without(view, auth)
-        files = self._files(view, "cert", "certs")
+            return self._without(view, auth) | eap
         pubkeys = self._value(view, "pubkeys", values.parse_list, [])
         try:
             certs, key = self._folders.own(files, pubkeys, _identity(identity))
@@ -247,12 +252,22 @@ class Importer:
             return {}
         if len(files) + len(pubkeys) > 1:
             self._warn(view, "only the first certificate or key is used")
-        return {"auth": auth, "certs": certs, "key": key, "send_cert": send_cert}
+        return {"auth": auth, "certs": certs, "key": key, "send_cert": send_cert} | eap
+
+    def _eap(self, view: View, auth: str) -> dict[str, str]:
+        """As whom somebody authenticates by EAP, where that is not who it is in IKE."""
+        name = self._value(view, "eap_id", our_text, None)
+        if name is not None and auth not in METHODS:
+            text = f"ignored: with auth = {auth} nobody needs it"
+            self.warnings.append(view.settings["eap_id"].at.problem(f"{view.key}.eap_id", text))
+            return {}
+        return {} if name is None else {"eap_id": name}
 
     def _remote(self, connection: View, view: View) -> dict[str, Any]:
         auth = self._value(view, "auth", _auth, "pubkey")
-        if parse_auth(auth)[0] is not Method.PUBKEY:
-            return self._without(view, auth)
+        eap = self._eap(view, auth)
+        if not _may_sign(auth):
+            return self._without(view, auth) | eap
         cas, certs = self._files(view, "cacert", "cacerts"), self._files(view, "cert", "certs")
         pubkeys = self._value(view, "pubkeys", values.parse_list, [])
         folders = self._folders
@@ -268,10 +283,11 @@ class Importer:
         except ValueError as error:
             self._refuse(view, str(error))
             return {}
-        if not any(trusted.values()):
+        if not any(trusted.values()) and auth != "eap":
             self._refuse(view, "nobody is trusted: there is no CA in x509ca/, and no certificate is named")
         return {
             "auth": auth,
+            **eap,
             **trusted,
             "crls": crls,
             "revocation": self._value(view, "revocation", values.parse_revocation, "relaxed"),
@@ -325,6 +341,11 @@ class Importer:
                 self._refuse(
                     part, "start_action: the connection has no `remote_addrs`, so there is nobody to call"
                 )
+        try:
+            settings = settings | {"eap_secrets": passwords(self._passwords, settings)}
+        except ValueError as error:
+            self._refuse(view, str(error))
+            return None
         return self._model(
             Connection, view, settings if psk is None else settings | {"psk": format_secret(psk)}
         )
@@ -440,14 +461,18 @@ class Importer:
 def _auth(text: str) -> str:
     """Words of strongSwan are those of ours, but some methods are not supported."""
     word = text.lower()
-    if word.startswith(("eap", "xauth", "any")):
-        raise ValueError(f"{text!r} is not supported yet: write psk, pubkey, or a kind of key")
+    if word.startswith(("xauth", "any")):
+        raise ValueError(f"{text!r} is not supported: write psk, pubkey, a kind of key, or an EAP method")
     parse_auth(word)
     return word
 
 
 def _is_for(secret: SharedSecret, name: Identity | None) -> bool:
     return name is not None and any(owner is None or owner == name for owner in secret.owners)
+
+
+def _may_sign(auth: str) -> bool:
+    return parse_auth(auth)[0] is Method.PUBKEY or uses_tls(auth)
 
 
 def _identity(text: str | None) -> Identity | None:

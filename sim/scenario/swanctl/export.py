@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from sim.ike.config import IKE_PORT
-from sim.ike.credentials import Method, parse_auth
+from sim.ike.credentials import Method, parse_auth, uses_tls
 from sim.ike.identity import Identity
 from sim.net.engine import Simulation
 from sim.scenario.authority import PKI_SEED, with_pki
@@ -175,9 +175,9 @@ class _Writer:
         yield f"unique = {connection.unique}"
         yield f"childless = {connection.childless}"
         yield f"keyingtries = {connection.keyingtries}"
-        remote_key = _is_pubkey(connection.remote.auth)
+        remote_key = _is_pubkey(connection.remote.auth) or uses_tls(connection.remote.auth)
         yield f"send_certreq = {_yes(remote_key and connection.remote.send_certreq)}"
-        if _is_pubkey(connection.local.auth):
+        if connection.local.key is not None:
             yield f"send_cert = {connection.local.send_cert}"
         yield from self._times((name,), connection, ("reauth_time", "rekey_time", "over_time", "rand_time"))
         local, remote = self._local(name, connection.local), self._remote(name, connection.remote)
@@ -190,13 +190,21 @@ class _Writer:
 
     def _local(self, name: str, side: LocalSide) -> Lines:
         yield self._method((name, "local", "auth"), side.auth)
-        if _is_pubkey(side.auth):
+        yield from self._eap_id((name, "local", "eap_id"), side.eap_id)
+        if side.eap_id is not None:
+            text = "strongSwan says this name where it is asked for one, and else who it is in IKE"
+            self._note((name, "local", "eap_id"), text)
+        if side.key is not None:
             kind = "certs" if side.certs else "pubkeys"
             yield f"{kind} = {name}.pem"
 
     def _remote(self, name: str, side: RemoteSide) -> Lines:
+        if side.auth == "eap":
+            text = "strongSwan asks for one method of EAP: write such as eap-mschapv2"
+            raise ScenarioError([self._problem((name, "remote", "auth"), text)])
         yield self._method((name, "remote", "auth"), side.auth)
-        if not _is_pubkey(side.auth):
+        yield from self._eap_id((name, "remote", "eap_id"), side.eap_id)
+        if not _is_pubkey(side.auth) and not uses_tls(side.auth):
             return
         for kind in ("cacerts", "certs", "pubkeys"):
             texts = getattr(side, kind)
@@ -215,13 +223,16 @@ class _Writer:
         crls: dict[str, None] = {}
         for name, connection in self._connections.items():
             local, remote = connection.local, connection.remote
-            if _is_pubkey(local.auth) and local.key is not None:
+            if local.key is not None:
                 files |= own_files(name, local.certs, local.key)
             for kind, folder in (("cacerts", "x509ca"), ("certs", "x509"), ("pubkeys", "pubkey")):
                 texts = getattr(remote, kind)
                 files |= {f"{folder}/{_peer_file(name, n)}": text for n, text in enumerate(texts)}
             crls |= dict.fromkeys(remote.crls)
         return files | {f"x509crl/crl-{n}.pem": text for n, text in enumerate(crls)}
+
+    def _eap_id(self, path: Path, identity: str | None) -> Lines:
+        return (f"eap_{line}" for line in self._id(path, identity))
 
     def _id(self, path: Path, identity: str | None) -> Lines:
         if identity is None:
@@ -256,6 +267,7 @@ class _Writer:
 
     def _secrets(self) -> Lines:
         """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""
+        yield from self._passwords()
         written = []
         for name, connection in self._connections.items():
             if connection.psk is None:
@@ -278,6 +290,18 @@ class _Writer:
                 raise ScenarioError([self._problem((name, "ppk_id"), text)])
             lines = [f"id = {_quoted(their_text(connection.ppk_id))}", f"secret = {_secret(connection.ppk)}"]
             yield from _section(f"ppk-{name}", iter(lines))
+
+    def _passwords(self) -> Lines:
+        """By the user's name, for all connections: strongSwan looks for no more."""
+        users: dict[str, bytes] = {}
+        for name, connection in self._connections.items():
+            for user, secret in connection.eap_secrets.items():
+                if users.setdefault(user, secret) != secret:
+                    text = f"strongSwan has one password for {user}, and another connection has another one"
+                    raise ScenarioError([self._problem((name, "eap_secrets"), text)])
+        for number, (user, secret) in enumerate(users.items(), 1):
+            lines = [f"id = {_quoted(their_text(user))}", f"secret = {_secret(secret)}"]
+            yield from _section(f"eap-{number}", iter(lines))
 
     def _owners(self, connection: Connection) -> list[str]:
         peer, me = connection.remote_id, connection.local_id

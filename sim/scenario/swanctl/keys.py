@@ -43,7 +43,6 @@ def _refused(why: str, *keys: str, harmless: str = "") -> dict[str, Rule]:
 
 
 NO, YES, ZERO = "no false disabled 0", "yes true enabled 1", "0 0s 0m 0h 0d"
-_NO_EAP = "EAP is not supported yet"
 _NO_MARK = "there are no marks or interface ids here"
 
 CONNECTION: dict[str, Rule] = {
@@ -64,10 +63,11 @@ CONNECTION: dict[str, Rule] = {
     **_ignored("IKE packets are not marked", "dscp", harmless="000000 0"),
 }
 AUTH: dict[str, Rule] = {
-    **_used("auth", "id", "certs", "cacerts", "pubkeys", "revocation"),
+    **_used("auth", "id", "eap_id", "certs", "cacerts", "pubkeys", "revocation"),
     **_ignored("there is one round of authentication", "round", harmless="0 1"),
     **_refused("it is not looked at", "ca_id", "cert_policy", "groups"),
-    **_ignored(_NO_EAP, "eap_id", "aaa_id", "xauth_id"),
+    **_ignored("no other server is asked", "aaa_id"),
+    **_ignored("XAuth is of IKEv1", "xauth_id"),
 }
 CERT: dict[str, Rule] = {
     **_used("file"),

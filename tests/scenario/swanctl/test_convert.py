@@ -235,7 +235,9 @@ def test_what_a_child_cannot_do_is_refused_on_its_line(line: str, words: str, tm
     ("old", "new", "words"),
     [
         ("local { auth = psk", "local { auth = pubkey", "no certificate in x509/ is for this identity"),
-        ("local { auth = psk", "local { auth = eap-mschapv2", "'eap-mschapv2' is not supported yet"),
+        ("local { auth = psk", "local { auth = eap-mschapv2", "no `eap` secret in `secrets` is for alice"),
+        ("local { auth = psk", "local { auth = eap-ttls", "'eap-ttls' is no way to authenticate"),
+        ("local { auth = psk", "local { auth = xauth", "'xauth' is not supported"),
         ("local { auth = psk", "local { auth = pubkey-md5", "'pubkey-md5' is no way to authenticate"),
         ("local { auth = psk", "local { certs = me.pem", "x509/me.pem: No such file or directory"),
         ("local { auth = psk", "local { ", "no certificate in x509/"),
@@ -267,7 +269,8 @@ def test_other_mistakes_are_told(old: str, new: str, words: str, tmp_path: Path)
 @pytest.mark.parametrize(
     "section",
     [
-        "eap-x { secret = y }",
+        "ntlm-x { secret = y }",
+        "xauth-x { secret = y }",
         "private { file = key.pem }",
         "rsa-1 { secret = y }",
         "token { pin = 1 }",
