@@ -36,7 +36,7 @@ from sim.live.keyfile import KeyFiles
 from sim.live.report import Reporter
 from sim.live.sockets import SocketSet, listening_addresses
 from sim.live.udp import LiveSocket, Sent, may_send_plain_esp, source_and_mtu
-from sim.tunnels.driver import IpsecDriver
+from sim.tunnels.driver import GONE, IpsecDriver
 from sim.tunnels.ledger import Ledger
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
@@ -233,7 +233,7 @@ class LivePeer(IpsecDriver[bytearray]):
         else:
             sock = self._sockets.esp.get(src)
         if sock is None:
-            self.drop(inner, "its outer address is no longer ours", now)
+            self.drop(inner, GONE, now)
             return
         df = v4 and ip.dont_fragment(outer)
         sent = sock.send(memoryview(outer)[at:], (dst, port), tos=tos, df=df)

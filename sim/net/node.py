@@ -175,6 +175,10 @@ class IpNode:
         """Whether whoever sends to `dst` from `src` had better ask `bind_address` again."""
         return self.has_left(src) or (self._hook is not None and self._hook.supersedes(src, dst))
 
+    def would_stray(self, src: bytes, dst: bytes) -> bool:
+        """Whether there is a way to `dst`, but no port that is up has `src`: no socket would send from it."""
+        return self.has_left(src) and self.routes.lookup(dst) is not None
+
     def leads(self, own: bytes, dst: bytes) -> bool:
         """Whether packets to `dst` can leave by a port that is up and has the address `own`."""
         return any(

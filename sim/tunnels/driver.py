@@ -66,6 +66,9 @@ _HARMLESS = frozenset({MessageSent, MessageReceived})
 """Most events: nothing but the ledger and the observer care."""
 
 NARROWED = "no SA covers it: the selectors agreed on leave it out"
+GONE = "its outer address is no longer ours"
+"""As Linux says EADDRNOTAVAIL: nothing of our own leaves from the address of an interface that is down."""
+
 LEFT = "no SA covers it: it comes from an address that this host has left"
 
 _SUCCEEDED = {Reason.MOVED, Reason.REKEYED, Reason.REDUNDANT, Reason.REAUTHENTICATED}

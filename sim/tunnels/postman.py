@@ -13,6 +13,7 @@ from sim.ike.faults import Copy, Faults
 from sim.ike.message import HEADER_BYTES, Header, parse_header
 from sim.net.node import IpNode
 from sim.net.packet import Packet
+from sim.tunnels.driver import GONE
 from sim.tunnels.trace import IkeTrace, Passage
 from sim.wire import udp
 from sim.wire.udp_encap import NON_ESP_MARKER
@@ -49,7 +50,7 @@ class Postman:
         marker = 0 if datagram.src[1] == self._ike_port else len(NON_ESP_MARKER)
         message = datagram.data[marker:]
         if len(message) < HEADER_BYTES:  # a keepalive
-            self._node.transmit(Packet(_packet(datagram), now), now)
+            self._transmit(Packet(_packet(datagram), now), datagram, now)
             return
         header = parse_header(message)
         said = self._about(header)
@@ -69,6 +70,12 @@ class Postman:
         packet = self._trace.begin(_passage(self._node.name, copy, now), _packet(copy.datagram))
         if copy.lost:
             self._node.drop(packet, f"fault: {copy.fault}", now)
+        else:
+            self._transmit(packet, copy.datagram, now)
+
+    def _transmit(self, packet: Packet, datagram: Datagram, now: int) -> None:
+        if self._node.would_stray(datagram.src[0], datagram.dst[0]):
+            self._node.drop(packet, GONE, now)
         else:
             self._node.transmit(packet, now)
 

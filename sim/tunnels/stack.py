@@ -27,7 +27,7 @@ from sim.ipsec.verdict import BYPASS, Acquire, Drop
 from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
-from sim.tunnels.driver import IpsecDriver
+from sim.tunnels.driver import GONE, IpsecDriver
 from sim.tunnels.lanes import Lanes
 from sim.tunnels.postman import Postman
 from sim.tunnels.trace import IkeTrace
@@ -76,6 +76,7 @@ class IpsecStack(IpsecDriver[Packet]):
         self.engine.alert = sim.alarm(self.drain_engine).arm
         self._smallest_mtu = 0
         self._virtual_port: Port | None = None
+        self._left = False
         self._ports_seen: list[tuple[str, bool, int, tuple[tuple[bytes, int], ...]]] | None = None
         self._passing: tuple[Packet, InboundSa | None] | None = None
         self.lanes = Lanes(self._unwrapped, node.drop, self._settle)
@@ -99,6 +100,9 @@ class IpsecStack(IpsecDriver[Packet]):
         verdict = self.engine.outbound(packet.data, now)
         if type(verdict) is bytearray:
             if len(verdict) > self._smallest_mtu and self._too_big(packet, verdict, now):
+                return None
+            if self._left and self.node.would_stray(*ip.addresses(verdict)):
+                self.node.drop(packet, GONE, now)
                 return None
             self._remember(packet, packet.data)
             packet.data = verdict
@@ -246,6 +250,7 @@ class IpsecStack(IpsecDriver[Packet]):
         if state == self._ports_seen:
             return  # it was a virtual IP that came or went: no address to be reached at
         self._ports_seen = state
+        self._left = not all(port.up for port in ports)
         self.engine.local_addresses = frozenset([address for port in ports for address, _ in port.addresses])
         self.endpoint.addresses_changed(self._usable_addresses(), now)
         self.pump(now)

@@ -183,6 +183,29 @@ def test_without_any_address_the_sa_waits_for_one() -> None:
     assert remote(lab, "sun") == (LTE, 4500)
 
 
+def test_without_mobike_nothing_leaves_from_an_address_that_the_host_has_left() -> None:
+    """The SA stays where it was; no NAT sees its packets on the other network, as with EADDRNOTAVAIL."""
+    lab = Lab("tunnels.rw.mobike=false", "tunnels.rw.keep_alive=1 s", text=ROAD).up()
+    talk(lab, 2)
+    lab.world.ports["alice:wlan"].set_up(False)
+    ear = lab.listen("alice:lte")
+    stack = lab.stack("alice")
+    stack.endpoint.check_liveness(1, lab.now)
+    stack.pump(lab.now)
+    talk(lab, 3)
+    lab.run(3 * NS_PER_S)
+    assert not [seen for seen in ear.seen if seen.outbound]
+    assert lab.boxes["bob"].seqs == [0, 2]
+    assert (
+        lab.drops("alice")["its outer address is no longer ours"] >= 3 + 1 + 2
+    )  # ESP, the check, keepalives
+
+    lab.world.ports["alice:wlan"].set_up(True)
+    lab.run(10 * NS_PER_S)
+    talk(lab, 1)
+    assert lab.boxes["bob"].seqs == [0, 2, 10], "the address is back, and so is the SA"
+
+
 @pytest.mark.parametrize("gateway", ["moon", "sun"])
 def test_a_gateway_that_loses_its_way_out_waits_for_it(gateway: str) -> None:
     """Its LAN address leads to nobody; RFC 4555 3.5 is about addresses that do."""
