@@ -88,6 +88,8 @@ def _whole(text: str, units: Mapping[str, int], example: str, base: str) -> int:
 def _parse(text: str, units: Mapping[str, int] | Mapping[str, Fraction], example: str) -> Fraction:
     found = _QUANTITY.fullmatch(text)
     known = ", ".join(units)
+    if found is None and text.strip()[:1] == "-" and _QUANTITY.fullmatch(text.strip()[1:]):
+        raise ValueError(f"{text!r} is negative: write a number from 0 on and a unit, such as {example!r}")
     if found is None:
         raise ValueError(f"{text!r}: write a number and a unit, such as {example!r} (units: {known})")
     number, unit = found.groups()

@@ -196,6 +196,32 @@ def test_out_holds_what_a_run_leaves_and_decode_shows_it(lab: Path, tmp_path: Pa
     assert cli("decode", out, "-Y", "no such filter").returncode == 2
 
 
+def test_decode_ends_quietly_when_nobody_reads_on(lab: Path, tmp_path: Path) -> None:
+    require("tshark")
+    out = tmp_path / "out"
+    assert cli("run", lab, "--out", out).returncode == 0
+    with subprocess.Popen(
+        [*COMMAND, "decode", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "IKE_SA_INIT" in process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 0, errors
+    assert not [line for line in errors.splitlines() if "root" not in line]
+
+
+def test_a_control_character_in_a_file_does_not_reach_the_terminal(lab: Path) -> None:
+    lab.write_text(TEXT.replace("name: base", r'name: "ba\e[31mse"', 1))
+    done = cli("run", lab, "--until", "600 ms")
+    assert done.stdout.startswith(r"ba\x1b[31mse, seed 1")
+    lab.write_text(TEXT + r'"\e[31m": 1' + "\n")
+    done = cli("run", lab)
+    assert done.returncode == 2
+    assert r"\x1b[31m: unknown key" in done.stderr
+
+
 def test_decode_without_tshark_says_so(lab: Path, tmp_path: Path) -> None:
     assert cli("run", lab, "--until", "600 ms", "--out", tmp_path).returncode == 0
     done = cli("decode", tmp_path, PATH=str(tmp_path))

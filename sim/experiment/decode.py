@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from sim.tunnels.keylog import KEY_FILES, damaged_line
 from sim.wire.buffer import WireError
 from sim.wire.pcapng import read_capture
 
+_STDOUT = 1
 _PREFERENCES = (
     "esp.enable_encryption_decode:TRUE",
     "esp.enable_authentication_check:TRUE",
@@ -26,6 +28,7 @@ class DecodeError(Exception):
 def decode(folder: str | Path, options: Sequence[str] = ()) -> int:
     """Show `capture.pcapng` of a run's folder on the standard output; tshark's exit status.
 
+    That is 0 where nobody wanted to read on, such as `head`.
     `options` are tshark's own, such as `-V` or `-Y isakmp`. The keys go into a Wireshark profile of their
     own, which is removed afterwards: yours is neither read nor changed.
     """
@@ -41,7 +44,15 @@ def decode(folder: str | Path, options: Sequence[str] = ()) -> int:
         copy_keys(Path(folder), Path(profile))
         command = [tshark, "-r", str(capture), *preferences(), *options]
         environment = os.environ | {"WIRESHARK_CONFIG_DIR": profile}
-        return subprocess.run(command, env=environment, check=False).returncode
+        status = subprocess.run(command, env=environment, check=False).returncode
+    return 0 if _nobody_reads() else status
+
+
+def _nobody_reads() -> bool:
+    """Whether the standard output is a pipe whose reader has seen enough, such as `head`."""
+    poll = select.poll()
+    poll.register(_STDOUT, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _check(capture: Path) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.ipsec.verdict import Reason
+from sim.scenario.errors import printable
 from sim.scenario.world import World
 from sim.units import NS_PER_S
 
@@ -22,6 +23,7 @@ _STATE_STYLES = {"established": "green", "failed": "bold red", "closed": "yellow
 _WIDTH = 132
 _MAX_OUTAGES = 10
 _MANY_LATE = 10
+_SHORT_NAME = 20
 _LONGEST_OUTAGES = 5
 """So many are told where there are more than `_MAX_OUTAGES`."""
 
@@ -29,7 +31,7 @@ _LONGEST_OUTAGES = 5
 def render(summary: Row, world: World) -> RenderableType:
     """Title, connections with why they failed, flows with why they stopped, drops, checks."""
     parts: list[RenderableType] = [_title(summary)]
-    parts += [Text(f"warning: {text}", style="yellow") for text in summary["warnings"]]
+    parts += [_text(f"warning: {text}", "yellow") for text in summary["warnings"]]
     if summary["connections"]:
         parts += [_connections(summary["connections"]), *_failures(summary["connections"])]
     if summary["flows"]:
@@ -51,7 +53,7 @@ def render_html(summary: Row, world: World) -> str:
 
 def _title(summary: Row) -> Text:
     wall_s, packets = summary["wall_s"], summary["packets"]
-    title = Text(summary["name"], style="bold")
+    title = _text(summary["name"], "bold")
     how = "in real time, of which the simulation took" if "realtime" in summary else "simulated in"
     title.append(f", seed {summary['seed']}: {summary['duration_s']:g} s {how} {wall_s:.2f} s", "not bold")
     if wall_s:
@@ -105,8 +107,8 @@ def _failures(rows: list[Row]) -> list[Text]:
             found.setdefault((row["spi_i"] or row["name"], row["explanation"]), []).append(row)
     lines = []
     for (_, explanation), both in found.items():
-        lines.append(Text(f"{both[0]['name']}: {explanation}", style="red"))
-        lines += [Text(f"  {row['node']}: {row['text']}", style="red") for row in both if row["text"]]
+        lines.append(_text(f"{both[0]['name']}: {explanation}", "red"))
+        lines += [_text(f"  {row['node']}: {row['text']}", "red") for row in both if row["text"]]
     return lines
 
 
@@ -114,6 +116,8 @@ def _flows(rows: list[Row]) -> Table:
     table = _table("Flows", "flow", "sent", "lost", "reordered", "goodput", "p50 ms", "p95 ms", "max ms")
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
+    if all(len(row["name"]) <= _SHORT_NAME for row in rows):
+        table.columns[0].no_wrap, table.columns[2].no_wrap = True, False  # rather a share below its number
     for row in rows:
         share = f" ({100 * row['lost'] / (row['lost'] + row['received']):.3g} %)" if row["lost"] else ""
         counts = [str(row["sent"]), f"{row['lost']}{share}", str(row["reordered"])]
@@ -138,7 +142,7 @@ def _outages(world: World) -> list[Text]:
         last = max(entry.at for entry in others) / NS_PER_S
         longest = f"the longest of {others[0].lasted / NS_PER_S:.3f} s"
         lines.append(f"... and {len(others)} more, from {first:.3f} s to {last:.3f} s, {longest}")
-    return [Text(line, style="yellow") for line in lines]
+    return [_text(line, "yellow") for line in lines]
 
 
 def _drops(rows: list[Row]) -> Table:
@@ -162,7 +166,7 @@ def _checks(rows: list[Row]) -> Table:
     table = _table("Checks", "", "check", "found")
     for row in rows:
         mark = Text("ok", style="green") if row["ok"] else Text("FAILED", style="bold red")
-        table.add_row(mark, row["name"], Text(row["detail"]))  # it may quote a peer
+        table.add_row(mark, row["name"], _text(row["detail"]))  # it may quote a peer
     return table
 
 
@@ -190,12 +194,17 @@ def _realtime(row: Row) -> list[RenderableType]:
         )
     if row["left_out"]:
         texts.append(f"not run here, because a real host is in its place: {', '.join(row['left_out'])}")
-    return [table, *(Text(text, style="yellow") for text in texts)]
+    return [table, *(_text(text, "yellow") for text in texts)]
 
 
 def _late(row: Row) -> list[str]:
     times = [f"{1000 * row[key]:.2f}" for key in ("p50_s", "p99_s", "max_s")]
     return [str(row["count"]), *times, str(row["over_1_ms"]), str(row["over_10_ms"])]
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Words of a file or a peer, which a terminal must not obey."""
+    return Text(printable(text), style=style)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -52,8 +52,6 @@ def run_from_command_line(arguments: PeerArguments) -> bool:
     reporter = Reporter(as_json=arguments.as_json, verbose=arguments.verbose)
     for warning in settings.warnings:
         reporter.warn(str(warning))
-    if arguments.keys is not None:
-        reporter.warn(f"keys are written to {arguments.keys}: whoever reads them can read the traffic")
     options = PeerOptions(arguments.tun, arguments.initiate, pings, arguments.count, arguments.keys)
     try:
         return run_peer(config, options, reporter)

@@ -161,8 +161,7 @@ class LivePeer(IpsecDriver[bytearray]):
         await self._say_goodbye()
         if self._lost is not None:
             raise self._lost
-        wanted = self._options.count
-        return wanted is None or all(self._pongs[address] >= wanted for address in self._options.pings)
+        return self._tell_lost_pings()
 
     def close(self) -> None:
         """Give back sockets, device and routes; what the peer still knows of us times out."""
@@ -328,6 +327,9 @@ class LivePeer(IpsecDriver[bytearray]):
             self._loop.add_reader(self._kernel.tun.fileno(), self._tun_readable, self._kernel)
         now = monotonic_ns()
         self._take_addresses(now)
+        if self._options.keys is not None:
+            text = f"keys are written to {self._options.keys}: whoever reads them can read the traffic"
+            self._reporter.warn(text)
         for note in notes:
             self._reporter.say("note", note)
         self._loop.add_reader(self._watch.fileno(), self._addresses_may_have_changed)
@@ -473,6 +475,16 @@ class LivePeer(IpsecDriver[bytearray]):
             self._reporter.say("ping lost", text, address=format_address(address), sequence=sequence)
             return
         self._echo.ping(source, address, sequence & 0xFFFF, monotonic_ns())
+
+    def _tell_lost_pings(self) -> bool:
+        """Whether every ping that was to be sent has its answer; says of whom not."""
+        wanted = self._options.count or 0
+        lost = {address: wanted - self._pongs[address] for address in self._options.pings}
+        for address, count in lost.items():
+            if count > 0:
+                text = f"{count} of {wanted} pings to {format_address(address)} lost"
+                self._reporter.say("pings lost", text, address=format_address(address), count=count)
+        return max(lost.values(), default=0) <= 0
 
     def _pong(self, pong: Pong) -> None:
         self._pongs[pong.address] += 1

@@ -19,7 +19,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(_shortened(part) for part in self if part)
+        return ": ".join(_shortened(printable(part)) for part in self if part)
 
 
 class ScenarioError(ValueError):
@@ -28,6 +28,11 @@ class ScenarioError(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped, which a terminal would obey; line ends stay."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
 def _shortened(text: str) -> str:

@@ -44,6 +44,19 @@ def test_many_packets_left_of_the_replay_window_are_a_hint_at_it(window: int, to
     assert bool(rows) is (hint in _printed(result)) is told
 
 
+def test_names_of_flows_are_whole_in_80_columns() -> None:
+    """Rather the share of what was lost stands below its number."""
+    result = sim.run(load_text(TEXT))
+    row = result.summary["flows"][0]
+    row |= {"name": "web.down", "sent": 123456, "lost": 12345, "reordered": 54321}
+    console = Console(width=80, file=io.StringIO())
+    console.print(result.render())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert " web.down  " in text
+    assert "12345" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def _cut_off(times: int) -> Result:
     """The longer, the later, but for the last one, which is the longest but one."""
     events = []

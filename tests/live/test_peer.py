@@ -187,6 +187,17 @@ def test_a_swanctl_conf_is_read_as_it_is(lab: Site, tmp_path: Path) -> None:
     b.wait_for("child up")
 
 
+def test_pings_that_nobody_answered_are_counted(lab: Site) -> None:
+    a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "2")
+    assert a.end() == 1
+    (lost,) = [event for event in a.events if event["event"] == "pings lost"]
+    assert (lost["detail"], lost["address"], lost["count"]) == (
+        "2 of 2 pings to 10.2.0.9 lost",
+        "10.2.0.9",
+        2,
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -197,6 +208,7 @@ def test_a_swanctl_conf_is_read_as_it_is(lab: Site, tmp_path: Path) -> None:
         (["--ping", "10.2.0.1", "--tun"], "with --tun use the system's own ping"),
         (["--count", "3"], "--count counts pings"),
         (["--port", "4500"], "are both 4500"),
+        (["--keys", "README.md"], "README.md: File exists"),
         (["--tun-name", "much too long a name"], "is no name for a TUN device"),
     ],
 )
