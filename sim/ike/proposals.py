@@ -163,19 +163,17 @@ def esp_suite(chosen: Proposal) -> EspSuite:
 
 def additional_exchanges(chosen: Proposal) -> tuple[KeyExchange, ...]:
     """The additional key exchanges of an approved proposal, in their order (RFC 9370 2.2.1)."""
-    methods = [_id(chosen.transforms, kind) for kind in ADDITIONAL]
-    return tuple(KEY_EXCHANGE[KeyExchangeId(method)] for method in methods if method != NONE)
+    return _additional(chosen.transforms)
 
 
 def offers_additional(proposal: Proposal) -> bool:
     """Whether a proposal has an additional key exchange among its transforms."""
-    return any(t.type in ADDITIONAL and t.id != NONE for t in proposal.transforms)
+    return _offers_additional(proposal.transforms)
 
 
 def additional_are_required(proposal: Proposal) -> bool:
     """Whether a proposal cannot be chosen without an additional key exchange."""
-    kinds = [_of(proposal.transforms, kind) for kind in ADDITIONAL]
-    return any(methods and not any(map(_is_none, methods)) for methods in kinds)
+    return _offers_additional(proposal.transforms) and _requires_additional(proposal.transforms)
 
 
 # The same few lists of transforms are on offer, and chosen, again and again: each question about them is
@@ -191,6 +189,23 @@ def _format(transforms: tuple[Transform, ...]) -> str:
         for transform in (others if implied else transforms)
         if not _goes_without_saying(transform, transforms)
     )
+
+
+@lru_cache(256)
+def _additional(chosen: tuple[Transform, ...]) -> tuple[KeyExchange, ...]:
+    methods = [_id(chosen, kind) for kind in ADDITIONAL]
+    return tuple([KEY_EXCHANGE[KeyExchangeId(method)] for method in methods if method != NONE])
+
+
+@lru_cache(256)
+def _offers_additional(transforms: tuple[Transform, ...]) -> bool:
+    return any(t.type in ADDITIONAL and t.id != NONE for t in transforms)
+
+
+@lru_cache(256)
+def _requires_additional(transforms: tuple[Transform, ...]) -> bool:
+    kinds = [_of(transforms, kind) for kind in ADDITIONAL]
+    return any(methods and not any(map(_is_none, methods)) for methods in kinds)
 
 
 @lru_cache(256)

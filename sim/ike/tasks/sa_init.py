@@ -299,7 +299,9 @@ def _offered_to_us(message: Message, offered: tuple[Proposal, ...]) -> tuple[Pro
     """Without IKE_INTERMEDIATE there is no room for additional key exchanges (RFC 9370 2.2.1)."""
     if message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None:
         return offered
-    return tuple(p.without(*ADDITIONAL) for p in offered if not additional_are_required(p))
+    if not any(map(offers_additional, offered)):
+        return offered
+    return tuple([p.without(*ADDITIONAL) for p in offered if not additional_are_required(p)])
 
 
 def _remember(sa: IkeSa, reason: Reason, text: str, now: int) -> None:
