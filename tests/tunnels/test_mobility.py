@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.ike.events import Event, PathChanged
+from sim.ike.events import Event, PathChanged, Reason
 from sim.net.nat import NatBox
 from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
@@ -204,6 +204,27 @@ def test_without_mobike_nothing_leaves_from_an_address_that_the_host_has_left() 
     lab.run(10 * NS_PER_S)
     talk(lab, 1)
     assert lab.boxes["bob"].seqs == [0, 2, 10], "the address is back, and so is the SA"
+
+
+@pytest.mark.parametrize(("identity", "reasons"), [("alice", [Reason.REPLACED]), ("", [])])
+def test_without_mobike_a_peer_that_starts_afresh_ends_what_it_left_behind(
+    identity: str, reasons: list[Reason]
+) -> None:
+    """INITIAL_CONTACT is about one identity (RFC 7296 2.4); where that is the address, it is another now."""
+    named = [f"tunnels.rw.auth.local_id={identity}"] if identity else []
+    lab = Lab("tunnels.rw.mobike=false", "tunnels.rw.retransmit=libreswan", *named, text=ROAD).up()
+    lab.world.ports["alice:wlan"].set_up(False)
+    stack = lab.stack("alice")
+    stack.endpoint.check_liveness(1, lab.now)
+    stack.pump(lab.now)
+    lab.run(40 * NS_PER_S)
+    lab.send(LTE, BOB)
+    lab.run(2 * NS_PER_S)
+
+    records = lab.stack("sun").ledger.records.values()
+    assert [record.reason for record in records if record.state == "closed"] == reasons
+    assert len([record for record in records if record.state == "established"]) == 2 - len(reasons)
+    assert len(lab.boxes["bob"].seqs) == 1
 
 
 @pytest.mark.parametrize("gateway", ["moon", "sun"])
