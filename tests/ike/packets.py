@@ -10,10 +10,13 @@ from sim.ike.context import Datagram
 from sim.ike.events import ChildSaDown, ChildSaRetired, ChildSaUp, Event, PathChanged
 from sim.ipsec.engine import Engine
 from sim.tunnels.driver import child_spec
+from sim.units import NS_PER_MS
 from sim.wire import udp
 from tests.ike.pair import NET_A, NET_B, End, Pair, _Flight
 
 _INSIDE = {"a": (NET_A.local_ts[0].start, 1000), "b": (NET_B.local_ts[0].start, 2000)}
+
+_EXTRA = (-5 * NS_PER_MS, 15 * NS_PER_MS)
 
 
 class Packet(Datagram):
@@ -21,7 +24,7 @@ class Packet(Datagram):
 
 
 class PacketPair(Pair):
-    """Packets are between the networks of the Child SA "net"; they are never late or lost on their way."""
+    """Packets are between the networks of the Child SA "net", by turns faster and slower than messages."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._engines = {side: Engine(rand=random.Random(side).randbytes) for side in _INSIDE}
@@ -52,7 +55,8 @@ class PacketPair(Pair):
             self.sent_packets += 1
             self._count += 1
             flight = Packet(bytes(sealed), (sender.encode(), 0), (receiver.encode(), 0))
-            heappush(self._flights, _Flight(now + self.latency, self._count, flight))
+            delay = self.latency + _EXTRA[self.sent_packets % 2]
+            heappush(self._flights, _Flight(now + delay, self._count, flight))
 
     def _deliver(self, datagram: Datagram) -> None:
         if not isinstance(datagram, Packet):
