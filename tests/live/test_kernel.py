@@ -105,6 +105,25 @@ def test_the_sas_follow_a_new_address_with_their_spis(wire: Wire) -> None:
     assert [(child["spi_in"], child["packets_in"]) for child in row["children"]] == [(spi, 10)]
 
 
+def test_a_responder_that_loses_its_way_out_waits_for_it(wire: Wire) -> None:
+    """Neither its LAN, which the tunnel protects, nor a spare interface leads to the peer (RFC 4555 3.5)."""
+    for name, address in (("lan", "10.2.0.1/24"), ("spare", "172.16.0.1/24")):
+        run_ip("link", "add", name, "type", "veth", "peer", "name", f"{name}-far", netns=wire.b)
+        run_ip("address", "add", address, "dev", name, netns=wire.b)
+        run_ip("link", "set", f"{name}-far", "up", netns=wire.b)
+        run_ip("link", "set", name, "up", netns=wire.b)
+    _, b = wire.up()
+    run_ip("route", "add", "192.0.2.1", "dev", "wire", netns=wire.b)
+    assert wire.ping(wire.a, "10.2.0.1") == 5
+    run_ip("address", "del", "192.0.2.2/24", "dev", "wire", netns=wire.b)
+    assert "192.0.2.2[500]" not in b.wait_for("listening")["sockets"]
+    run_ip("address", "add", "192.0.2.2/24", "dev", "wire", netns=wire.b)
+    assert "192.0.2.2[500]" in b.wait_for("listening")["sockets"]
+    assert wire.ping(wire.a, "10.2.0.1") == 5
+    b.status()
+    assert not [event for event in b.events if event["event"] == "path changed"]
+
+
 def test_an_inner_packet_too_big_for_the_path_gets_an_answer_that_says_what_fits(wire: Wire) -> None:
     wire.up()
     assert wire.ping(wire.a, "10.2.0.1") == 5
