@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.ike.config import ConnectionConfig, EndpointConfig
+from sim.ike.config import Childless, ConnectionConfig, EndpointConfig
 from sim.ike.events import IkeSaDown, IkeSaUp, Reason
 from sim.ike.view import SaView
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.selector import Selector
 from tests.ike.calm import check_calm
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, A, B, End, Pair
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, A, B, End, Pair, esp, ike
 
 NAMES = ("net0", "net1", "net2")
 ADDRESSES = {
@@ -41,6 +42,21 @@ VERBS = (
     "liveness",
     "move",
 )
+KINDS: dict[str, dict[str, Any]] = {
+    "a window of 1": {},
+    "a window of 4": {"window": 4},
+    "perfect forward secrecy": {},
+    "additional key exchanges": {"window": 4},
+    "make before break, childless": {"make_before_break": True, "childless": Childless.PREFER},
+    "no MOBIKE": {"mobike": False},
+}
+SUITES = {
+    "perfect forward secrecy": (ike("aes128gcm16-prfsha256-x25519"), esp("aes128gcm16-x25519")),
+    "additional key exchanges": (
+        ike("aes128gcm16-prfsha256-x25519-ke1_mlkem768"),
+        esp("aes128gcm16-x25519-ke1_mlkem768"),
+    ),
+}
 _ENDS_IKE = frozenset({"delete ike", "reauthenticate"})
 
 
@@ -79,12 +95,12 @@ def rounds(losses: int, length: int) -> st.SearchStrategy[list[Round]]:
     return st.lists(one, min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize("window", [1, 4])
-@settings(max_examples=300)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=200)
 @given(script=rounds(losses=3, length=6))
-def test_what_should_exist_exists_whatever_is_lost(window: int, script: list[Round]) -> None:
+def test_what_should_exist_exists_whatever_is_lost(kind: str, script: list[Round]) -> None:
     """Three losses a round are too few for any exchange to be given up, of peers that are patient."""
-    pair = pair_with(window)
+    pair = pair_of(kind)
     for each in script:
         before = children(pair)
         known = len(pair.a.events), len(pair.b.events)
@@ -96,14 +112,14 @@ def test_what_should_exist_exists_whatever_is_lost(window: int, script: list[Rou
         assert not lost(pair.b, known[1])
 
 
-@pytest.mark.parametrize("window", [1, 4])
-@settings(max_examples=150)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=100)
 @given(script=rounds(losses=40, length=20))
 def test_both_ends_agree_after_any_loss_once_each_has_asked_for_the_other(
-    window: int, script: list[Round]
+    kind: str, script: list[Round]
 ) -> None:
     """An exchange may be given up at one end alone: the next liveness check finds that out (RFC 7296 2.4)."""
-    pair = pair_with(window)
+    pair = pair_of(kind)
     for each in script:
         play(pair, each)
         pair.calm()
@@ -148,30 +164,32 @@ def _made(command: Command) -> Iterable[str]:
 # -- helpers ---------------------------------------------------------------------------------------------
 
 
-def pair_with(window: int) -> Pair:
+def pair_of(kind: str) -> Pair:
     """Both name all of the other's addresses, the usual one first."""
     theirs = {side: tuple(dict.fromkeys(a for choice in ADDRESSES[side] for a in choice)) for side in "ab"}
     patient = EndpointConfig(half_open_timeout=300 * NS_PER_S)
     return Pair(
-        _three(CONNECTION_A, theirs["b"], 1, window),
-        _three(CONNECTION_B, theirs["a"], 2, window),
+        _three(CONNECTION_A, theirs["b"], 1, kind),
+        _three(CONNECTION_B, theirs["a"], 2, kind),
         a_config=patient,
         b_config=patient,
     )
 
 
-def _three(base: ConnectionConfig, remote: tuple[bytes, ...], ours: int, window: int) -> ConnectionConfig:
+def _three(base: ConnectionConfig, remote: tuple[bytes, ...], ours: int, kind: str) -> ConnectionConfig:
     child = NET_A if ours == 1 else NET_B
+    proposals, esp_proposals = SUITES.get(kind, (base.proposals, child.esp_proposals))
     children = tuple(
         replace(
             child,
             name=name,
+            esp_proposals=esp_proposals,
             local_ts=(Selector.from_prefix(f"10.{ours}.{index}.0/24"),),
             remote_ts=(Selector.from_prefix(f"10.{3 - ours}.{index}.0/24"),),
         )
         for index, name in enumerate(NAMES)
     )
-    return replace(base, children=children, remote_addrs=remote, window=window)
+    return replace(base, children=children, remote_addrs=remote, proposals=proposals, **KINDS[kind])
 
 
 def play(pair: Pair, each: Round) -> None:
