@@ -199,7 +199,10 @@ def test_swanctl_reads_what_is_exported_as_we_do(path: Path, daemon: Daemon, tmp
         assert daemon.connections == _connections(tree)
         assert daemon.secrets == _secrets(tree)
         imported = Importer(tree, DaemonSettings(), Folders(file.parent)).connections()
-        secrets = {connection.psk for connection in imported.values()} - {None}
+        secrets = {connection.psk for connection in imported.values()}
+        secrets |= {connection.ppk for connection in imported.values()}
+        secrets |= {password for one in imported.values() for password in one.eap_secrets.values()}
+        secrets -= {None}
         assert {psk for psk, _ in daemon.secrets.values()} == secrets
 
 
