@@ -237,7 +237,10 @@ def _verify_signature(
 def _trusted_keys(
     remote: RemoteAuth, received: Received, identity: Identity, seconds: int
 ) -> list[PublicKey]:
-    """The keys that AUTH may have been made with: the one that was sent, or those that we know already."""
+    """The keys that AUTH may have been made with: the one that was sent, or those that we know already.
+
+    A certificate that we cannot use (RFC 7296 3.6: an encoding of somebody's own) is as good as none.
+    """
     first = received.first
     if isinstance(first, Certificate):
         return [key_of_certificate(remote, first, received, identity, seconds)]
@@ -245,17 +248,22 @@ def _trusted_keys(
         if first not in remote.pubkeys:
             raise failed(f"the raw public key of {identity} is not one that we know", Reason.UNKNOWN_KEY)
         return [first]
-    if received.by_url:
-        text = f"the certificate of {identity} is only named by a URL, and nothing is fetched here"
-        raise failed(text, Reason.HASH_AND_URL)
-    if received.problem:
-        raise failed(f"{identity} sent {received.problem}", Reason.UNREADABLE_CERTIFICATE)
     known = [cert for cert in remote.certs if confirms(cert, identity)]
     keys = [key_of_certificate(remote, cert, received, identity, seconds) for cert in known]
     keys += remote.pubkeys
     if not keys:
-        raise failed(f"{identity} sent no certificate, and we have none of it", Reason.NO_CERTIFICATE)
+        raise _without_key(received, identity)
     return keys
+
+
+def _without_key(received: Received, identity: Identity) -> PeerError:
+    if received.by_url:
+        text = f"the certificate of {identity} is only named by a URL, and nothing is fetched here"
+        return failed(text, Reason.HASH_AND_URL)
+    if received.problem:
+        text = f"the certificate of {identity} cannot be used: {received.problem}"
+        return failed(text, Reason.UNREADABLE_CERTIFICATE)
+    return failed(f"{identity} sent no certificate, and we have none of it", Reason.NO_CERTIFICATE)
 
 
 def key_of_certificate(

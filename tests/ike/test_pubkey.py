@@ -222,6 +222,17 @@ def test_an_rsa_key_may_come_in_the_old_form() -> None:
         Pair(a, b).establish()
 
 
+@pytest.mark.parametrize("encoding", [201, *HASH_AND_URL])
+def test_a_certificate_that_we_cannot_use_is_no_harm_if_the_key_is_known(encoding: int) -> None:
+    """OpenIKED sends its ECDSA keys as 201, which is for private use (RFC 7296 3.6)."""
+    a = replace(CONNECTION_A, local=raw(A_CERT), remote=knows(B_CERT))
+    b = replace(CONNECTION_B, local=raw(B_CERT), remote=knows(A_CERT))
+    with _changed(lambda payload: replace(payload, encoding=encoding), CertPayload):
+        Pair(a, b).establish()
+        _, down = fail(replace(a, local=raw(make_leaf(ROOT, "CN=eve"))), b)
+    assert down.reason is Reason.WRONG_SIGNATURE
+
+
 def test_null_authenticates_a_stranger_to_a_proven_responder() -> None:
     """RFC 7619: ID_NULL, method 13, and no INITIAL_CONTACT of somebody who has no name."""
     a = replace(CONNECTION_A, psk=b"", local_id=None, local=LocalAuth(Method.NULL), remote=remote())
