@@ -14,8 +14,12 @@ cd "$(dirname "$0")/.."
 venv=.venv
 declare -A peers=([tshark]=tshark [ip]=iproute2 [nft]=nftables [conntrack]=conntrack [ping]=iputils-ping
     [charon-systemd]="charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins"
-    [swanctl]=strongswan-swanctl
+    [swanctl]=strongswan-swanctl [iked]=openiked
     [/usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so]=libcharon-extauth-plugins)
+# Debian starts a daemon that it installs, and at every boot; these shall run in tests only.
+declare -A services=([charon-systemd]=strongswan [iked]=openiked)
+policy=/usr/sbin/policy-rc.d
+as_root=(env DEBIAN_FRONTEND=noninteractive)
 
 main() {
     case ${1:-} in
@@ -48,14 +52,17 @@ install_project() {
 }
 
 install_peers() {
-    local program missing=()
+    local program missing=() daemons=()
     for program in "${!peers[@]}"; do
-        # A program may need several packages, so its words are split.
+        # A program may need several packages, and have a service or none, so its words are split.
         # shellcheck disable=SC2206
-        have "$program" || missing+=(${peers[$program]})
+        have "$program" || missing+=(${peers[$program]}) daemons+=(${services[$program]:-})
     done
     [ ${#missing[@]} != 0 ] || return 0
-    install_debian "${missing[@]}" && return
+    if install_debian "${missing[@]}"; then
+        leave_alone "${daemons[@]}"
+        return
+    fi
     [ "${REQUIRE_PEERS:-}" != 1 ] || die "REQUIRE_PEERS=1, but not installed: ${missing[*]}"
     say "not installed: ${missing[*]}; tests that need them are skipped"
 }
@@ -81,14 +88,29 @@ have() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
 }
 
+# Services that are now installed do not start with the machine.
+leave_alone() {
+    if [ $# != 0 ] && have systemctl; then
+        "${as_root[@]}" systemctl --quiet disable "$@" || say "$* may start with the machine"
+    fi
+}
+
+# Nothing that is installed starts, until this script ends (see invoke-rc.d(8)); a policy that is there stays.
+forbid_starting() {
+    [ ! -e "$policy" ] || return 0
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+}
+
 install_debian() {
-    local as_root=(env DEBIAN_FRONTEND=noninteractive)
     have apt-get || return 1
     if [ "$(id -u)" != 0 ]; then
         sudo -n true 2>/dev/null || return 1
-        as_root=(sudo -n "${as_root[@]}")
+        as_root=(sudo -n env DEBIAN_FRONTEND=noninteractive)
     fi
     say "installing from Debian: $*"
+    forbid_starting
     "${as_root[@]}" apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 && return
     "${as_root[@]}" apt-get update -qq &&
         "${as_root[@]}" apt-get install -qq -y --no-install-recommends "$@" >/dev/null

@@ -1,4 +1,4 @@
-"""Programs that are not ours and judge what we do: tshark, iproute2, nftables, strongSwan."""
+"""Programs that are not ours and judge what we do: tshark, iproute2, nftables, strongSwan, OpenIKED."""
 
 from __future__ import annotations
 

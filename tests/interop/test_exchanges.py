@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import pytest
 
@@ -19,7 +20,7 @@ from sim.ike.proposals import parse_proposal
 from sim.live.netns import inside
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
-from tests.interop.netns import Lab, until
+from tests.interop.netns import Lab, Namespace, until
 from tests.interop.ping import ping
 from tests.interop.scene import INITIATOR, QUICK, RESPONDER, Path, Role, Scene, set_up
 
@@ -223,7 +224,16 @@ def refusals(scene: Scene) -> list[str]:
     return [event.reason for event in scene.ours.events(Rejected)]
 
 
-def open_half(scene: Scene) -> None:
+class Ground(Protocol):
+    """A scene's initiator, and its way to the responder."""
+
+    @property
+    def initiator(self) -> Namespace: ...
+    @property
+    def path(self) -> Path: ...
+
+
+def open_half(scene: Ground) -> None:
     """Somebody else at the initiator's address begins an IKE SA and vanishes."""
     connection = ConnectionConfig(
         "stranger",

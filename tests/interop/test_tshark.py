@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 import pytest
 
@@ -202,7 +202,14 @@ class Seen:
         return self.frame.notifies.split(",")
 
 
-def read(lab: Lab, scene: Scene, wire: Sniffer, *, opaque: bool = False, warning: str = "") -> list[Seen]:
+class Speaker(Protocol):
+    """A scene of which it is known where we are."""
+
+    @property
+    def our_address(self) -> str: ...
+
+
+def read(lab: Lab, scene: Speaker, wire: Sniffer, *, opaque: bool = False, warning: str = "") -> list[Seen]:
     """What tshark says of each packet, and it has nothing to object to but perhaps one `warning`.
 
     `opaque` suites it cannot decrypt.
