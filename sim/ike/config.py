@@ -1,7 +1,7 @@
 """What an IKE endpoint is told: frozen values, durations in ns, names as in strongSwan's swanctl.conf.
 
 RFC 7296 2.4 (retransmission, liveness), 2.6 (cookies), 2.23 (NAT traversal), RFC 4555 (mobility).
-EAP is not here yet; who proves what and how is in `credentials`.
+Who proves what and how is in `credentials`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim.ike.config import ConnectionConfig, EndpointConfig, Unique
 from sim.ike.constants import NotifyType, PayloadType
@@ -15,7 +17,7 @@ from sim.ike.eap.names import METHODS
 from sim.ike.eap.packets import EapCode, EapPacket, EapType
 from sim.ike.eap.peer import EapPeer
 from sim.ike.eap.server import EapServer
-from sim.ike.events import IkeSaDown, IkeSaUp, Reason
+from sim.ike.events import IkeSaDown, IkeSaUp, MessageSent, Reason
 from sim.ike.identity import Identity
 from sim.ike.payloads import AuthPayload, EapPayload
 from sim.ike.sa import IkeSa
@@ -25,7 +27,7 @@ from sim.ike.tasks.eap import InitiateEap
 from sim.scenario.issue import Span
 from sim.units import NS_PER_S
 from tests.crypto.authority import NOW, make_leaf, make_root
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, Pair
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, Pair, ike
 from tests.ike.test_pubkey import A_CERT, B_CERT, CERT_A, CERT_B, ROOT, credential, remote
 
 CAROL = Identity.parse("carol@example.org")
@@ -369,3 +371,41 @@ def test_a_proof_that_is_no_auth_method_2_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sim.ike.tasks.eap.session_proof", lambda *_, **__: made)
     _, _, there = refused(initiator(), responder())
     assert there.reason is Reason.AUTHENTICATION_FAILED
+
+
+def test_c29_auth_covers_additional_key_exchanges_after_eap_as_well() -> None:
+    """RFC 9242 3.3.2: the message ID of the first IKE_AUTH counts, however many follow."""
+    suite = ike("aes128gcm16-prfsha256-x25519-ke1_ecp256")
+    pair = Pair(initiator(proposals=suite), responder(proposals=suite)).establish()
+    assert "IKE_INTERMEDIATE" in [event.exchange for event in pair.a.all(MessageSent)]
+    for sa in (*pair.a.endpoint._ctx.sas.values(), *pair.b.endpoint._ctx.sas.values()):
+        assert sa.int_auth is not None
+        assert sa.signed_later.endswith((2).to_bytes(4, "big"))
+
+
+EAP_PACKETS = st.builds(
+    EapPacket, st.sampled_from(EapCode), st.integers(0, 255), st.integers(1, 255), st.binary(max_size=80)
+)
+
+
+@given(st.lists(EAP_PACKETS, min_size=1, max_size=3), st.sampled_from([*ALL, "eap"]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_eap_a_peer_says_ends_the_sa_or_leaves_it_half_open(
+    said: list[EapPacket], name: str, by_server: bool
+) -> None:
+    """No exception escapes, and nobody gets in."""
+    packets = iter(said)
+
+    def babble(*_: object) -> bytes:
+        return next(packets, EapPacket(EapCode.FAILURE, 0)).emit()
+
+    with pytest.MonkeyPatch.context() as patch:
+        if by_server:
+            patch.setattr(EapServer, "begin", babble)
+        patch.setattr(EapServer if by_server else EapPeer, "receive", babble)
+        pair = Pair(initiator(name), responder(name))
+        pair.initiate()
+        pair.drive(35 * NS_PER_S)
+    assert not pair.a.all(IkeSaUp)
+    assert not pair.b.all(IkeSaUp)
+    assert not pair.b.endpoint._ctx.sas

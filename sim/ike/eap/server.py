@@ -18,6 +18,9 @@ from sim.ike.eap.packets import EapCode, EapPacket, EapType
 from sim.ike.events import Reason
 from sim.wire.buffer import WireError
 
+MAX_NAME_BYTES = 1020
+"""What an EAP packet must be able to carry (RFC 3748 3.1), as the name of a peer."""
+
 Make = Callable[[EapType, bytes], ServerMethod]
 """Begins a method for the peer of this name."""
 
@@ -68,6 +71,8 @@ class EapServer:
     def _identify(self, packet: EapPacket) -> bytes:
         if packet.type != EapType.IDENTITY:
             raise WireError(f"EAP type {packet.type} where the peer's identity must be (RFC 3748 5.1)")
+        if len(packet.data) > MAX_NAME_BYTES:
+            raise WireError(f"a name of {len(packet.data)} octets")
         self._asking, self.user = False, packet.data
         return self._start(self._offered[0])
 
