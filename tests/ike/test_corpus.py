@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ from sim.ike.payloads import KePayload, NoncePayload, SaPayload
 from sim.ike.proposals import is_choice_of
 from sim.wire.buffer import WireError
 
-CORPUS = Path(__file__).parent.parent / "data" / "corpus"
+DATA = Path(__file__).parent.parent / "data"
+CORPUS = DATA / "corpus"
+VECTORS_WITH_MESSAGES = ("android-unit", "rfc-vectors", "rub-nds")
 
 
 class Captured(NamedTuple):
@@ -37,7 +40,49 @@ def _corpus() -> list[Captured]:
     return found
 
 
+def _embedded() -> dict[str, bytes]:
+    """Whole messages among the numbers of the vector files, by where they stand first."""
+    found: dict[bytes, str] = {}
+    for path in sorted(DATA.glob("*/*.json")):
+        if path.parent.name in VECTORS_WITH_MESSAGES:
+            for place, text in _texts(json.loads(path.read_text()), path.parent.name):
+                octets = _octets(text)
+                if _is_version_2(octets):
+                    found.setdefault(octets, place)
+    return {place: octets for octets, place in found.items()}
+
+
+def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _texts(part, f"{place}/{key}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _texts(part, f"{place}/{index}")
+    elif isinstance(value, str):
+        yield place, value
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return b""
+
+
+def _is_version_2(octets: bytes) -> bool:
+    """An exchange of RFC 7296 (3.1) whose length is that of the octets."""
+    return (
+        len(octets) >= 28 and octets[17] == 0x20 and 34 <= octets[18] <= 37 and _length(octets) == len(octets)
+    )
+
+
+def _length(octets: bytes) -> int:
+    return int.from_bytes(octets[24:28], "big")
+
+
 EVERY = _corpus()
+EMBEDDED = _embedded()
 GOOD = [each for each in EVERY if each.version == 2 and each.wellformed]
 BAD = [each for each in EVERY if not each.wellformed]
 VERSION_1 = [each for each in EVERY if each.version == 1 and each.wellformed]
@@ -52,6 +97,11 @@ def by_name(case: Captured) -> str:
 
 def test_the_corpus_is_there() -> None:
     assert (len(GOOD), len(BAD), len(VERSION_1), len(BINARIES)) == (29, 3, 24, 2)
+    assert sorted(place.partition("/")[0] for place in EMBEDDED) == [
+        *(["android-unit"] * 3),
+        "rfc-vectors",
+        "rub-nds",
+    ]
 
 
 @pytest.mark.parametrize("case", GOOD, ids=by_name)
@@ -66,6 +116,13 @@ def test_messages_of_another_parser_are_emitted_octet_for_octet(path: Path) -> N
     raw = path.read_bytes()
     message = parse_message(raw)
     assert emit_message(message.header, message.payloads) == raw
+
+
+@pytest.mark.parametrize("place", EMBEDDED)
+def test_messages_in_vectors_of_others_are_emitted_octet_for_octet(place: str) -> None:
+    message = parse_message(EMBEDDED[place])
+    assert message.payloads
+    assert emit_message(message.header, message.payloads) == EMBEDDED[place]
 
 
 @pytest.mark.parametrize("case", BAD, ids=by_name)
