@@ -219,6 +219,17 @@ def test_c29_a_server_without_the_password_is_not_believed(monkeypatch: pytest.M
     assert pair.b.ladder[-1] == "HDR, SK {}"
 
 
+def test_c29_a_responder_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chat(server: EapServer, octets: bytes, now: int) -> bytes:
+        return EapPacket(EapCode.REQUEST, octets[1], EapType.NOTIFICATION, b"wait").emit()
+
+    monkeypatch.setattr(EapServer, "receive", chat)
+    pair, here, _ = refused(initiator(), responder())
+    assert here.reason is Reason.EAP_FAILURE
+    assert "256 rounds" in here.text
+    assert len(pair.a.ladder) < 300
+
+
 def test_c29_auth_before_the_end_of_eap_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     def early(task: InitiateEap, sa: object, out: object, now: int) -> object:
         if task._eap is not None:

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from sim.ike.eap.server import EapServer
     from sim.ike.sa import IkeSa
 
+MAX_ROUNDS = 256
+"""Enough for the longest TLS message in small fragments; a responder waits for `half_open_timeout`."""
+
 _ONLY = NotifyType.EAP_ONLY_AUTHENTICATION
 
 
@@ -58,6 +61,7 @@ class InitiateEap(Task):
     def __init__(self) -> None:
         self._eap: EapPeer | None = None
         self._answer: bytes | None = None
+        self._rounds = 0
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
         if self._eap is None:
@@ -80,6 +84,11 @@ class InitiateEap(Task):
             return Step.DONE
         if payload is None:
             raise failed("the responder does not go on with EAP", Reason.EAP_FAILURE)
+        self._rounds += 1
+        if self._rounds > MAX_ROUNDS:
+            raise failed(
+                f"the responder has not come to an end after {MAX_ROUNDS} rounds", Reason.EAP_FAILURE
+            )
         self._answer = self._take(sa, self._eap, payload.data, now)
         return Step.MORE
 
