@@ -83,8 +83,12 @@ def test_rekeyed_keys_have_the_ppk_in_them(stage: Stage, role: Role, starter: st
         scene.theirs.rekey(child="net")
     else:
         scene.ours.rekey_child(old)
-    until(lambda: scene.ours.sa().children and scene.ours.child().spi_in != old, scene.ours.story)
 
+    def replaced() -> bool:
+        held = [child.spi_in for child in scene.ours.sa().children]
+        return len(held) == 1 and held != [old]
+
+    until(replaced, scene.ours.story)
     scene.assert_works()
 
 
