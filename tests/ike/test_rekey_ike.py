@@ -12,7 +12,7 @@ from sim.ike.exchanges import State
 from sim.ike.view import SaView
 from sim.units import NS_PER_MS, NS_PER_S
 from tests.ike.calm import check_calm
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, End, Pair, ike
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, NET2_A, NET2_B, NET_A, NET_B, End, Pair, ike
 from tests.ike.test_rekey_child import paired, rekey, rekey_ike
 
 SUITES = ("aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-ecp256")
@@ -188,6 +188,34 @@ def test_c47_a_request_on_an_ike_sa_that_stands_by_settles_that_it_stays() -> No
     assert paired(pair, 1)
     assert not pair.a.all(RekeyFailed)
     assert single(pair.a).initiator
+
+
+@pytest.mark.parametrize("verb", ["create", "delete", "rekey"])
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_c51_what_begins_between_additional_key_exchanges_comes_first(side: str, verb: str) -> None:
+    """Who has agreed to a rekeying uses the old IKE SA meanwhile: the next step must wait (2.25.2)."""
+    suites = ike("aes128gcm16-prfsha256-x25519-ke1_mlkem768")
+    pair = Pair(
+        replace(CONNECTION_A, proposals=suites, children=(NET_A, NET2_A)),
+        replace(CONNECTION_B, proposals=suites, children=(NET_B, NET2_B)),
+    ).establish()
+    asks, answers = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
+    rekey_ike(pair, asks)
+    pair.drive(LATENCY)
+    spi = next(iter(answers.children))
+    pair.drop(1, asks.side, after=2)  # behind two fragments: its answer to the request that begins now
+    acts = {
+        "create": lambda end: end.initiate("rw", "net2", pair.now),
+        "delete": lambda end: end.delete_child(spi, pair.now),
+        "rekey": lambda end: end.rekey(spi, pair.now),
+    }
+    pair.command(answers, acts[verb])
+    pair.calm()
+
+    check_calm(pair)
+    assert paired(pair, {"create": 2, "delete": 0, "rekey": 1}[verb])
+    assert len(pair.a.all(IkeSaUp)) == 2
+    assert "HDR, SK {N(TEMPORARY_FAILURE)}" in answers.ladder
 
 
 def test_c44_an_ike_sa_is_rekeyed_at_its_time() -> None:

@@ -222,8 +222,7 @@ class RespondIkeRekey(Task):
 
     def check(self, sa: IkeSa) -> None:
         """Whether its additional key exchanges may go on."""
-        if sa.state is not State.ESTABLISHED:
-            raise PeerError(NotifyType.TEMPORARY_FAILURE, "the IKE SA is being replaced or deleted already")
+        _check_state(sa)
 
     def complete(self, sa: IkeSa, additional: bytes, out: Outgoing, now: int) -> None:
         """All key exchanges are made."""
