@@ -35,12 +35,6 @@ class Policy:
     mode: Mode = Mode.TUNNEL
     spi_in: int = 0
 
-    def covers_outbound(self, traffic: Traffic) -> bool:
-        return covers_both(traffic, self.local_ts, self.remote_ts)
-
-    def covers_inbound(self, traffic: Traffic) -> bool:
-        return covers_both(traffic, self.remote_ts, self.local_ts)
-
     def is_inside(self, other: Policy) -> bool:
         """Whether it covers a part, but not all, of what the other one covers."""
         sides = [(self.local_ts, other.local_ts), (self.remote_ts, other.remote_ts)]

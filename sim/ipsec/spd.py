@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 
+from sim.ipsec.lookup import ByRemote
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.traffic import Traffic
+
+_GAP = 1 << 32
+"""Between the ranks of neighbours, for those that will stand between them."""
 
 
 class Spd:
     """The policies of one node.
 
     `default` is what happens to a packet that no policy matches. Every change calls `changed`, because
-    whoever remembers a lookup must forget it.
+    whoever remembers a lookup must forget it. Neither a lookup nor a change takes longer for policies that
+    have nothing to do with it.
     """
+
+    __slots__ = ("_by_rank", "_by_remote", "_called", "_changed", "_default", "_ranks")
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._policies: list[Policy] = []
+        self._ranks: list[int] = []  # ascending: the order of the policies
+        self._by_rank: dict[int, Policy] = {}
+        self._called: dict[tuple[str, int], list[int]] = {}  # name and SPI: ascending ranks
+        self._by_remote = ByRemote()
         self._default = Action.BYPASS
 
     def __iter__(self) -> Iterator[Policy]:
-        return iter(tuple(self._policies))
+        return iter([self._by_rank[rank] for rank in self._ranks])
 
     def __len__(self) -> int:
-        return len(self._policies)
+        return len(self._ranks)
+
+    def __contains__(self, policy: Policy) -> bool:
+        return self._rank(policy) is not None
 
     @property
     def default(self) -> Action:
@@ -39,8 +53,11 @@ class Spd:
 
     def add(self, policy: Policy, *, first: bool = False) -> None:
         """Append a policy, or put it before all others."""
-        self._policies.insert(0 if first else len(self._policies), policy)
-        self._changed()
+        ranks = self._ranks
+        if not ranks:
+            self._put(policy, 0)
+        else:
+            self._put(policy, ranks[0] - _GAP if first else ranks[-1] + _GAP)
 
     def add_sa(self, policy: Policy, behind: Iterable[Policy] = ()) -> None:
         """Put the policy of a new pair of SAs before all others but those for a part of it that have an SA.
@@ -50,27 +67,76 @@ class Spd:
         """
         keeping = tuple(behind)
         inner = [
-            at
-            for at, old in enumerate(self._policies)
+            rank
+            for rank, old in self._by_remote.within(policy.remote_ts)
             if (old.spi_in or old in keeping) and old.is_inside(policy)
         ]
-        self._policies.insert(inner[-1] + 1 if inner else 0, policy)
-        self._changed()
+        if inner:
+            self._put_after(policy, max(inner))
+        else:
+            self.add(policy, first=True)
 
     def add_after(self, policy: Policy, other: Policy) -> None:
         """Put a policy right behind another one; ValueError when that is not in the list."""
-        self._policies.insert(self._policies.index(other) + 1, policy)
-        self._changed()
+        self._put_after(policy, self._rank_of(other))
 
     def remove(self, policy: Policy) -> None:
         """Forget a policy; ValueError when it is not in the list."""
-        self._policies.remove(policy)
+        rank = self._rank_of(policy)
+        self._by_remote.remove(rank, self._by_rank.pop(rank))
+        del self._ranks[bisect_left(self._ranks, rank)]
+        called = self._called[policy.name, policy.spi_in]
+        called.remove(rank)
+        if not called:
+            del self._called[policy.name, policy.spi_in]
         self._changed()
 
     def outbound(self, traffic: Traffic) -> Policy | None:
         """The first policy for a packet that leaves: its source is the local side."""
-        return next((policy for policy in self._policies if policy.covers_outbound(traffic)), None)
+        src, dst, protocol, src_port, dst_port = traffic
+        return self._by_remote.first(dst, protocol, dst_port, src, src_port)
 
     def inbound(self, traffic: Traffic) -> Policy | None:
         """The first policy for a packet that arrives: its source is the remote side."""
-        return next((policy for policy in self._policies if policy.covers_inbound(traffic)), None)
+        src, dst, protocol, src_port, dst_port = traffic
+        return self._by_remote.first(src, protocol, src_port, dst, dst_port)
+
+    def towards(self, remote: bytes) -> Iterator[Policy]:
+        """The policies with this address on the far side, in their order; one may come more than once."""
+        return self._by_remote.towards(remote)
+
+    def _put_after(self, policy: Policy, rank: int) -> None:
+        at = bisect_right(self._ranks, rank)
+        if at == len(self._ranks):
+            self._put(policy, rank + _GAP)
+            return
+        between = (rank + self._ranks[at]) // 2
+        if between == rank:
+            self._spread_out()
+            self._put_after(policy, self._ranks[at - 1])
+        else:
+            self._put(policy, between)
+
+    def _put(self, policy: Policy, rank: int) -> None:
+        insort(self._ranks, rank)
+        self._by_rank[rank] = policy
+        insort(self._called.setdefault((policy.name, policy.spi_in), []), rank)
+        self._by_remote.add(rank, policy)
+        self._changed()
+
+    def _spread_out(self) -> None:
+        """Make room between all neighbours; rarely needed, so its cost is spread over many changes."""
+        policies = list(self)
+        self._ranks, self._by_rank, self._called, self._by_remote = [], {}, {}, ByRemote()
+        for at, policy in enumerate(policies):
+            self._put(policy, at * _GAP)
+
+    def _rank(self, policy: Policy) -> int | None:
+        ranks = self._called.get((policy.name, policy.spi_in), ())
+        return next((rank for rank in ranks if self._by_rank[rank] == policy), None)
+
+    def _rank_of(self, policy: Policy) -> int:
+        rank = self._rank(policy)
+        if rank is None:
+            raise ValueError(f"there is no policy {policy.name} in the list")
+        return rank

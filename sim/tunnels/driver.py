@@ -10,7 +10,7 @@ The order of the last line is what lets a responder receive on a new SA before i
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
@@ -103,6 +103,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.ledger = Ledger()
         self.callers = callers or {}
         self.virtual_ips = VirtualIps(config.connections)
+        self._connections = {connection.name: connection for connection in config.connections}
+        self._sas: Counter[_Key] = Counter()  # how many pairs of SAs a child has
         self._traps: dict[_Key, Trap] = {}
         self._held: dict[_Key, deque[P]] = {}
         self._asked: dict[_Key, tuple[Selector, Selector]] = {}
@@ -172,7 +174,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self.drop(packet, trap.mute, now)
             return
         retry_at, text = self._failed.get(key, (now, ""))
-        if now < retry_at or self._sas(key) >= MAX_SAS:
+        if now < retry_at or self._sas[key] >= MAX_SAS:
             reason = text if now < retry_at else NARROWED
             left = reason == NARROWED and self.has_left(verdict.local.start)
             self.drop(packet, LEFT if left else reason, now)
@@ -235,8 +237,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
         the SA, whose selectors did not move.
         """
         own = tuple(own)
-        for policy in self.engine.spd:
-            if policy.action is Action.PROTECT and _inside(dst, policy.remote_ts):
+        for policy in self.engine.spd.towards(dst):
+            if policy.action is Action.PROTECT:
                 candidates = (*self.virtual_ips.of(policy.connection), *own)
                 fitting = [a for a in candidates if len(a) == len(dst) and _inside(a, policy.local_ts)]
                 if fitting:
@@ -247,7 +249,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         """Whether packets to `dst` should come from a virtual IP by now, and not from `src`."""
         if not self.virtual_ips:
             return False
-        policy = next((p for p in self.engine.spd if p.connection and _inside(dst, p.remote_ts)), None)
+        policy = next((p for p in self.engine.spd.towards(dst) if p.connection), None)
         if policy is None or not self.virtual_ips.excludes(policy, src):
             return False
         return any(len(vip) == len(dst) for vip in self.virtual_ips.of(policy.connection))
@@ -273,6 +275,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         pair = None
         if isinstance(event, ChildSaUp):
             self._failed.pop((event.connection, event.child), None)
+            self._sas[event.connection, event.child] += 1
             # Whoever asked for a rekeying may send at once; who agreed waits for a sign (RFC 7296 2.8).
             old = 0 if event.initiator else event.replaces
             self.engine.install(child_spec(event), now, behind=self._special(event), successor_of=old)
@@ -282,6 +285,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
             self.engine.remove(event.spi_in)
+            self._sas[event.connection, event.child] -= 1
             self._trap(event)
         elif isinstance(event, PathChanged):
             for spi in event.spis_in:
@@ -303,24 +307,19 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
         Those of children that stand before its own in the configuration, and can ask for SAs of their own.
         """
-        (connection,) = (one for one in self.config.connections if one.name == event.connection)
-        earlier = takewhile(lambda name: name != event.child, (child.name for child in connection.children))
+        children = self._connections[event.connection].children
+        earlier = takewhile(lambda name: name != event.child, (child.name for child in children))
         found = (self._traps.get((event.connection, name)) for name in earlier)
         return [trap.policy for trap in found if trap is not None and not trap.mute]
 
     def _trap(self, event: ChildSaDown) -> None:
         """From now on a packet may ask for this Child SA, if close_action or dpd_action is trap."""
-        connection = next(c for c in self.config.connections if c.name == event.connection)
+        connection = self._connections[event.connection]
         child = connection.child(event.child)
         if child and connection.remote_addrs and action_after(child, event.reason) is StartAction.TRAP:
             key = (event.connection, event.child)
             if (trap := self._traps.get(key)) is not None:
                 self._traps[key] = replace(trap, mute="")
-
-    def _sas(self, key: _Key) -> int:
-        """How many pairs of SAs a child has."""
-        specs = (pair.outbound.spec for pair in self.engine.sad.values())
-        return sum((spec.connection, spec.child) == key for spec in specs)
 
     def _release(self, key: _Key, spi_in: int, now: int) -> None:
         """Send what has waited for a child; what its new SA is not for asks for another (RFC 7296 2.9).
@@ -332,7 +331,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         waiting = self._held.pop(key, ())
         pair = self.engine.sad.get(spi_in)
         if asked is not None and pair is not None and not _fits(asked, pair.outbound.spec):
-            if self._sas(key) > 1:
+            if self._sas[key] > 1:
                 self._failed[key] = (now + RETRY_AFTER, NARROWED)
             self._drop_copy(key, spi_in, now)
         for packet in waiting:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.ipsec.policy import Action, Policy
+from sim.ipsec.policy import Action, Policy, covers_both
 from sim.ipsec.traffic import OPAQUE, UNEXAMINED, classify, covers, flow_key, memorable, selectors_of
 from sim.wire import ip
 from sim.wire.buffer import WireError
@@ -164,8 +164,8 @@ def test_policy_sees_source_and_destination_by_direction() -> None:
     policy = Policy("net", Action.PROTECT, NET_A, NET_B)
     traffic, _ = classify(datagram())
 
-    assert policy.covers_outbound(traffic)
-    assert not policy.covers_inbound(traffic)
+    assert covers_both(traffic, policy.local_ts, policy.remote_ts)
+    assert not covers_both(traffic, policy.remote_ts, policy.local_ts)
 
 
 def ported(version: int, protocol: int, src_port: int, dst_port: int) -> bytearray:
