@@ -7,6 +7,7 @@ comes first. This is the one module below `live/` that may hold a random generat
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +19,12 @@ from simpy import Environment
 from simpy.events import NORMAL, Event, EventPriority
 
 _FIRST = EventPriority(-1)
+_COLLECTOR = (50_000, 20, 100)
+"""How many new objects wait for a search for dead cycles, and so on: see `Simulation.run`."""
+_MAX_WARM = 64
+"""How many streams of octets have a generator only because they began last."""
+_MAX_REWOUND = 1024
+"""The 32-bit words after which a stream keeps its generator for good."""
 
 Callback = Callable[[int], None]
 """What happens at an instant; it is told the instant."""
@@ -35,6 +42,7 @@ class Simulation:
     def __init__(self, seed: int = 1) -> None:
         self.seed = seed
         self.env = Environment(0)
+        self._warm: dict[_Octets, random.Random] = {}
         self.wall_s = 0.0
         """Wall-clock seconds spent in `run` so far."""
 
@@ -69,21 +77,60 @@ class Simulation:
 
     def rand(self, name: str) -> Callable[[int], bytes]:
         """The stream of that name as a source of octets: key material, SPIs, cookies."""
-        return self.rng(name).randbytes
+        return _Octets(self, name).draw
 
     def run(self, until: int) -> None:
         """Run all events before `until`, then stand at `until`.
 
         Equal to `env.run(until)`, but alarms and links bypass what simpy's step does for processes; every
-        other event takes simpy's step.
+        other event takes simpy's step. Meanwhile Python's garbage collector searches for dead cycles less
+        often than usual, unless it is switched off: a run makes many objects that last and few such cycles,
+        and with thousands of SAs the searches would take a third of the time.
         """
         if until < self.now:
             raise ValueError(f"{until} ns lies before the present, {self.now} ns")
-        began = time.perf_counter()
+        began, thresholds = time.perf_counter(), gc.get_threshold()
+        if 0 < thresholds[0] < _COLLECTOR[0]:
+            gc.set_threshold(*_COLLECTOR)
         try:
             _run(self.env, until)
         finally:
+            gc.set_threshold(*thresholds)
             self.wall_s += time.perf_counter() - began
+
+
+class _Octets:
+    """A stream of octets. Most are asked for few, and seldom: the state of a generator takes 2.5 kB.
+
+    So of the streams near their beginning only those that began last have one. The others know how far they
+    are, and make one anew when they are asked again.
+    """
+
+    __slots__ = ("_name", "_own", "_sim", "_words")
+
+    def __init__(self, sim: Simulation, name: str) -> None:
+        self._sim = sim
+        self._name = name
+        self._words = 0
+        self._own: random.Random | None = None
+
+    def draw(self, size: int) -> bytes:
+        generator = self._own or self._sim._warm.get(self) or self._wake()
+        self._words += (size + 3) // 4  # random.Random gives 32 bits at a time
+        return generator.randbytes(size)
+
+    def _wake(self) -> random.Random:
+        warm = self._sim._warm
+        generator = self._sim.rng(self._name)
+        if self._words:
+            generator.getrandbits(32 * self._words)
+        if self._words > _MAX_REWOUND:
+            self._own = generator
+            return generator
+        if len(warm) >= _MAX_WARM:
+            del warm[next(iter(warm))]
+        warm[self] = generator
+        return generator
 
 
 def _run(env: Environment, until: int) -> None:

@@ -18,7 +18,7 @@ from heapq import heapreplace
 from simpy.events import NORMAL
 
 from sim.net.engine import Simulation
-from sim.net.jitter import Jitter
+from sim.net.jitter import Jitter, Random
 from sim.net.packet import Packet
 from sim.net.port import MAX_MTU, MIN_MTU, Port
 
@@ -147,7 +147,7 @@ class HalfLink:
         self.bytes = 0
         self.lost = 0
         self.queue_full = 0
-        self._rng = sim.rng(f"link:{src!r}>{dst!r}")
+        self._rng: Random | None = None  # none before a packet may be lost or late by chance
         self._free_at = 0  # when the last accepted packet is serialised
         self._carry = 0  # what the divisions by the rate left over in this busy period
         self._waiting: deque[tuple[int, int]] = deque()  # (start of serialisation, size)
@@ -245,18 +245,18 @@ class HalfLink:
         return True
 
     def _send_impaired(self, packet: Packet, end: int, now: int) -> None:
-        params, rng = self.params, self._rng
+        params = self.params
         if self.src.tap is not None:
             if not self._departures:
                 self._tap_tick.push(end)
             self._departures.append((end, packet))
-        if params.loss and rng.random() < params.loss:
+        if params.loss and self._stream().random() < params.loss:
             self.lost += 1
             self.src.node.drop(packet, LOST, now)
             return
         at = end + params.delay_ns
         if params.jitter is not None:
-            at += params.jitter.draw(rng)
+            at += params.jitter.draw(self._stream())
         flight = self._flight
         if flight and at < flight[-1][0]:
             if params.reorder:
@@ -268,6 +268,11 @@ class HalfLink:
             self._tick.push(at)
             self._plain = self._is_plain()  # after `configure`, nothing is left to be overtaken
         flight.append((at, end, packet))
+
+    def _stream(self) -> Random:
+        if self._rng is None:
+            self._rng = self._sim.rng(f"link:{self.src!r}>{self.dst!r}")
+        return self._rng
 
     def _arrive(self, now: int) -> None:
         flight = self._flight

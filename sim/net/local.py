@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sim.net.packet import Packet
 from sim.wire import icmp, udp
-from sim.wire.address import Sock
+from sim.wire.address import Sock, sock
 from sim.wire.buffer import WireError
 from sim.wire.icmp import IcmpError
 from sim.wire.ip import IpHeader, Protocol
@@ -51,7 +51,7 @@ def deliver_udp(node: IpNode, packet: Packet, header: IpHeader, now: int) -> Non
     else:
         start = header.upper_offset + udp.UDP_HEADER_BYTES
         payload = bytes(packet.data[start : header.upper_offset + datagram.length])
-        handler(payload, (header.src, datagram.src_port), (header.dst, datagram.dst_port), now)
+        handler(payload, sock(header.src, datagram.src_port), sock(header.dst, datagram.dst_port), now)
 
 
 HANDLERS: dict[int, ProtocolHandler] = {

@@ -165,6 +165,15 @@ class IpNode:
     def is_local(self, address: bytes) -> bool:
         return address in self._local
 
+    def take_address(self, address: bytes) -> None:
+        """A port has a new address; `port_changed` follows."""
+        self._local.add(address)
+
+    def leave_address(self, address: bytes) -> None:
+        """A port has an address no longer; `port_changed` follows."""
+        if not any(address == own for port in self.ports.values() for own, _ in port.addresses):
+            self._local.discard(address)
+
     def has_left(self, address: bytes) -> bool:
         """Whether no port that is up has an address."""
         return not any(
@@ -392,7 +401,6 @@ class IpNode:
 
     def port_changed(self) -> None:
         """Forget what depended on addresses and ports, and tell the listeners."""
-        self._local = {address for port in self.ports.values() for address, _ in port.addresses}
         self.routes.flush()
         self._forget()
         now = self.sim.now

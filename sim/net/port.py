@@ -53,8 +53,9 @@ class Port:
 
     @mtu.setter
     def mtu(self, mtu: int) -> None:
-        self._mtu = _checked_mtu(mtu)
-        self.node.port_changed()
+        if mtu != self._mtu:
+            self._mtu = _checked_mtu(mtu)
+            self.node.port_changed()
 
     @property
     def up(self) -> bool:
@@ -84,6 +85,7 @@ class Port:
         if any(address == own for own, _ in self.addresses):
             raise ValueError(f"{self!r} has the address {format_address(address)} already")
         self.addresses.append((address, prefix_length))
+        self.node.take_address(address)
         self.node.routes.add(address, prefix_length, self)
         self.node.port_changed()
 
@@ -92,6 +94,7 @@ class Port:
         for entry in self.addresses:
             if entry[0] == address:
                 self.addresses.remove(entry)
+                self.node.leave_address(address)
                 self.node.routes.remove(address, entry[1], self)
                 self.node.port_changed()
                 return

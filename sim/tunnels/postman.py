@@ -115,7 +115,7 @@ def _passage(node: str, copy: Copy, now: int) -> Passage:
         src=datagram.src,
         dst=datagram.dst,
         size=len(datagram.data) - copy.marker,
-        spi_i=header.spi_i,
+        spi_i=said.spi_i if said else header.spi_i,
         spi_r=header.spi_r,
         exchange=name_of(ExchangeType, header.exchange),
         message_id=header.message_id,

@@ -6,11 +6,14 @@ A message is told apart by its packet, not by its octets: two copies with the sa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 
 from sim.net.node import IpNode
 from sim.net.packet import Packet
-from sim.wire import ip, udp
-from sim.wire.address import Sock
+from sim.wire import ip
+from sim.wire.address import Sock, sock
+
+_PORTS = Struct(">HH")
 
 
 @dataclass(slots=True)
@@ -89,7 +92,9 @@ class IkeTrace:
 
 
 def _socks(packet: Packet) -> tuple[Sock, Sock]:
-    """Where a datagram comes from and goes to, as it arrives."""
-    src, dst = ip.addresses(packet.data)
-    header = udp.parse(packet.data, ip.parse(packet.data).upper_offset)
-    return (src, header.src_port), (dst, header.dst_port)
+    """Where a datagram comes from and goes to, as it arrives; what IKE sends has no IPv6 extensions."""
+    data = packet.data
+    src, dst = ip.addresses(data)
+    at = (data[0] & 15) * 4 if data[0] < 0x60 else ip.IPV6_HEADER_BYTES
+    src_port, dst_port = _PORTS.unpack_from(data, at)
+    return sock(src, src_port), sock(dst, dst_port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from typing import Any
 
@@ -157,3 +158,45 @@ def test_streams_depend_on_seed_and_name_only() -> None:
 def test_streams_never_change_between_versions() -> None:
     """A seed in a paper must mean the same run for ever."""
     assert Simulation(1).rand("ike:moon")(8).hex() == "1d0cdcf639e58ffa"
+
+
+def test_the_garbage_collector_is_as_before_after_a_run() -> None:
+    """Also when something in the run raises; and whoever has switched it off meets it switched off."""
+    before, seen = gc.get_threshold(), []
+    sim = Simulation()
+    sim.at(1, lambda now: seen.append(gc.get_threshold()))
+    sim.run(2)
+    assert gc.get_threshold() == before
+    assert seen[0][0] > before[0]
+    sim.at(3, _fail)
+    with pytest.raises(ZeroDivisionError):
+        sim.run(4)
+    assert gc.get_threshold() == before
+
+
+def test_a_garbage_collector_that_is_off_stays_off() -> None:
+    before, seen = gc.get_threshold(), []
+    sim = Simulation()
+    sim.at(1, lambda now: seen.append(gc.get_threshold()))
+    gc.set_threshold(0)
+    try:
+        sim.run(2)
+        assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*before)
+    assert seen[0][0] == 0
+
+
+def _fail(_now: int) -> None:
+    raise ZeroDivisionError
+
+
+def test_a_stream_of_octets_goes_on_however_many_others_there_are() -> None:
+    """Its generator may be gone meanwhile; what it gives is what one generator would give."""
+    sim, sizes = Simulation(7), [1, 8, 32, 0, 5, 4096, 3]
+    names = [f"n{number}" for number in range(200)]
+    streams = {name: sim.rand(name) for name in names}
+    wanted = {name: sim.rng(name).randbytes for name in names}
+    for size in sizes:
+        for name in names:
+            assert streams[name](size) == wanted[name](size)
