@@ -69,7 +69,7 @@ def _down(world: World, event: DownEvent, now: int) -> None:
 def _command(world: World, event: SaEvent, now: int) -> None:
     stack = world.stacks[event.node]
     what = event.connection if event.child is None else f"{event.connection}/{event.child}"
-    _log(world, event, now, f"{event.node} is told to {event.do} {what}")
+    world.note(LogEntry(now, event.node, event.do, detail=f"{event.node} is told to {event.do} {what}"))
     stack.command(event.do, event.connection, event.child, now)
 
 

@@ -66,27 +66,61 @@ def check_networks(scenario: Scenario) -> Found:
     for index, link in enumerate(scenario.links):
         ends = [end for end in map(_split, link.ends) if end in realms]
         here = {(realms[end], address.network) for end in ends for address in _of(scenario, end)}
-        for realm, network in sorted(here, key=str):
-            for other_realm, other, other_index in placed:
-                if realm == other_realm and network.version == other.version and network.overlaps(other):
-                    other_link = " - ".join(scenario.links[other_index].ends)
-                    yield ("links", index, "ends"), f"{network} overlaps {other} of the link {other_link}"
-        placed += [(realm, network, index) for realm, network in here]
+        placed += [(realm, network, index) for realm, network in sorted(here, key=str)]
+    for later, earlier in sorted(_overlaps(placed)):
+        (_, network, index), (_, other, other_index) = placed[later], placed[earlier]
+        other_link = " - ".join(scenario.links[other_index].ends)
+        yield ("links", index, "ends"), f"{network} overlaps {other} of the link {other_link}"
+
+
+def _overlaps(placed: list[tuple[int, Network, int]]) -> Iterator[tuple[int, int]]:
+    """The positions of networks of two links that overlap, the later one first.
+
+    Of two networks that overlap one lies inside the other: in the order of their first addresses, the wider
+    one first, those around a network are found on a stack.
+    """
+
+    def place(position: int) -> tuple[int, int, int, int]:
+        realm, network, _ = placed[position]
+        return realm, network.version, int(network.network_address), network.prefixlen
+
+    around: list[int] = []
+    for position in sorted(range(len(placed)), key=place):
+        realm, network, index = placed[position]
+        while around and not _contains(placed[around[-1]], realm, network):
+            around.pop()
+        for other in around:
+            if placed[other][2] != index:
+                yield max(position, other), min(position, other)
+        around.append(position)
+
+
+def _contains(placed: tuple[int, Network, int], realm: int, network: Network) -> bool:
+    wide = placed[1]
+    return placed[0] == realm and wide.version == network.version and network.network_address in wide
 
 
 def _realms(scenario: Scenario) -> dict[End, int]:
     """The number of the realm that each interface lies in."""
     ends = [(node, name) for node, model in scenario.nodes.items() for name in model.interfaces]
-    realm = {end: number for number, end in enumerate(ends)}
+    above = {end: end for end in ends}
     pairs = [(_split(a), _split(b)) for a, b in (link.ends for link in scenario.links)]
     for node, model in scenario.nodes.items():
         joined = _joined(model)
         pairs += [((node, joined[0]), (node, other)) for other in joined[1:]]
     for a, b in pairs:
-        if a in realm and b in realm and realm[a] != realm[b]:
-            old, new = realm[b], realm[a]
-            realm = {end: new if number == old else number for end, number in realm.items()}
-    return realm
+        if a in above and b in above:
+            above[_top(above, b)] = _top(above, a)
+    numbers = {end: number for number, end in enumerate(ends)}
+    return {end: numbers[_top(above, end)] for end in ends}
+
+
+def _top(above: dict[End, End], end: End) -> End:
+    """The end that stands for all of its realm; the way there becomes shorter each time."""
+    while above[end] != end:
+        above[end] = above[above[end]]
+        end = above[end]
+    return end
 
 
 def _joined(model: Node) -> list[str]:

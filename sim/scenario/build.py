@@ -57,7 +57,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     _add_links(world)
     _add_routes(world)
     _add_stacks(world)
-    world.virtual = expect_addresses(world)
+    world.expect(expect_addresses(world))
     add_flows(world)
     check_reachability(world)
     check_clear(world)
@@ -146,8 +146,7 @@ def _add_routes(world: World) -> None:
     links = [(_attachment(link.ends[0]), _attachment(link.ends[1])) for link in scenario.links]
     nodes = [_routing_node(world, name, model) for name, model in scenario.nodes.items()]
     for name, (address, length), interface in compute_routes(nodes, links):
-        if scenario.nodes[name].kind != "host":
-            world.nodes[name].add_route(address, length, world.ports[f"{name}:{interface}"])
+        world.nodes[name].add_route(address, length, world.ports[f"{name}:{interface}"])
     for routing, model in zip(nodes, scenario.nodes.values(), strict=True):
         node = world.nodes[routing.name]
         for metric, interface in enumerate(_default_interfaces(routing, model), 1):
@@ -181,7 +180,7 @@ def _routing_node(world: World, name: str, model: Node) -> RoutingNode:
         for interface, addresses in model.interfaces.items()
     }
     announces = _announcer(model, world.scenario.connections.get(name, {}))
-    return RoutingNode(name, ports, announces, tuple(_leased(world.scenario, name)))
+    return RoutingNode(name, ports, announces, tuple(_leased(world.scenario, name)), model.kind != "host")
 
 
 def _leased(scenario: Scenario, node: str) -> Iterator[Prefix]:

@@ -36,11 +36,13 @@ def _selectors(world: World, node: str, answering: Connection) -> Iterator[Selec
 
 def answering(world: World, node: str, calling: Connection) -> Iterator[tuple[str, Connection]]:
     """The nodes that a connection of a node calls, and what they may answer with."""
-    for peer, connections in world.scenario.connections.items():
-        if peer != node and _calls(world, peer, calling):
-            for connection in connections.values():
-                if not connection.remote_addrs and _is_expected(calling, connection):
-                    yield peer, connection
+    called = {peer for address in calling.remote_addrs for peer in world.owners(pack_address(address))}
+    for peer in (
+        (name for name in world.scenario.connections if name in called) if len(called) > 1 else called
+    ):
+        for connection in world.scenario.connections.get(peer, {}).values():
+            if peer != node and not connection.remote_addrs and _is_expected(calling, connection):
+                yield peer, connection
 
 
 def _dynamic(

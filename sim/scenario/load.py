@@ -43,13 +43,19 @@ def load_text(text: str | bytes, file: str = "scenario", overrides: Overrides | 
         raise ScenarioError([Problem(f"{file}:1", "", f"the scenario {what}: it starts with `name: ...`")])
     problems = list(reader.problems)
     problems += _override(data, reader.lines, _pairs(overrides or ()))
-    source = Source(file, reader.lines)
-    problems += inline_files(data, source)
-    scenario, more = _validate(data, source)
+    scenario, more = _checked(data, Source(file, reader.lines))
     problems += more
-    if scenario is not None:
-        problems += check_consistency(scenario)
-        problems += _read_captures(scenario)
+    if scenario is None or problems:
+        raise ScenarioError(problems)
+    return scenario
+
+
+def load_plain(data: dict[str, object]) -> Scenario:
+    """The scenario of values as YAML would have them, such as a program makes for a thousand nodes.
+
+    ScenarioError lists everything that is wrong.
+    """
+    scenario, problems = _checked(data, Source())
     if scenario is None or problems:
         raise ScenarioError(problems)
     return scenario
@@ -66,6 +72,17 @@ def read_octets(path: str | FilePath) -> bytes:
             [Problem(str(path), "", f"larger than {MAX_OCTETS >> 20} MiB: is this a scenario?")]
         )
     return octets
+
+
+def _checked(data: dict[str, object], source: Source) -> tuple[Scenario | None, list[Problem]]:
+    """The scenario, unless it has not even the right form, and what is wrong with it."""
+    problems = inline_files(data, source)
+    scenario, more = _validate(data, source)
+    problems += more
+    if scenario is not None:
+        problems += check_consistency(scenario)
+        problems += _read_captures(scenario)
+    return scenario, problems
 
 
 def _validate(data: dict[str, object], source: Source) -> tuple[Scenario | None, list[Problem]]:

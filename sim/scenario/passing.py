@@ -16,6 +16,8 @@ from sim.wire.selector import Selector
 
 def note_courses(world: World, now: int) -> None:
     """Keep what the flows pass from now on; to be called when an event has switched an interface."""
+    if not world.flows:
+        return
     down = frozenset(label for label, port in world.ports.items() if not port.up)
     world.courses.note(now, down, lambda: _all_courses(world))
 

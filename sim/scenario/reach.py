@@ -103,6 +103,6 @@ def way_from(world: World, start: IpNode, target: Selector, *, tunnels: bool = T
     dst = target.start
     routed = start.source_address(dst)
     own = own_addresses(start, len(dst))
-    own += tuple(a for a, holder in world.virtual.items() if holder.node == start.name and len(a) == len(dst))
+    own += tuple(address for address in world.expected_by(start.name) if len(address) == len(dst))
     sources = own if routed is None else tuple(dict.fromkeys((routed, *own)))
     return walk(world, start, sources or (bytes(len(dst)),), target, tunnels=tunnels)

@@ -11,16 +11,13 @@ own protects, and a NAT's is its outside.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-
-import networkx as nx
 
 Prefix = tuple[bytes, int]
 Attachment = tuple[str, str]
 """A node's name and the name of one of its interfaces."""
 
-_INSIDE = ""
 _TUNNELS = "(tunnels)"
 
 
@@ -30,13 +27,15 @@ class RoutingNode:
 
     `ports` maps an interface to its prefixes. `announces(prefix, port)` says whether the node tells its other
     neighbours of a prefix that it knows through `port`. `leased` are the networks of virtual IPs behind its
-    tunnels; the node tells of them where it has something to protect.
+    tunnels; the node tells of them where it has something to protect. A node that does not learn has no
+    routes but its default, and passes nothing on.
     """
 
     name: str
     ports: dict[str, tuple[Prefix, ...]]
     announces: Callable[[Prefix, str], bool]
     leased: tuple[Prefix, ...] = ()
+    learns: bool = True
 
     @property
     def inside(self) -> list[str]:
@@ -47,17 +46,17 @@ class RoutingNode:
 def compute_routes(
     nodes: Iterable[RoutingNode], links: Iterable[tuple[Attachment, Attachment]]
 ) -> Iterator[tuple[str, Prefix, str]]:
-    """(node, prefix, interface) of every route that is neither connected nor a default."""
+    """(node, prefix, interface) of every route that is neither connected nor a default.
+
+    The time grows with the number of prefixes times the number of nodes that learn.
+    """
     by_name = {node.name: node for node in nodes}
-    ends = list(links)
-    for prefix, sources in _announcements(by_name, ends).items():
-        graph = _announcement_graph(prefix, by_name, ends)
-        hops = nx.multi_source_dijkstra_path_length(graph, set(sources), weight="hops")
-        paths = nx.multi_source_dijkstra_path(graph, set(sources), weight="hops")
-        connected = {node for node, _ in sources}
-        for node in by_name.values():
-            if node.name not in connected:
-                yield from _best_route(node, prefix, hops, paths)
+    peers = {end: other for a, b in links for end, other in ((a, b), (b, a))}
+    spread = _Spread(by_name, peers)
+    for prefix, sources in _announcements(by_name, peers).items():
+        for name, arrived in spread.arrivals(prefix, sources).items():
+            ports = by_name[name].ports
+            yield name, prefix, min((port for port in ports if port in arrived), key=arrived.__getitem__)
 
 
 def to_prefix(text: str) -> Prefix:
@@ -67,11 +66,11 @@ def to_prefix(text: str) -> Prefix:
 
 
 def _announcements(
-    nodes: dict[str, RoutingNode], links: list[tuple[Attachment, Attachment]]
+    nodes: dict[str, RoutingNode], ends: Iterable[Attachment]
 ) -> dict[Prefix, list[Attachment]]:
     """Which attachments lie on each prefix."""
     found: dict[Prefix, list[Attachment]] = {}
-    for attachment in (end for link in links for end in link):
+    for attachment in ends:
         for prefix in nodes[attachment[0]].ports[attachment[1]]:
             found.setdefault(prefix, []).append(attachment)
     for node in nodes.values():
@@ -80,36 +79,42 @@ def _announcements(
     return found
 
 
-def _announcement_graph(
-    prefix: Prefix, nodes: dict[str, RoutingNode], links: list[tuple[Attachment, Attachment]]
-) -> nx.DiGraph[Attachment]:
-    """How an announcement travels: over a link for one hop, and through the inside of a node for none."""
-    graph: nx.DiGraph[Attachment] = nx.DiGraph()
-    graph.add_nodes_from((node.name, _TUNNELS) for node in nodes.values())
-    for a, b in links:
-        graph.add_edge(a, b, hops=1)
-        graph.add_edge(b, a, hops=1)
-    for node in nodes.values():
-        for port in node.ports:
-            graph.add_edge((node.name, _INSIDE), (node.name, port), hops=0)
-            if prefix in node.leased and port in node.inside:
-                graph.add_edge((node.name, _TUNNELS), (node.name, port), hops=0)
-            if node.announces(prefix, port):
-                graph.add_edge((node.name, port), (node.name, _INSIDE), hops=0)
-    return graph
+class _Spread:
+    """How announcements travel: over a link for one hop, and through the inside of a node for none."""
 
+    def __init__(self, nodes: dict[str, RoutingNode], peers: dict[Attachment, Attachment]) -> None:
+        self._nodes = nodes
+        self._told = {end: other for end, other in peers.items() if nodes[other[0]].learns}
+        self._ends: dict[str, list[Attachment]] = {}
+        for end in self._told:
+            self._ends.setdefault(end[0], []).append(end)
 
-def _best_route(
-    node: RoutingNode,
-    prefix: Prefix,
-    hops: Mapping[Attachment, float],
-    paths: dict[Attachment, list[Attachment]],
-) -> Iterator[tuple[str, Prefix, str]]:
-    """The port that the announcement reached over a link, not from inside, in the fewest hops."""
-    arrived = [
-        port
-        for port in node.ports
-        if (path := paths.get((node.name, port))) is not None and path[-2][0] != node.name
-    ]
-    if arrived:
-        yield node.name, prefix, min(arrived, key=lambda port: hops[node.name, port])
+    def arrivals(self, prefix: Prefix, sources: list[Attachment]) -> dict[str, dict[str, int]]:
+        """By node that is not connected to a prefix, after how many hops word of it came to which port."""
+        connected = {name for name, _ in sources}
+        arrived: dict[str, dict[str, int]] = {}
+        know: set[str] = set()
+        begin = [end for source in sources for end in self._told_by(source)]
+        leaving = [*begin, *self._passed_on(prefix, begin, know)]
+        hops = 0
+        while leaving:
+            hops += 1
+            reached = [self._told[end] for end in leaving if end in self._told]
+            for name, port in reached:
+                if name not in connected:
+                    arrived.setdefault(name, {}).setdefault(port, hops)
+            leaving = self._passed_on(prefix, reached, know)
+        return arrived
+
+    def _told_by(self, source: Attachment) -> list[Attachment]:
+        name, port = source
+        return [(name, inside) for inside in self._nodes[name].inside] if port == _TUNNELS else [source]
+
+    def _passed_on(self, prefix: Prefix, reached: list[Attachment], know: set[str]) -> list[Attachment]:
+        """Where word leaves nodes that had not heard it before, or not from where they pass it on."""
+        leaving: list[Attachment] = []
+        for name, port in reached:
+            if name not in know and self._nodes[name].announces(prefix, port):
+                know.add(name)
+                leaving += self._ends.get(name, ())
+        return leaving

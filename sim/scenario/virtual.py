@@ -50,7 +50,8 @@ def virtual_target(world: World, flow: Flow) -> tuple[Holder, int] | None:
 
 def expected_address(world: World, holder: Holder, size: int) -> bytes:
     """What a flow's target is expected to get; of pools that are used up, what somebody else gets."""
-    own = (address for address, other in world.virtual.items() if other == holder and len(address) == size)
+    expected = world.expected_by(holder.node)
+    own = (address for address in expected if world.virtual[address] == holder and len(address) == size)
     return next(own, None) or next(_addresses(_pools(world, holder), size), bytes(size))
 
 

@@ -209,8 +209,8 @@ class _Walker:
         if child is None or not is_virtual(connection, child):
             return sources
         holder = Holder(node.name, connection.name)
-        expected = tuple(a for a in sources if self._world.virtual.get(a) == holder)
-        return expected if holder in self._world.virtual.values() else sources
+        own = [a for a in self._world.expected_by(node.name) if self._world.virtual[a] == holder]
+        return tuple(a for a in sources if a in own) if own else sources
 
     def _covers(
         self, selectors: Iterable[Selector], address: bytes, ports: tuple[int, int] = ANY_PORTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sim.ike.events import ChildSaUp, Event, IkeKeysDerived, PathChanged
 from sim.net.engine import Simulation
@@ -48,22 +48,44 @@ class World:
     warnings: list[Problem] = field(default_factory=list)
     courses: Courses = field(default_factory=Courses)
     _log: list[LogEntry] = field(default_factory=list)
-    _untold: list[LogEntry | tuple[str, Event, int]] = field(default_factory=list)
+    _untold: list[LogEntry | str | Event | int] = field(default_factory=list)
+    """Entries, or else a node, an event and a time; a tuple of the three would double what a run keeps."""
     keys: KeyLog = field(default_factory=KeyLog)
     trace: IkeTrace = field(default_factory=IkeTrace)
     attached: frozenset[str] = frozenset()
     virtual: dict[bytes, Holder] = field(default_factory=dict)
-    """Which virtual IPs are expected, before the run, and who asks for each."""
+    """Which virtual IPs are expected, before the run, and who asks for each; see `expect`."""
+    _virtual_of: dict[str, list[bytes]] = field(default_factory=dict)
+    _owners: dict[bytes, list[str]] = field(default_factory=dict)
 
     @property
     def log(self) -> list[LogEntry]:
         """The events table so far; put into words when somebody asks, not while time runs."""
-        for untold in self._untold:
-            entry = untold if isinstance(untold, LogEntry) else narrate(*untold)
+        untold = iter(self._untold)
+        for first in untold:
+            entry = first if isinstance(first, LogEntry) else _told(first, next(untold), next(untold))
             if entry is not None:
                 self._log.append(entry)
         self._untold.clear()
         return self._log
+
+    def expect(self, virtual: dict[bytes, Holder]) -> None:
+        """These virtual IPs are expected."""
+        self.virtual = virtual
+        for address, holder in virtual.items():
+            self._virtual_of.setdefault(holder.node, []).append(address)
+
+    def expected_by(self, node: str) -> list[bytes]:
+        """The virtual IPs that a node is expected to get."""
+        return self._virtual_of.get(node, [])
+
+    def owners(self, address: bytes) -> list[str]:
+        """The nodes that have an address from the beginning; several if they are in several realms."""
+        if not self._owners:
+            for port in self.ports.values():
+                for own, _ in port.addresses:
+                    self._owners.setdefault(own, []).append(port.node.name)
+        return self._owners.get(address, [])
 
     def under_way(self) -> dict[str, set[int]]:
         """By flow, the numbers of the packets that the network has now: on links, or waiting for an SA."""
@@ -90,7 +112,11 @@ class World:
             self.keys.child_sa(event)
         elif isinstance(event, PathChanged):
             self.keys.path(event)
-        self._untold.append((node, event, now))
+        self._untold += (node, event, now)
 
     def note(self, entry: LogEntry) -> None:
         self._untold.append(entry)
+
+
+def _told(node: Any, event: Any, at: Any) -> LogEntry | None:
+    return narrate(node, event, at)
