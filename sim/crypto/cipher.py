@@ -55,17 +55,32 @@ def cipher(
     encryption_key: bytes,
     integrity_key: bytes,
     rand: Rand,
+    *,
+    keep: bool = True,
 ) -> Cipher:
-    """The cipher for one direction of an SA; `encryption_key` ends with the salt where the cipher has one."""
+    """The cipher for one direction of an SA; `encryption_key` ends with the salt where the cipher has one.
+
+    Without `keep` OpenSSL's context of an AEAD, 2.5 kB, is made anew for each message: for SAs that are many
+    and seldom used.
+    """
+    check_keys(encryption, integrity, encryption_key, integrity_key)
+    if integrity is None:
+        return AeadCipher(encryption, encryption_key, keep=keep)
+    return MacCipher(encryption, integrity, encryption_key, integrity_key, rand)
+
+
+def check_keys(
+    encryption: Encryption, integrity: Integrity | None, encryption_key: bytes, integrity_key: bytes
+) -> None:
+    """ValueError for keys and algorithms of which no cipher can be made."""
     _check_key(encryption.name, encryption_key, encryption.keymat_bytes)
     if encryption.aead:
         if integrity is not None or integrity_key:
             raise ValueError(f"{encryption.name} brings its own integrity and takes no second one")
-        return AeadCipher(encryption, encryption_key)
-    if integrity is None:
+    elif integrity is None:
         raise ValueError(f"{encryption.name} needs an integrity algorithm beside it")
-    _check_key(integrity.name, integrity_key, integrity.key_bytes)
-    return MacCipher(encryption, integrity, encryption_key, integrity_key, rand)
+    else:
+        _check_key(integrity.name, integrity_key, integrity.key_bytes)
 
 
 Aead = AESGCM | AESCCM | ChaCha20Poly1305 | ShortGcm
@@ -84,7 +99,9 @@ class AeadCipher:
     """An AEAD with an explicit 64-bit IV, which is a counter (RFC 4106 3.1, RFC 4309 3.1, RFC 7634 2)."""
 
     __slots__ = (
-        "_aead",
+        "_kept",
+        "_key",
+        "_make",
         "block_bytes",
         "icv_bytes",
         "iv_bytes",
@@ -92,8 +109,10 @@ class AeadCipher:
         "salt",
     )
 
-    def __init__(self, encryption: Encryption, key: bytes) -> None:
-        self._aead = _AEADS[encryption.id](key[: encryption.key_bytes])
+    def __init__(self, encryption: Encryption, key: bytes, *, keep: bool = True) -> None:
+        self._make = _AEADS[encryption.id]
+        self._key = key[: encryption.key_bytes]
+        self._kept = self._make(self._key) if keep else None
         self.salt = key[encryption.key_bytes :]
         self.name = encryption.name
         self.iv_bytes = encryption.iv_bytes
@@ -101,9 +120,9 @@ class AeadCipher:
         self.block_bytes = encryption.block_bytes
 
     @property
-    def encrypt(self) -> Callable[[Buf, Buf, Buf], bytes]:
-        """The bare AEAD: ciphertext ‖ ICV of a nonce, a plaintext and additional data."""
-        return self._aead.encrypt
+    def aead(self) -> Aead:
+        """The bare AEAD, whose nonce is salt ‖ IV."""
+        return self._kept or self._make(self._key)
 
     def next_iv(self, counter: int) -> bytes:
         return counter.to_bytes(8, "big")
@@ -111,13 +130,13 @@ class AeadCipher:
     def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
-        self._aead.encrypt_into(self.salt + iv, plaintext, aad, out)
+        self.aead.encrypt_into(self.salt + iv, plaintext, aad, out)
 
     def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            return self._aead.decrypt(self.salt + iv, sealed, aad)
+            return self.aead.decrypt(self.salt + iv, sealed, aad)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 
@@ -125,7 +144,7 @@ class AeadCipher:
         if len(iv) != 8:
             raise _bad_iv(self, iv)
         try:
-            self._aead.decrypt_into(self.salt + iv, sealed, aad, out)
+            self.aead.decrypt_into(self.salt + iv, sealed, aad, out)
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from cryptography.exceptions import InvalidTag
+
+__all__ = ["CryptoError", "IntegrityError", "InvalidTag"]
+
 
 class CryptoError(Exception):
     """A peer's octets are refused for a cryptographic reason; the text says which."""

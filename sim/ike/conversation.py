@@ -33,6 +33,7 @@ from sim.wire.buffer import WireError
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
+_NONE: frozenset[int] = frozenset()
 _TELL_AGAIN = 60 * NS_PER_S
 
 
@@ -53,7 +54,7 @@ class Conversation:
         self.sa = sa
         self.channel = channel
         self.expected = self.first_protected = 0
-        self._ahead: set[int] = set()
+        self._ahead: set[int] | frozenset[int] = _NONE
         self._answered: dict[int, Answered] = {}
         self._serving: Service | None = None
         self._tell_again_at = 0
@@ -158,10 +159,14 @@ class Conversation:
 
     def _advance(self, message_id: int) -> None:
         """Requests may overtake each other within the window (RFC 7296 2.3)."""
-        self._ahead.add(message_id)
-        while self.expected in self._ahead:
-            self._ahead.discard(self.expected)
+        if message_id == self.expected and not self._ahead:
             self.expected += 1
+            return
+        ahead = {*self._ahead, message_id}
+        while self.expected in ahead:
+            ahead.discard(self.expected)
+            self.expected += 1
+        self._ahead = ahead
 
     def _refuse_id(self, message: Message, src: Sock, now: int) -> None:
         """Never acknowledge it; tell a peer that holds the keys, once a minute (RFC 7296 2.3)."""

@@ -5,7 +5,6 @@ Messages are `conversation`'s, procedures `tasks`'. State changes through `_ente
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -69,12 +68,86 @@ Retired = tuple[ChildSa, Reason, str]
 """A Child SA that was replaced and only receives, and why."""
 
 
+_NO_HASHES: frozenset[int] = frozenset()
+
+
 class IkeSa:
     """A responder's `connection` is provisional until the peer is authenticated; `candidates` are all.
 
     `began` is that this side initiated the first of the IKE SAs of which each replaced the one before,
     `followed_by` the number of the next IKE SA that began after the peers had authenticated each other.
     """
+
+    __slots__ = (
+        "_afterwards",
+        "additional",
+        "announced",
+        "asked",
+        "began",
+        "breaks",
+        "candidates",
+        "channel",
+        "children",
+        "chosen",
+        "configuration",
+        "connection",
+        "conversation",
+        "counted",
+        "cp_problem",
+        "created_at",
+        "ctx",
+        "established_at",
+        "followed_by",
+        "followups",
+        "fragmentation",
+        "heir",
+        "ike_id",
+        "init_digest",
+        "init_i",
+        "init_r",
+        "initiator",
+        "int_auth",
+        "keys",
+        "last_in_at",
+        "last_out_at",
+        "lifetimes",
+        "local_id",
+        "mobike",
+        "nonce_i",
+        "nonce_r",
+        "offered",
+        "path",
+        "peer_addresses",
+        "peer_hashes",
+        "peer_is_childless",
+        "ppk",
+        "predecessor",
+        "proposal",
+        "reason",
+        "received",
+        "refusal",
+        "rekeying_ike",
+        "remote_id",
+        "requests",
+        "retired",
+        "retransmits",
+        "rival",
+        "seen_as",
+        "sent",
+        "spi_i",
+        "spi_r",
+        "standby",
+        "started_from",
+        "state",
+        "successor",
+        "suite",
+        "text",
+        "tries",
+        "use_ppk",
+        "wanted",
+        "watch",
+        "window",
+    )
 
     chosen: Proposal
     suite: IkeSuite
@@ -106,7 +179,7 @@ class IkeSa:
         self.proposal = ""
         self.offered: tuple[Proposal, ...] = ()
         self.nonce_i = self.nonce_r = self.init_i = self.init_r = b""
-        self.peer_hashes: frozenset[int] = frozenset()
+        self.peer_hashes = _NO_HASHES
         self.asked = NOT_ASKED
         self.local_id: Identity | None = None
         self.remote_id: Identity | None = None
@@ -117,7 +190,7 @@ class IkeSa:
         self.peer_addresses: tuple[bytes, ...] = ()
         self.announced: tuple[bytes, ...] = ()
         self.seen_as: bytes | None = None
-        self.wanted: deque[Wanted] = deque()
+        self.wanted: list[Wanted] = []
         self.retired: dict[int, Retired] = {}
         self.lifetimes = Lifetimes(self)
         self.rekeying_ike: RekeyIke | None = None
@@ -170,8 +243,8 @@ class IkeSa:
         ours = (keys.sk_ei, keys.sk_ai) if self.initiator else (keys.sk_er, keys.sk_ar)
         theirs = (keys.sk_er, keys.sk_ar) if self.initiator else (keys.sk_ei, keys.sk_ai)
         self.channel.protect(
-            cipher(suite.encryption, suite.integrity, *ours, rand),
-            cipher(suite.encryption, suite.integrity, *theirs, rand),
+            cipher(suite.encryption, suite.integrity, *ours, rand, keep=False),
+            cipher(suite.encryption, suite.integrity, *theirs, rand, keep=False),
         )
         self.ctx.emit(keys_derived(self))
 
@@ -208,15 +281,22 @@ class IkeSa:
         if self.connection.vips:
             tasks.append(RequestConfiguration())
         if self.wanted and not wants_childless(self):
-            tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.popleft()))
+            tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.pop(0)))
         tasks += [ConfirmPath(self.path), CreateWanted()]
         self.requests.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
+
+    def forget_beginnings(self) -> None:
+        """What IKE_AUTH alone needed: the octets that it signs, and the nonces."""
+        self.init_i = self.init_r = self.nonce_i = self.nonce_r = b""
+        self.int_auth = None
+        self.offered, self.peer_hashes, self.asked = (), _NO_HASHES, NOT_ASKED
+        self.candidates = (self.connection,)
 
     def create_wanted(self, now: int) -> None:
         """Create the Child SAs that are still wanted, each in an exchange of its own."""
         exchange = ExchangeType.CREATE_CHILD_SA
         while self.wanted and self.state is State.ESTABLISHED:
-            tasks: list[Task] = [InitiateChild(exchange, *self.wanted.popleft())]
+            tasks: list[Task] = [InitiateChild(exchange, *self.wanted.pop(0))]
             if self.lacks_vips:
                 tasks.insert(0, RequestConfiguration())
             self.requests.submit(Job(exchange, tasks), now)

@@ -12,6 +12,7 @@ behind the ciphertext (RFC 4303 2.2.1). Only the alignment's own padding is sent
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 
 from sim.crypto.cipher import Cipher
@@ -25,6 +26,11 @@ LAST_ESN = 0xFFFFFFFFFFFFFFFF
 _header = HEADER.pack
 _esn_header = Struct(">IQ").pack
 TRAILERS = [bytes((*range(1, size + 1), size)) for size in range(MAX_PADDING + 1)]  # 1 2 3 3
+
+
+@lru_cache(16)
+def _header_and_iv(iv_bytes: int) -> Struct:
+    return Struct(f"8s{iv_bytes}s")
 
 
 Opened = tuple[bytearray, int, bool]
@@ -56,7 +62,7 @@ class EspSealer:
         self._last = LAST_ESN if esn else LAST_SEQ
         self._align = max(cipher.block_bytes, ALIGNMENT)
         self._prefix = HEADER_BYTES + cipher.iv_bytes
-        self._put_prefix = Struct(f"8s{cipher.iv_bytes}s").pack_into
+        self._put_prefix = _header_and_iv(cipher.iv_bytes).pack_into
         self._fixed = self._prefix + TRAILER_BYTES + cipher.icv_bytes
 
     def size(self, payload: int) -> int:
@@ -112,7 +118,7 @@ class EspOpener:
         self._esn = esn
         self._align = max(cipher.block_bytes, ALIGNMENT)
         self._prefix = HEADER_BYTES + cipher.iv_bytes
-        self._take_prefix = Struct(f"8s{cipher.iv_bytes}s").unpack_from
+        self._take_prefix = _header_and_iv(cipher.iv_bytes).unpack_from
         self._least = self._prefix + self._align + cipher.icv_bytes
 
     def open(self, packet: bytearray, at: int, low: int) -> Opened:

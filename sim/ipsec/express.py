@@ -10,7 +10,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from sim.crypto.cipher import AeadCipher
-from sim.crypto.errors import IntegrityError
+from sim.crypto.errors import InvalidTag
 from sim.ipsec.esp import LAST_SEQ, TRAILERS, EspSealer
 from sim.ipsec.replay import ReplayWindow
 from sim.ipsec.spec import ChildSpec
@@ -40,7 +40,7 @@ def express_sealer(
 ) -> Callable[[bytearray], bytearray]:
     """A function like `general.seal`; both draw their sequence numbers from `esp`."""
     always_df, longest = not spec.copy_df, general.longest
-    salt, encrypt, join = cipher.salt, cipher.encrypt, bytearray().join
+    salt, encrypt, join = cipher.salt, cipher.aead.encrypt, bytearray().join
     spi = _SPI.pack(esp.spi)
     heads: dict[int, bytes] = {}
 
@@ -74,7 +74,8 @@ def express_opener(
     """
     body_at = HEADER_BYTES + _IV_BYTES
     overhead = body_at + cipher.icv_bytes
-    take, open_into, accept = _HEADER_IV.unpack_from, cipher.open_into, window.accept
+    salt, decrypt_into = cipher.salt, cipher.aead.decrypt_into
+    take, accept = _HEADER_IV.unpack_from, window.accept
 
     def open_plain(packet: bytearray, at: int, low: int) -> bytearray | None:
         size = len(packet) - at - overhead
@@ -83,8 +84,8 @@ def express_opener(
         header, iv = take(packet, at)
         inner = bytearray(size)
         try:
-            open_into(header, iv, packet[at + body_at :], inner)
-        except IntegrityError:
+            decrypt_into(salt + iv, packet[at + body_at :], header, inner)
+        except InvalidTag:
             return None
         end = _ENDS[inner[-2]]
         if not inner.endswith(end):

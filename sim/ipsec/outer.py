@@ -16,6 +16,7 @@ from sim.wire.udp import UDP_HEADER_BYTES
 
 _PORTS = Struct(">HH")
 _UDP_LENGTH_AT = IPV4_HEADER_BYTES + 4
+_pack_v4, _pack_v4_udp = (Struct(f">BBHHHHH{size}s").pack_into for size in (8, 12))  # with what ends it
 _pack_v6 = Struct(">IHH32s").pack_into
 _pack_length = Struct(">H").pack_into
 _pack_udp = Struct(">HHHH").pack_into
@@ -29,7 +30,7 @@ class Outer4:
     def __init__(self, src: bytes, dst: bytes, ttl: int, ports: tuple[int, int] | None = None) -> None:
         self._udp = ports is not None
         self._ends = src + dst + (_PORTS.pack(*ports) if ports else b"")
-        self._pack = Struct(f">BBHHHHH{len(self._ends)}s").pack_into
+        self._pack = _pack_v4_udp if ports else _pack_v4
         self._ttl_protocol = ttl << 8 | (Protocol.UDP if ports else Protocol.ESP)
         self._constant = 0x4500 + self._ttl_protocol + pseudo_header_sum(src, dst, 0, 0) % 0xFFFF
         self._identification = 0

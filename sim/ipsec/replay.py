@@ -15,6 +15,12 @@ _LOW = 0xFFFFFFFF
 _BEYOND = 1 << 64
 
 
+def check_size(size: int) -> None:
+    """ValueError for what no replay window has."""
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"a replay window has {MIN_SIZE} to {MAX_SIZE} entries, not {size}")
+
+
 class ReplayWindow:
     """Which sequence numbers an inbound SA has accepted, as far back as `size` allows.
 
@@ -25,8 +31,7 @@ class ReplayWindow:
     __slots__ = ("_bitmap", "_esn", "_mask", "size", "top")
 
     def __init__(self, size: int, *, esn: bool = False) -> None:
-        if not MIN_SIZE <= size <= MAX_SIZE:
-            raise ValueError(f"a replay window has {MIN_SIZE} to {MAX_SIZE} entries, not {size}")
+        check_size(size)
         self.size = size
         self.top = 0
         self._bitmap = 0

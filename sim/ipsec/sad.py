@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from sim.crypto.cipher import AeadCipher, Rand, cipher
+from sim.crypto.cipher import AeadCipher, Rand, check_keys, cipher
 from sim.ipsec import express
 from sim.ipsec.esp import EspOpener, EspSealer
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.outer import outer
 from sim.ipsec.policy import Policy, covers_both
-from sim.ipsec.replay import ReplayWindow
+from sim.ipsec.replay import ReplayWindow, check_size
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
 from sim.ipsec.transport import TransportOpener, TransportSealer
@@ -45,18 +45,31 @@ class Usage(NamedTuple):
 
 
 class OutboundSa:
-    """One SA for sending. `packets` and `bytes` count inner packets; `drops` counts by reason."""
+    """One SA for sending. `packets` and `bytes` count inner packets; `drops` counts by reason.
+
+    Its cipher is made for the first packet: of thousands of SAs most are idle, and a cipher is large.
+    """
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
-        self._cipher = cipher(spec.encryption, spec.integrity, *spec.keys_out, rand)
-        self.esp = EspSealer(self._cipher, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
+        """ValueError for settings that do not fit together."""
+        check_keys(spec.encryption, spec.integrity, *spec.keys_out)
+        self._rand = rand
         self._report = report
-        self.spec = spec
+        self._esp: EspSealer | None = None
+        self._seal: Callable[[bytearray], bytearray] | None = None
         self.packets = 0
         self.bytes = 0
         self.last_at = -1
         self.drops: Counter[Reason] = Counter()
         self.settle(spec)
+
+    @property
+    def esp(self) -> EspSealer:
+        if self._esp is None:
+            spec = self.spec
+            self._cipher = cipher(spec.encryption, spec.integrity, *spec.keys_out, self._rand)
+            self._esp = EspSealer(self._cipher, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
+        return self._esp
 
     @property
     def spi(self) -> int:
@@ -68,17 +81,17 @@ class OutboundSa:
         return self.esp.seq
 
     def settle(self, spec: ChildSpec) -> None:
-        """Use the addresses of `spec` from now on."""
-        mode = self._mode = _sealer(spec, self.esp)
-        self._seal: Callable[[bytearray], bytearray] = mode.seal
-        if isinstance(mode, TunnelSealer) and isinstance(self._cipher, AeadCipher) and express.fits(spec):
-            self._seal = express.express_sealer(mode, self.esp, self._cipher, spec)
+        """Use the addresses of `spec` from now on; ValueError when they are of different IP versions."""
+        if spec.mode is Mode.TUNNEL and len(spec.local[0]) != len(spec.remote[0]):
+            raise ValueError("the ends of a tunnel are of different IP versions")
         self.spec = spec
+        self._seal = None
 
     def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
         """The protected form of a packet that the policy assigns to this SA."""
+        seal = self._seal or self._start()
         try:
-            sealed = self._seal(packet)
+            sealed = seal(packet)
         except PacketError as error:
             return self._dropped(error.reason)
         self.packets += 1
@@ -93,11 +106,26 @@ class OutboundSa:
 
     def size(self, inner: int) -> int:
         """The size of the protected form of a packet of `inner` octets without IP options."""
-        return self._mode.size(inner)
+        return self._sealer.size(inner)
 
     def max_inner(self, mtu: int) -> int:
         """The longest such packet whose protected form fits into `mtu`; 0 if none does."""
-        return self._mode.max_inner(mtu)
+        return self._sealer.max_inner(mtu)
+
+    @property
+    def _sealer(self) -> TunnelSealer | TransportSealer:
+        if self._seal is None:
+            self._start()
+        return self._mode
+
+    def _start(self) -> Callable[[bytearray], bytearray]:
+        """What seals for the present addresses, made for the first packet that needs it."""
+        spec, esp = self.spec, self.esp
+        mode = self._mode = _sealer(spec, esp)
+        self._seal = mode.seal
+        if isinstance(mode, TunnelSealer) and isinstance(self._cipher, AeadCipher) and express.fits(spec):
+            self._seal = express.express_sealer(mode, esp, self._cipher, spec)
+        return self._seal
 
     def _dropped(self, reason: Reason) -> Drop:
         if reason is Reason.SEQUENCE_EXHAUSTED and not self.drops[reason]:
@@ -107,26 +135,35 @@ class OutboundSa:
 
 
 class InboundSa:
-    """One SA for receiving. `packets` and `bytes` count inner packets that were let through."""
+    """One SA for receiving. `packets` and `bytes` count inner packets that were let through.
+
+    Its cipher and its window are made for the first packet, as with an OutboundSa.
+    """
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
-        keyed = cipher(spec.encryption, spec.integrity, *spec.keys_in, rand)
-        self._flows: set[FlowKey] = set()
-        self.window = ReplayWindow(spec.replay_window, esn=spec.esn)
-        self.esp = EspOpener(keyed, spec.spi_in, self.window, aead=spec.encryption.aead, esn=spec.esn)
-        self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+        """ValueError for settings that do not fit together."""
+        check_keys(spec.encryption, spec.integrity, *spec.keys_in)
+        check_size(spec.replay_window)
+        self._rand = rand
         self._report = report
+        self._esp: EspOpener | None = None
         self.on_first: Callable[[], None] | None = None
         """Called once, for the first packet that is authentic."""
         self.packets = 0
         self.bytes = 0
         self.last_at = self._mismatch_at = -1
         self.drops: Counter[Reason] = Counter()
-        self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _never
+        self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _asleep
         """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
-        if isinstance(keyed, AeadCipher) and spec.mode is Mode.TUNNEL and not spec.esn:
-            self.open_plain = express.express_opener(keyed, self.window)
         self.settle(spec)
+
+    @property
+    def esp(self) -> EspOpener:
+        return self._esp or self._start()
+
+    @property
+    def window(self) -> ReplayWindow:
+        return self.esp.window
 
     @property
     def spi(self) -> int:
@@ -151,7 +188,7 @@ class InboundSa:
     def open_any(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
         """As `open`, the long way, which any packet can take."""
         try:
-            payload, next_header, newest = self.esp.open(packet, at, low)
+            payload, next_header, newest = (self._esp or self._start()).open(packet, at, low)
         except PacketError as error:
             return self._dropped(error.reason)
         return self.admit(packet, at, payload, peer if newest else None, now, next_header)
@@ -199,6 +236,19 @@ class InboundSa:
         self.drops[reason] += 1
         return DROP[reason]
 
+    def _start(self) -> EspOpener:
+        spec = self.spec
+        keyed = cipher(spec.encryption, spec.integrity, *spec.keys_in, self._rand)
+        window = ReplayWindow(spec.replay_window, esn=spec.esn)
+        self._esp = EspOpener(keyed, spec.spi_in, window, aead=spec.encryption.aead, esn=spec.esn)
+        self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+        self._flows: set[FlowKey] = set()
+        if self.open_plain is _asleep:
+            self.open_plain = _never
+            if isinstance(keyed, AeadCipher) and spec.mode is Mode.TUNNEL and not spec.esn:
+                self.open_plain = express.express_opener(keyed, window)
+        return self._esp
+
     def _check_selectors(self, inner: bytearray) -> None:
         """RFC 4301 5.2 step 4: what came through the SA is what the SA is for."""
         try:
@@ -239,6 +289,10 @@ class Pair(NamedTuple):
 
 
 def _never(_packet: bytearray, _at: int, _low: int) -> None: ...
+
+
+def _asleep(_packet: bytearray, _at: int, _low: int) -> None:
+    """Leaves the first packet to the long way, which starts the SA."""
 
 
 def _sealer(spec: ChildSpec, esp: EspSealer) -> TunnelSealer | TransportSealer:

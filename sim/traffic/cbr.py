@@ -117,22 +117,16 @@ class ConstantRate(TrafficFlow):
     def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
         if node is not self.target:
             return False
-        if self._is_intact(packet):
-            self.record.receive(packet.seq, now, self.size)
-        else:
-            self.record.damaged += 1
+        # Whether it is the packet that was sent, but for what routers and NATs may change; no call.
+        data, seq = packet.data, packet.seq
+        if len(data) == self.size and data.endswith(self._tail):
+            fields = self._fields.unpack_from(data)
+            # 2 ** 16 is 1 modulo 0xffff, so a field is congruent to the sum of its words (RFC 1071).
+            if not (self._constant_sum + sum(fields)) % 0xFFFF and (not self._numbered or fields[-1] == seq):
+                self.record.receive(seq, now, self.size)
+                return True
+        self.record.damaged += 1
         return True
-
-    def _is_intact(self, packet: Packet) -> bool:
-        """Whether it is the packet that was sent, but for what routers and NATs may change."""
-        data = packet.data
-        if len(data) != self.size or not data.endswith(self._tail):
-            return False
-        fields = self._fields.unpack_from(data)
-        # 2 ** 16 is 1 modulo 0xffff, so a field is congruent to the sum of its words (RFC 1071).
-        return not (self._constant_sum + sum(fields)) % 0xFFFF and (
-            not self._numbered or fields[-1] == packet.seq
-        )
 
 
 def _pattern(size: int) -> bytes:

@@ -377,3 +377,16 @@ def flip(parts: list[bytes], place: int) -> list[bytes]:
         out.append(bytes(whole[: len(part)]))
         del whole[: len(part)]
     return out
+
+
+@suites
+def test_a_cipher_that_keeps_no_context_does_the_same(
+    encryption: Encryption, integrity: Integrity | None
+) -> None:
+    keys = bytes(range(encryption.keymat_bytes)), bytes(range(integrity.key_bytes if integrity else 0))
+    kept, other = (cipher(encryption, integrity, *keys, bytes, keep=keep) for keep in (True, False))
+    for number in (1, 2):
+        iv, text = kept.next_iv(number), bytes(range(48))
+        sealed = seal(kept, b"header", iv, text)
+        assert seal(other, b"header", iv, text) == sealed
+        assert other.open(b"header", iv, sealed) == text

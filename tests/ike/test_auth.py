@@ -27,6 +27,15 @@ def test_c25_both_sides_authenticate_and_name_each_other() -> None:
     assert (a.initiator, b.initiator) == (True, False)
 
 
+def test_what_ike_auth_alone_needs_is_forgotten_after_it() -> None:
+    pair = Pair().establish()
+
+    for end in (pair.a, pair.b):
+        (sa,) = end.endpoint._ctx.sas.values()
+        assert not any((sa.init_i, sa.init_r, sa.nonce_i, sa.nonce_r, sa.offered, sa.int_auth))
+        assert sa.candidates == (sa.connection,)
+
+
 @pytest.mark.parametrize("psk", [b"", bytes(64), b"k" * 200])
 def test_c25_a_key_of_any_length_works_and_has_no_terminator(psk: bytes) -> None:
     pair = Pair(replace(CONNECTION_A, psk=psk), replace(CONNECTION_B, psk=psk))

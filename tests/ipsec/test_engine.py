@@ -458,3 +458,19 @@ def from_port(sealed: bytearray, port: int) -> bytearray:
     """What a NAT makes of it that gave the flow another port."""
     sealed[20:22] = port.to_bytes(2, "big")
     return sealed
+
+
+def test_a_pair_makes_its_ciphers_for_the_first_packet_of_each_direction() -> None:
+    """Thousands of idle SAs must not hold a cipher each."""
+    pair = make_pair()
+    outbound, inbound = pair.a.sad[SPI_A].outbound, pair.b.sad[SPI_B].inbound
+    assert outbound._esp is None
+    assert inbound._esp is None
+
+    packet = datagram()
+    sealed = pair.seal(packet)
+    assert outbound._esp is not None
+    assert inbound._esp is None
+    assert pair.open(sealed) == packet
+    assert inbound._esp is not None
+    assert pair.b.sad[SPI_B].outbound._esp is None

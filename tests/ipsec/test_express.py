@@ -79,13 +79,15 @@ def test_the_common_sa_does_fit_and_is_used() -> None:
     outbound = make_pair().a.pair(make_spec().spi_in)[1]
 
     assert express.fits(make_spec())
+    assert isinstance(outbound._sealer, TunnelSealer)
+    assert outbound._seal is not None
     assert not isinstance(getattr(outbound._seal, "__self__", None), TunnelSealer)
 
 
 def without_express(pair: Pair) -> None:
     """Let the sender go the long way."""
     outbound = pair.a.pair(pair.spec.spi_in)[1]
-    outbound._seal = outbound._mode.seal
+    outbound._seal = outbound._sealer.seal
 
 
 @given(st.data())

@@ -117,6 +117,12 @@ class Establish(Task):
         sa.establish(now)
         return Step.DONE
 
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+        """A responder's answer is the last that needs what came before; an initiator hears it first."""
+        if not sa.initiator:
+            out.then.append(lambda _now: sa.forget_beginnings())
+        return Step.DONE
+
 
 def expected_responder(sa: IkeSa, peer: IdPayload) -> Identity:
     """Who the responder says that it is; PeerError when we wanted somebody else."""

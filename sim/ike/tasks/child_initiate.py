@@ -283,6 +283,7 @@ class CreateWanted(Task):
     """Comes last in IKE_AUTH: the other Child SAs follow, each in an exchange of its own."""
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        sa.forget_beginnings()
         sa.create_wanted(now)
         sa.settled(now)
         return Step.DONE
