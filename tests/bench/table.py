@@ -1,6 +1,8 @@
 """`make bench`: one table of ratios, all measured in one run by contestants that take turns.
 
-python -m tests.bench.table [ROUNDS]
+python -m tests.bench.table [ROUNDS] [--quick]
+
+--quick leaves out the road warriors of whom there are so many, which take a minute or two.
 """
 
 from __future__ import annotations
@@ -16,8 +18,24 @@ from statistics import median
 
 from tests.bench import bare, ns3, ours
 from tests.bench.measure import HOPS, Sample, ratio, take_turns
+from tests.bench.road_warriors import measure
 
 Run = Callable[[int], Sample]
+
+_CERTIFICATES = {"method": "pubkey"}
+_HYBRID = "aes128gcm16-prfsha256-x25519-ke1_mlkem768"
+
+
+def _bare_ecdsa(count: int) -> Sample:
+    return bare.handshakes(count, bare.ecdsa_p256())
+
+
+def _bare_rsa(count: int) -> Sample:
+    return bare.handshakes(count, bare.rsa_2048())
+
+
+def _bare_hybrid(count: int) -> Sample:
+    return bare.handshakes(count, mlkem=True)
 
 
 @dataclass(frozen=True)
@@ -45,13 +63,40 @@ class Row:
         ]
 
 
+@dataclass(frozen=True)
+class Fact:
+    """What is measured of ours alone, round by round; `aim` is for that itself."""
+
+    what: str
+    unit: str
+    values: Sequence[float]
+    aim: str
+
+    def cells(self) -> list[str]:
+        spread = f"{min(self.values):,.1f} to {max(self.values):,.1f}"
+        return [self.what, f"{median(self.values):,.1f} {self.unit}", "", "", "", spread, self.aim]
+
+
+HANDSHAKES: tuple[tuple[str, dict[str, object], Callable[[int], Sample], int], ...] = (
+    ("PSK, X25519", {}, bare.handshakes, 100),
+    ("ECDSA P-256, X25519", {"tunnels.pair.auth": _CERTIFICATES, "pki.key": "ecdsa-p256"}, _bare_ecdsa, 50),
+    ("RSA-2048, X25519", {"tunnels.pair.auth": _CERTIFICATES, "pki.key": "rsa-2048"}, _bare_rsa, 10),
+    ("PSK, X25519 and ML-KEM-768", {"tunnels.pair.proposals": [_HYBRID]}, _bare_hybrid, 50),
+)
+"""Of each row: what, how the scenario differs, the bare calls, and how many handshakes of ours."""
+FEW, MANY = 100, 10_000
+
 HEAD = ["what", "ours", "against", "theirs", "ratio", "in rounds", "aim"]
 
 
-def main(rounds: int, scale: float = 1.0) -> None:
+def main(rounds: int, scale: float = 1.0, *, quick: bool = False) -> None:
     """Print the table; `scale` shortens every run."""
     skipped: list[str] = []
-    rows = [*chain_rows(rounds, scale, skipped), handshake_row(rounds, scale)]
+    rows: list[Row | Fact] = [*chain_rows(rounds, scale, skipped), *handshake_rows(rounds, scale)]
+    if quick:
+        skipped.append(f"{MANY:,} road warriors, because of --quick")
+    else:
+        rows += road_warrior_rows(min(rounds, 3), int(MANY * scale))
     print(f"\n{machine()}; median of {rounds} rounds\n")
     print("\n".join(as_markdown([HEAD, *(row.cells() for row in rows)])))
     for line in skipped:
@@ -83,12 +128,38 @@ def chain_rows(rounds: int, scale: float, skipped: list[str]) -> list[Row]:
     return [*rows, Row("hops of those packets", f"simpy {version('simpy')}, bare callbacks", hops, simpy)]
 
 
-def handshake_row(rounds: int, scale: float) -> Row:
+def handshake_rows(rounds: int, scale: float) -> list[Row]:
     """Both ends and the link, against the cryptography of both ends."""
-    own, crypto = take_turns(
-        [_bind(ours.handshakes, 100, scale), _bind(bare.handshakes, 1_000, scale)], rounds
-    )
-    return Row("handshakes, PSK, X25519, AES-GCM", "their bare crypto calls", own, crypto, "at least 0.33")
+    return [handshake_row(*of, rounds, scale) for of in HANDSHAKES]
+
+
+def handshake_row(
+    what: str, changes: dict[str, object], crypto: Run, count: int, rounds: int, scale: float
+) -> Row:
+    def run(number: int) -> Sample:
+        return ours.handshakes(number, changes)
+
+    own, theirs = take_turns([_bind(run, count, scale), _bind(crypto, 5 * count, scale)], rounds)
+    return Row(f"handshakes, {what}, AES-GCM", "their bare crypto calls", own, theirs, "at least 0.33")
+
+
+def road_warrior_rows(rounds: int, many: int) -> list[Row | Fact]:
+    """All of them up at one gateway in one run: what that costs, and what it costs when they are few."""
+    turns = [(measure(many), measure(FEW, 10)) for _ in range(rounds)]
+    crowds, groups = zip(*turns, strict=True)
+    who = f"{many:,} road warriors, one gateway"
+    return [
+        Row(
+            f"handshakes, {who}",
+            f"the same with {FEW}",
+            [crowd.rate for crowd in crowds],
+            [group.rate for group in groups],
+            "at least 0.83",
+        ),
+        Fact(f"{who}: made, built and up", "s", [c.make_s + c.build_s + c.run_s for c in crowds], "under 60"),
+        Fact(f"{who}: an established pair", "KiB", [c.pair_bytes / 1024 for c in crowds], "under 32"),
+        Fact(f"{who}: peak memory", "MiB", [c.peak_bytes / 2**20 for c in crowds], ""),
+    ]
 
 
 def _bind(run: Run, count: int, scale: float) -> Callable[[], Sample]:
@@ -113,4 +184,5 @@ def as_markdown(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    given = [word for word in sys.argv[1:] if word != "--quick"]
+    main(int(given[0]) if given else 7, quick="--quick" in sys.argv)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench import bare, ns3, nspy_chain, ours, table
 from tests.bench.measure import Sample, ratio, take_turns
+from tests.bench.road_warriors import measure
 
 
 def test_every_packet_crosses_our_chain_inside_the_tunnel() -> None:
@@ -25,6 +26,21 @@ def test_every_packet_crosses_the_chain_of_ns3() -> None:
     if missing:
         pytest.skip(missing)
     assert ns3.run(100).done == 100
+
+
+@pytest.mark.parametrize(("what", "changes", "crypto"), [row[:3] for row in table.HANDSHAKES])
+def test_every_row_of_handshakes_comes_up_in_its_own_way(
+    what: str, changes: dict[str, object], crypto: table.Run
+) -> None:
+    assert ours.handshakes(1, changes).done == 1
+    assert crypto(1).done == 1
+
+
+def test_all_road_warriors_come_up_and_their_memory_is_seen() -> None:
+    measured = measure(300)
+    assert measured.warriors == 300
+    assert 4096 < measured.pair_bytes < measured.peak_bytes
+    assert min(measured.make_s, measured.build_s, measured.run_s) > 0
 
 
 def test_bare_runs_count_what_they_did() -> None:
@@ -55,8 +71,20 @@ def test_table_says_what_it_skipped(
 ) -> None:
     monkeypatch.setattr(ns3, "build", lambda: "it is not here")
     monkeypatch.setattr(table, "find_spec", lambda _: None)
-    table.main(rounds=1, scale=0.002)
+    table.main(rounds=1, scale=0.002, quick=True)
     printed = capsys.readouterr().out
     assert "skipped: ns-3, because it is not here" in printed
     assert "skipped: ns.py" in printed
+    assert "skipped: 10,000 road warriors, because of --quick" in printed
     assert "| handshakes" in printed
+
+
+def test_table_shows_what_road_warriors_cost() -> None:
+    rows = [row.cells() for row in table.road_warrior_rows(rounds=1, many=20)]
+    assert [row[0] for row in rows] == [
+        "handshakes, 20 road warriors, one gateway",
+        "20 road warriors, one gateway: made, built and up",
+        "20 road warriors, one gateway: an established pair",
+        "20 road warriors, one gateway: peak memory",
+    ]
+    assert [row[1].split()[-1] for row in rows[1:]] == ["s", "KiB", "MiB"]
