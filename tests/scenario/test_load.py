@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
-from sim.scenario.load import dump, load, load_text
+from sim.scenario.load import dump, load, load_plain, load_text
 from sim.scenario.schema import (
     CbrFlow,
     GatewayNode,
@@ -287,3 +287,17 @@ def test_selectors_are_values() -> None:
     child = load_text(TEXT).tunnels["rw"].children["net"]
     assert child.remote_ts == (Selector.from_prefix("10.1.0.0/16"),)
     assert child.local_ts == ()
+
+
+def test_a_program_s_values_load_like_a_file() -> None:
+    scenario = load_text(TEXT)
+    assert load_plain(scenario.plain()) == scenario
+
+
+def test_what_is_wrong_with_a_program_s_values_is_listed() -> None:
+    plain = load_text(TEXT).plain()
+    plain["links"][0]["ends"] = ["nobody:eth", "home:lan"]
+    with pytest.raises(ScenarioError, match="there is no node `nobody`"):
+        load_plain(plain)
+    with pytest.raises(ScenarioError, match="is missing"):
+        load_plain({"name": "empty"})
