@@ -16,7 +16,8 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.fuzz.corpus import MAX_BYTES, read_corpus
-from tests.fuzz.targets import Madmen, Strangers, codec, large_pair
+from tests.fuzz.pairs import MAKERS
+from tests.fuzz.targets import Madmen, Strangers, codec
 
 SHARE_OF_MADMEN = 200
 """One conversation with a peer that holds the keys for so many messages of strangers."""
@@ -33,7 +34,7 @@ def main() -> None:
 
 def fuzz(messages: int, seed: int, corpus: Path | None = None) -> None:
     strangers = Strangers(seed, read_corpus())
-    madmen = cycle((Madmen(seed), Madmen(seed, large_pair)))
+    madmen = cycle([Madmen(seed, make) for make in MAKERS])
     outcomes: dict[str, int] = {}
     found: list[bytes] = []
     began, objects = time.monotonic(), 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import cache
 from unittest.mock import patch
 
 from sim.ike.channel import Channel, Encoded
@@ -22,7 +22,8 @@ from sim.units import NS_PER_S
 from sim.wire.buffer import WireError
 from sim.wire.udp_encap import NON_ESP_MARKER
 from tests.fuzz.mutate import damaged, distorted
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, A, B, End, Pair, esp, ike
+from tests.fuzz.pairs import MAKERS, Make, plain_pair, said_by, tell
+from tests.ike.pair import A, B, End, Pair
 
 HALF_OPEN_TIMES = 40 * NS_PER_S
 STRANGERS = [bytes((203, 0, 113, n)) for n in range(1, 200)]
@@ -32,13 +33,13 @@ def recorded_session(seed: str = "fuzz") -> tuple[Pair, list[bytes]]:
     """A pair that is up, and its messages so far: set-up, liveness, new, rekeyed and deleted SAs, a move."""
     pair = Pair(seed=seed).establish()
     for end in (pair.a, pair.b):
-        _tell(pair, end, lambda endpoint: endpoint.check_liveness(1, pair.now))
+        tell(pair, end, lambda endpoint: endpoint.check_liveness(1, pair.now))
         spi = next(iter(end.children))
-        _tell(pair, end, lambda endpoint, spi=spi: endpoint.rekey(spi, pair.now))  # type: ignore[misc]
-    _tell(pair, pair.a, lambda endpoint: endpoint.rekey_ike(1, pair.now))
+        tell(pair, end, lambda endpoint, spi=spi: endpoint.rekey(spi, pair.now))  # type: ignore[misc]
+    tell(pair, pair.a, lambda endpoint: endpoint.rekey_ike(1, pair.now))
     spi = next(iter(pair.a.children))
-    _tell(pair, pair.a, lambda endpoint: endpoint.delete_child(spi, pair.now))
-    _tell(pair, pair.a, lambda endpoint: endpoint.initiate("rw", "net", pair.now))
+    tell(pair, pair.a, lambda endpoint: endpoint.delete_child(spi, pair.now))
+    tell(pair, pair.a, lambda endpoint: endpoint.initiate("rw", "net", pair.now))
     pair.a_addr = bytes((192, 0, 2, 77))
     pair.settle()
     pair.a_addr = A
@@ -47,13 +48,22 @@ def recorded_session(seed: str = "fuzz") -> tuple[Pair, list[bytes]]:
     return pair, pair.octets("a") + pair.octets("b")
 
 
+@cache
+def recorded_messages() -> tuple[bytes, ...]:
+    """What is said with certificates, EAP, fragments, IKE_INTERMEDIATE and CP, encrypted and in clear.
+
+    In clear, because damage under encryption never reaches the codecs of these payloads.
+    """
+    return tuple(raw for make in MAKERS for kind in said_by(make) for raw in kind)
+
+
 class Strangers:
     """Nobody of those who send has a key: counters go up, and nothing else (RFC 7296 2.21)."""
 
     def __init__(self, seed: int, extra: Sequence[bytes] = ()) -> None:
         self.draw = random.Random(f"strangers {seed}")
         self.pair, self.session = recorded_session()
-        self.messages = [*self.session, *extra]
+        self.messages = [*self.session, *recorded_messages(), *extra]
         self._before = {side: self._state(end) for side, end in self._ends()}
         self._rounds = 0
         (sa,) = self.pair.a.endpoint._ctx.sas.values()
@@ -113,34 +123,10 @@ class Strangers:
         ]
 
 
-def plain_pair(seed: str) -> Pair:
-    return Pair(seed=seed)
-
-
-def large_pair(seed: str) -> Pair:
-    """Additional key exchanges, in small fragments, and perhaps a PPK."""
-    draw = random.Random(seed)
-    suite = "aes128gcm16-prfsha256-x25519-ke1_ecp256" + draw.choice(("", "-ke2_ecp384"))
-    child = draw.choice(("aes128gcm16-x25519-ke1_ecp256", "aes128gcm16-x25519-ke1_ecp256-ke2_ecp384"))
-    size, secret = draw.choice((200, 300, 1280)), draw.choice((b"", b"a secret"))
-    ours, theirs = (
-        replace(
-            connection,
-            proposals=ike(suite),
-            children=(replace(connection.children[0], esp_proposals=esp(child)),),
-            fragment_size=size,
-            ppk=secret,
-            ppk_id=secret,
-        )
-        for connection in (CONNECTION_A, CONNECTION_B)
-    )
-    return Pair(ours, theirs, seed=seed)
-
-
 class Madmen:
     """The peer holds the keys, and what it says is distorted from one message on."""
 
-    def __init__(self, seed: int, make: Callable[[str], Pair] = plain_pair) -> None:
+    def __init__(self, seed: int, make: Make = plain_pair) -> None:
         self._make = make
         self.draw = random.Random(f"madmen {seed}")
         self._rounds = 0
@@ -181,9 +167,9 @@ class Madmen:
         if draw.random() < 0.15:
             pair.a_addr = bytes((192, 0, 2, draw.randint(2, 200)))
         elif draw.random() < 0.1:
-            _tell(pair, pair.a, lambda endpoint: endpoint.initiate("rw", "net", pair.now))
+            tell(pair, pair.a, lambda endpoint: endpoint.initiate("rw", "net", pair.now))
         else:
-            _tell(pair, end, draw.choice(actions))
+            tell(pair, end, draw.choice(actions))
 
 
 def codec(raw: bytes) -> str:
@@ -212,8 +198,3 @@ def _distorting(end: End, draw: random.Random, first: int) -> Callable[..., Enco
         return original(channel, exchange, message_id, response, payloads)
 
     return encode
-
-
-def _tell(pair: Pair, end: End, act: Callable[[IkeEndpoint], None]) -> None:
-    pair.command(end, act)
-    pair.settle()
