@@ -336,6 +336,50 @@ def test_certificates(lab: Lab, stage: Stage, role: Role, kind: str) -> None:
     read(lab, scene, wire)
 
 
+def test_openiked_gives_an_address_to_whoever_knows_a_password(stage: Stage) -> None:
+    """EAP-MSCHAPv2 and a configuration payload."""
+    scene = road_warrior(stage, "Ar3etTnp")
+    scene.establish()
+    (address,) = scene.ours.sa().vips
+    assert address[:3] == bytes((10, 3, 0))
+    scene.ours.delete()
+    scene.idle()
+
+
+def test_openiked_does_not_answer_a_wrong_password(stage: Stage) -> None:
+    """It sends no Failure (RFC 3748 4.2), so we repeat our response, and give up in the end."""
+    scene = road_warrior(stage, "another")
+    scene.attempt()
+
+    until(lambda: any(sent.retransmission for sent in scene.ours.sent("HDR, SK {EAP}")), scene.ours.story)
+    assert not scene.ours.events(IkeSaUp)
+
+
+def road_warrior(stage: Stage, password: str) -> Scene:
+    sides = made("we initiate", "rsa-2048")
+    files = {"private/local.key": sides.theirs.key_pem, f"certs/{RIGHT}.crt": sides.theirs.cert_pem}
+    files["ca/ca.crt"] = sides.they_trust.cert_pem
+    ours = {
+        "local": {"auth": "eap-mschapv2", "eap_id": "carol"},
+        "remote": {"auth": "pubkey", "cacerts": [sides.we_trust.cert_pem]},
+    }
+    return stage(
+        "we initiate",
+        ours={
+            "sides": ours,
+            "passwords": {"carol": password},
+            "settings": {"vips": ["0.0.0.0"]},
+            "local_ts": "dynamic",
+        },
+        theirs={"remote_ts": "dynamic"},
+        conf={
+            "top": 'user "carol" "Ar3etTnp"',
+            "auth": 'eap "mschap-v2" config address 10.3.0.0/24 config name-server 10.2.0.53',
+        },
+        files=files,
+    )
+
+
 @pytest.mark.parametrize("kind", ["ecdsa-p256", "rsa-2048"])
 def test_raw_public_keys(stage: Stage, role: Role, kind: str) -> None:
     """Each knows the other's key and sends no certificate; a CERTREQ for a raw key OpenIKED cannot stand."""
