@@ -33,10 +33,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from sim.wire.address import pack_address
 from tests.crypto.authority import key
+from tests.interop import seccomp_exec
 from tests.interop.connection import Connection
 from tests.interop.netns import Lab, Namespace, until
 from tests.interop.pfkey import LoadedSa, PfKey
-from tests.peers import require
+from tests.peers import require, require_known
 
 _READY = "config_getmode: mode"
 _FOLDERS = ("ca", "certs", "crls", "private", "pubkeys/fqdn")
@@ -88,6 +89,7 @@ class OpenIked:
         self, lab: Lab, namespace: Namespace, conf: str, files: Mapping[str, str] | None = None
     ) -> None:
         daemon, self._ikectl = require("iked"), require("ikectl")
+        require_known(machine=seccomp_exec.KNOWN)
         self.namespace = namespace
         self._socket = str(namespace.folder / "iked.sock")
         self._conf = _write(namespace.folder / "iked.conf", conf)

@@ -17,10 +17,10 @@ import struct
 import sys
 
 PF_KEY = 15
-SOCKET, POLL, SETSOCKOPT, SECCOMP = {"x86_64": (41, 7, 54, 317), "aarch64": (198, 73, 208, 277)}[
-    platform.machine()
-]
-"""Numbers of system calls; aarch64 has no `poll`, so libc uses `ppoll` there."""
+_CALLS = {"x86_64": (41, 7, 54, 317), "aarch64": (198, 73, 208, 277)}
+KNOWN = platform.machine() in _CALLS
+SOCKET, POLL, SETSOCKOPT, SECCOMP = _CALLS.get(platform.machine(), (0, 0, 0, 0))
+"""Numbers of system calls on a KNOWN machine; aarch64 has no `poll`, so libc uses `ppoll` there."""
 
 _SET_MODE_FILTER, _NEW_LISTENER = 1, 1 << 3
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
