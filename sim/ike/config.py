@@ -215,11 +215,16 @@ class ConnectionConfig:
             raise ValueError(f"a fragment size of {self.fragment_size}, below {MIN_FRAGMENT_SIZE}")
         if bool(self.ppk) is not bool(self.ppk_id) or (self.ppk_required and not self.uses_ppk):
             raise ValueError("a PPK needs a name, the name a PPK, and there is none with EAP")
+        if self.local.second is not None and not self.remote_addrs:
+            raise ValueError("a second round of our own needs somebody to call: only initiators have one")
+        if self.remote.second is not None and self.remote_addrs:
+            raise ValueError("whom we call proves itself once: a second round is for those who call us")
 
     @property
     def uses_ppk(self) -> bool:
         """Whether we have a post-quantum preshared key for this peer (RFC 8784)."""
-        return bool(self.ppk) and Method.EAP not in (self.local.method, self.remote.method)
+        eap = Method.EAP in (self.local.method, self.remote.method)
+        return bool(self.ppk) and not eap and not (self.local.second or self.remote.second)
 
     def child(self, name: str) -> ChildConfig | None:
         return next((child for child in self.children if child.name == name), None)

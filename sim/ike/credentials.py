@@ -154,10 +154,29 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondAuth:
+    """The second round of an initiator's authentication, always by EAP with a password (RFC 4739).
+
+    The initiator says in it that it is `id` (None: its address), which the responder wants to match. `eap_id`
+    and `ask_eap_id` are as in the first round.
+    """
+
+    eap: tuple[EapType, ...]
+    id: Identity | None = None
+    eap_id: Identity | None = None
+    ask_eap_id: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.eap or EapType.TLS in self.eap:
+            raise ValueError("the second round of authentication is by EAP with a password")
+
+
+@dataclass(frozen=True, slots=True)
 class LocalAuth:
     """Our own proof. The first of the credentials whose CA the peer names is taken, or else the first.
 
-    By EAP we prove to be `eap_id`, or else who we are in IKE, by one of the methods in `eap`.
+    By EAP we prove to be `eap_id`, or else who we are in IKE, by one of the methods in `eap`. `second` is
+    what we prove besides, as an initiator, to a responder that supports it.
     """
 
     method: Method = Method.PSK
@@ -166,9 +185,10 @@ class LocalAuth:
     send_cert: SendCert = SendCert.IF_ASKED
     eap: tuple[EapType, ...] = ()
     eap_id: Identity | None = None
+    second: SecondAuth | None = None
 
     def __post_init__(self) -> None:
-        _check_eap(self.method, self.eap)
+        _check_eap(self.method, self.eap, self.second)
         if self.eap == (EapType.TLS,) and not self.credentials:
             raise ValueError("EAP-TLS needs a private key and its certificate")
         if self.method is not Method.EAP and (self.method is Method.PUBKEY) is not bool(self.credentials):
@@ -191,7 +211,7 @@ class RemoteAuth:
     """The proof that we want: by a certificate of a trusted CA, one of `certs`, or one of `pubkeys`.
 
     By EAP the peer proves to be `eap_id`, by one of the methods in `eap`; with `ask_eap_id` it is asked for
-    that name, otherwise it is the one of IKE.
+    that name, otherwise it is the one of IKE. `second` is what an initiator must prove besides.
     """
 
     method: Method = Method.PSK
@@ -204,9 +224,10 @@ class RemoteAuth:
     eap: tuple[EapType, ...] = ()
     eap_id: Identity | None = None
     ask_eap_id: bool = False
+    second: SecondAuth | None = None
 
     def __post_init__(self) -> None:
-        _check_eap(self.method, self.eap)
+        _check_eap(self.method, self.eap, self.second)
         known = self.trust.anchors or self.certs or self.pubkeys
         if self.eap == (EapType.TLS,) and not known:
             raise ValueError("EAP-TLS needs a CA or a certificate to trust")
@@ -214,9 +235,11 @@ class RemoteAuth:
             raise ValueError("public key authentication needs a CA, a certificate or a key to trust")
 
 
-def _check_eap(method: Method, eap: tuple[EapType, ...]) -> None:
+def _check_eap(method: Method, eap: tuple[EapType, ...], second: SecondAuth | None) -> None:
     if (method is Method.EAP) is not bool(eap):
         raise ValueError("EAP needs a method, and nothing else has one")
+    if method is Method.EAP and second is not None:
+        raise ValueError("a second round of authentication is not supported after EAP")
 
 
 LOCAL_PSK, REMOTE_PSK = LocalAuth(), RemoteAuth()

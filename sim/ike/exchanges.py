@@ -86,9 +86,12 @@ RESPONSES = {
     ExchangeType.IKE_INTERMEDIATE: Rule(once=frozenset({_KE})),
     ExchangeType.IKE_FOLLOWUP_KE: Rule(required=frozenset({_KE})),
 }
-LATER_REQUESTS = {ExchangeType.IKE_AUTH: Rule(either=_EITHER)}
+LATER_REQUESTS = {ExchangeType.IKE_AUTH: Rule(once=frozenset({_ID_R}), either=_EITHER | {_ID_I})}
 LATER_RESPONSES = {ExchangeType.IKE_AUTH: Rule(together=_TS | {_SA}, either=_EITHER)}
-"""What follows the first message of an exchange that has several: EAP alone, then AUTH (RFC 7296 2.16)."""
+"""What follows the first message of an exchange that has several: EAP alone, then AUTH (RFC 7296 2.16).
+
+A second round begins with IDi, in a request (RFC 4739 2.2).
+"""
 
 _LATER = frozenset({ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE, ExchangeType.INFORMATIONAL})
 SERVED_IN = {

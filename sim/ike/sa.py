@@ -33,6 +33,7 @@ from sim.ike.proposals import IkeSuite, Proposal, format_proposal
 from sim.ike.recovery import action_after
 from sim.ike.reports import child_down, child_retired, child_up, ike_up, keys_derived, path_changed
 from sim.ike.requests import Requests
+from sim.ike.tasks.another_auth import initiate_another
 from sim.ike.tasks.auth import Establish, InitiateAuth
 from sim.ike.tasks.auth_lifetime import HeedLifetime
 from sim.ike.tasks.base import Inbound, Job, Task
@@ -120,6 +121,7 @@ class IkeSa:
         "peer_addresses",
         "peer_hashes",
         "peer_is_childless",
+        "peer_takes_more",
         "ppk",
         "predecessor",
         "proposal",
@@ -200,7 +202,7 @@ class IkeSa:
         self.rival: Rival | None = None
         self.standby = False
         self.tries = self.window = 1
-        self.peer_is_childless = False
+        self.peer_is_childless = self.peer_takes_more = False
         self.configuration: Configuration | None = None
         self.cp_problem: PeerError | None = None
         self.successor = self.breaks = 0
@@ -274,6 +276,7 @@ class IkeSa:
         eap = self.connection.local.method is Method.EAP
         tasks: list[Task] = [
             InitiateEap() if eap else InitiateAuth(),
+            *initiate_another(self),
             SetUpMobike(),
             Establish(),
             HeedLifetime(),

@@ -106,6 +106,10 @@ def _eap(tunnel: Tunnel) -> Iterator[tuple[tuple[str, ...], str]]:
     believed = sides(tunnel)
     initiator, responder = (side.method or "" for side in believed)
     text = eap_problem(initiator, responder)
+    if tunnel.auth.second is not None and {initiator, responder} & set(METHODS):
+        yield ("second",), "is not supported besides EAP in the first round"
+    elif tunnel.auth.second is not None and tunnel.ppk is not None:
+        yield ("second",), "is not supported with a ppk"
     if text:
         yield (), text
     elif responder in METHODS and initiator not in METHODS:

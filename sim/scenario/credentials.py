@@ -12,11 +12,20 @@ from sim.crypto.certificate import Certificate, read_certificate, read_crl
 from sim.crypto.errors import CryptoError
 from sim.crypto.signature import PrivateKey, PublicKey
 from sim.crypto.trust import Revocation, TrustStore
-from sim.ike.credentials import Credential, LocalAuth, Method, RemoteAuth, SendCert, parse_auth, uses_tls
+from sim.ike.credentials import (
+    Credential,
+    LocalAuth,
+    Method,
+    RemoteAuth,
+    SecondAuth,
+    SendCert,
+    parse_auth,
+    uses_tls,
+)
 from sim.ike.eap.names import METHODS
 from sim.ike.eap.packets import EapType
 from sim.ike.identity import Identity
-from sim.scenario.schema_tunnels import LocalSide, RemoteSide
+from sim.scenario.schema_tunnels import LocalSide, RemoteSide, SecondLocal, SecondRemote
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
 _CERTIFICATE = ("CERTIFICATE", "X509 CERTIFICATE")
@@ -52,6 +61,7 @@ def local_auth(side: LocalSide, roots: tuple[Certificate, ...]) -> LocalAuth:
             SendCert(side.send_cert),
             METHODS.get(side.auth, ()),
             eap_id,
+            _second(side.second),
         )
     except ValueError as error:
         raise CredentialError("local", "auth", str(error)) from None
@@ -61,7 +71,7 @@ def remote_auth(side: RemoteSide) -> RemoteAuth:
     """The proof that we want. CredentialError tells which setting is wrong."""
     method, constraint = parse_auth(side.auth)
     if method is not Method.PUBKEY and not uses_tls(side.auth):
-        return RemoteAuth(method, **_eap(side))
+        return RemoteAuth(method, **_eap(side), second=_second(side.second))
     cas = certificates("remote", "cacerts", side.cacerts)
     crls = tuple(read_crl(octets) for octets in _read("remote", "crls", side.crls, _CRL, read_crl))
     keys = tuple(key for text in side.pubkeys for key in public_keys(text))
@@ -75,6 +85,7 @@ def remote_auth(side: RemoteSide) -> RemoteAuth:
             Revocation(side.revocation),
             side.send_certreq,
             **_eap(side),
+            second=_second(side.second),
         )
     except ValueError as error:
         raise CredentialError("remote", "cacerts", str(error)) from None
@@ -86,7 +97,14 @@ class _Eap(TypedDict):
     ask_eap_id: bool
 
 
-def _eap(side: RemoteSide) -> _Eap:
+def _second(side: SecondLocal | SecondRemote | None) -> SecondAuth | None:
+    if side is None:
+        return None
+    identity = None if side.id is None else Identity.parse(side.id)
+    return SecondAuth(id=identity, **_eap(side))
+
+
+def _eap(side: RemoteSide | SecondLocal | SecondRemote) -> _Eap:
     known = None if side.eap_id is None else Identity.parse(side.eap_id)
     asks = side.eap_id is not None and known is None
     return {"eap": METHODS.get(side.auth, ()), "eap_id": known, "ask_eap_id": asks}

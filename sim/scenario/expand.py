@@ -90,6 +90,7 @@ def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain
     responder |= {"local": methods[1], "remote": methods[0] | ids[1]}
     calling = {name: _initiator_child(child) for name, child in plain["children"].items()}
     waiting = {name: _responder_child(child) for name, child in plain["children"].items()}
+    _use_second(tunnel, initiator, responder)
     initiator["vips"], responder["pools"] = plain["vips"], plain["pools"]
     return {
         tunnel.initiator: shared | initiator | {"remote_addrs": [address], "children": calling},
@@ -113,6 +114,19 @@ def _use_eap(tunnel: Tunnel, initiator: Plain, responder: Plain) -> tuple[Plain,
             side["eap_secrets"] = {name: password}
         ids.append({} if eap_id is None else {"eap_id": eap_id})
     return ids[0], ids[1]
+
+
+def _use_second(tunnel: Tunnel, initiator: Plain, responder: Plain) -> None:
+    """The user's proof goes into what one end has to show, and the other end wants to see."""
+    second = tunnel.auth.second
+    if second is None:
+        return
+    round_ = {"auth": second.method, "id": second.id}
+    initiator["local"] |= {"second": round_}
+    responder["remote"] |= {"second": round_}
+    password = _plain(tunnel)["auth"]["second"]["password"]
+    for side in (initiator, responder):
+        side["eap_secrets"] = side.get("eap_secrets", {}) | {second.id: password}
 
 
 def _initiator_child(child: Plain) -> Plain:

@@ -22,6 +22,7 @@ from sim.scenario.schema_types import (
     Model,
     Name,
     OwnIdentityText,
+    PasswordAuthText,
     Passwords,
     Secret,
     Selectors,
@@ -170,6 +171,15 @@ class TunnelSide(Model):
     remote_id: IdentityText | None = None
 
 
+class TunnelSecond(Model):
+    """The second round of the initiator's authentication, of a user after her machine (RFC 4739)."""
+
+    method: PasswordAuthText = "eap-mschapv2"
+    id: OwnIdentityText
+    """Who the initiator is there, in IKE and in EAP."""
+    password: Secret
+
+
 class TunnelAuth(Model):
     """One secret for both ends; `local_id` and `remote_id` are the initiator's, mirrored at the responder."""
 
@@ -181,6 +191,8 @@ class TunnelAuth(Model):
     password: Secret | None = None
     local_id: OwnIdentityText | None = None
     remote_id: OwnIdentityText | None = None
+    second: TunnelSecond | None = None
+    """What the initiator proves besides."""
     initiator: TunnelSide = TunnelSide()
     responder: TunnelSide = TunnelSide()
 
@@ -198,6 +210,32 @@ class Tunnel(_IkeSettings):
     children: Annotated[Table[TunnelChild], Field(min_length=1)]
 
 
+class SecondLocal(Model):
+    """What an initiator proves besides, in a second round (RFC 4739)."""
+
+    auth: PasswordAuthText = "eap-mschapv2"
+    id: OwnIdentityText | None = None
+    """Who we are in this round. None: our address."""
+    eap_id: OwnIdentityText | None = None
+    """As whom we authenticate by EAP. None: as `id`."""
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> Self:
+        if self.id is None and self.eap_id is None:
+            raise ValueError("has no name: write `id` or `eap_id`")
+        return self
+
+
+class SecondRemote(Model):
+    """What an initiator must prove besides, in a second round (RFC 4739)."""
+
+    auth: PasswordAuthText = "eap-mschapv2"
+    id: IdentityText | None = None
+    """Who the peer says that it is in this round. None: anybody."""
+    eap_id: IdentityText | None = None
+    """Who authenticates by EAP. None: as the peer says in this round; `%any`: it is asked for its name."""
+
+
 class LocalSide(Model):
     """How we prove who we are. A file's name stands for the PEM text in it."""
 
@@ -209,6 +247,8 @@ class LocalSide(Model):
     key: str | None = None
     """The private key; None with `pki` in a scenario, which makes one."""
     send_cert: Literal["always", "ifasked", "never"] = "ifasked"
+    second: SecondLocal | None = None
+    """What we prove besides, when we initiate."""
 
 
 class RemoteSide(Model):
@@ -225,6 +265,8 @@ class RemoteSide(Model):
     crls: Many[str] = ()
     revocation: Literal["strict", "ifuri", "relaxed"] = "relaxed"
     send_certreq: bool = True
+    second: SecondRemote | None = None
+    """What the peer must prove besides, when it initiates."""
 
 
 class Connection(_IkeSettings):
@@ -258,6 +300,24 @@ class Connection(_IkeSettings):
             raise ValueError("has no psk: write one, or `auth: pubkey` for both `local` and `remote`")
         if self.ppk is not None and any(side.auth.startswith("eap") for side in (self.local, self.remote)):
             raise ValueError("a ppk together with EAP is not supported")
+        return self
+
+    @model_validator(mode="after")
+    def _can_do_a_second_round(self) -> Self:
+        own, wanted = self.local.second, self.remote.second
+        if own is None and wanted is None:
+            return self
+        if own is not None and not self.remote_addrs:
+            raise ValueError("local.second is for an initiator, which needs remote_addrs")
+        if wanted is not None and self.remote_addrs:
+            raise ValueError("remote.second is for those who call us: leave remote_addrs out")
+        if any(side.auth in METHODS for side in (self.local, self.remote)):
+            raise ValueError("a second round of authentication is not supported besides EAP in the first")
+        if self.ppk is not None:
+            raise ValueError("a ppk together with a second round by EAP is not supported")
+        name = None if own is None else own.eap_id or own.id
+        if not self.eap_secrets or (name is not None and name not in self.eap_secrets):
+            raise ValueError(f"eap_secrets has no password for {name or 'the second round'}")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -262,6 +262,8 @@ AuthText = Annotated[
     }),
 ]  # fmt: skip
 """How somebody authenticates: psk, pubkey, null or EAP, with strongSwan's constraints on keys and hashes."""
+PasswordAuthText = Literal["eap-mschapv2", "eap-md5"]
+"""EAP by a password."""
 EapUser = Annotated[str, AfterValidator(_eap_user)]
 """The name of somebody who authenticates by EAP."""
 Passwords = Annotated[dict[EapUser, Secret], AfterValidator(FrozenDict)]

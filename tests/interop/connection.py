@@ -26,8 +26,8 @@ class Connection:
     """What one side knows; `settings` and `child_settings` are further keys, `remote` "%any" for any peer.
 
     `child_settings` are those of all its Child SAs; `local_auth` and `remote_auth` say, as in swanctl.conf,
-    how each side proves itself, and `sides` the same as our own files have it. `pools` are strongSwan's,
-    `passwords` are for EAP.
+    how each side proves itself, `second` the sections of a second round by their names, and `sides` the same
+    as our own files have it. `pools` are strongSwan's, `passwords` are for EAP.
     """
 
     local: str
@@ -48,6 +48,7 @@ class Connection:
     sides: Mapping[str, object] = field(default_factory=dict)
     pools: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict)
+    second: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def mirrored(self, **changes: str) -> Connection:
         """The other side's view, with some values changed."""
@@ -75,6 +76,7 @@ class Connection:
             remote=_lines(self.remote_auth),
             children=children,
             ppks="\n    ".join(f"ppk-{n} {{ id = {n}\n secret = {s} }}" for n, s in self.ppk.items()),
+            second="".join(f"{name} {{\n{_lines(part)}\n}}\n" for name, part in self.second.items()),
             pools="".join(f"{name} {{\n{_lines(pool)}\n}}\n" for name, pool in self.pools.items()),
             passwords="".join(
                 _EAP.format(number=number, name=name, secret=text)
@@ -99,6 +101,7 @@ connections {{
             {remote}
             id = {c.remote_id}
         }}
+        {second}
         children {{
 {children}        }}
     }}

@@ -104,6 +104,7 @@ EAP = (
     "tunnels.rw.auth={method: pubkey, eap_id: carol, password: right, initiator: {method: eap-mschapv2},"
     " responder: {}}",
 )
+SECOND = "tunnels.rw.auth={psk: x, second: {method: eap-mschapv2, id: carol, password: right}}"
 POOL = "pools={moon: {p: {addrs: 10.77.0.0/24}}}"
 LEASED = ("tunnels.rw.vips=[0.0.0.0]", "tunnels.rw.pools=[p]")
 PKI = ("pki=auto", "tunnels.rw.auth.method=pubkey")
@@ -121,6 +122,18 @@ def _eap(*overrides: str) -> Case:
         f"connections.moon.rw.eap_secrets={users}",
         f"connections.alice.rw.local={{{method}, eap_id: carol}}",
         f"connections.moon.rw.remote={{{method}, eap_id: '%any'}}",
+    ]
+    return Case((*both, *overrides[:-1]), overrides[-1], expanded=True)
+
+
+def _second(*overrides: str) -> Case:
+    """A shared secret first, then a password; two users have one."""
+    method = "auth: eap-mschapv2"
+    both = [
+        "connections.alice.rw.eap_secrets={carol: right, dave: right}",
+        "connections.moon.rw.eap_secrets={carol: right, dave: right}",
+        f"connections.alice.rw.local.second={{{method}, id: carol}}",
+        f"connections.moon.rw.remote.second={{{method}}}",
     ]
     return Case((*both, *overrides[:-1]), overrides[-1], expanded=True)
 
@@ -275,6 +288,10 @@ CASES: dict[str, Case] = {
     "TunnelAuth.password": _case(
         *EAP, "tunnels.rw.auth.responder.password=right", "tunnels.rw.auth.password=wrong"
     ),
+    "TunnelAuth.second": _case("tunnels.rw.auth={psk: x}", SECOND),
+    "TunnelSecond.method": _case(SECOND, "tunnels.rw.auth.second.method=eap-md5"),
+    "TunnelSecond.id": _case(SECOND, "tunnels.rw.auth.second.id=dave"),
+    "TunnelSecond.password": _case(SECOND, "tunnels.rw.auth.second.password=wrong"),
     "TunnelSide.eap_id": _case(*EAP, "tunnels.rw.auth.responder.eap_id='%any'"),
     "TunnelSide.password": _case(*EAP, "tunnels.rw.auth.initiator.password=wrong"),
     "TunnelSide.psk": _case(REFUSED, "tunnels.rw.auth.responder.psk=secret"),
@@ -379,6 +396,16 @@ CASES: dict[str, Case] = {
     "Connection.remote_id": _case("connections.alice.rw.remote_id=you"),
     "Connection.eap_secrets": _eap("connections.alice.rw.eap_secrets={carol: wrong, dave: right}"),
     "LocalSide.eap_id": _eap("connections.alice.rw.local.eap_id=dave"),
+    "LocalSide.second": _second("connections.alice.rw.local={auth: psk}"),
+    "RemoteSide.second": _second("connections.moon.rw.remote={auth: psk}"),
+    "SecondLocal.auth": _second(
+        "connections.moon.rw.remote.second.auth=eap-md5", "connections.alice.rw.local.second.auth=eap-md5"
+    ),
+    "SecondLocal.id": _second("connections.alice.rw.local.second.id=dave"),
+    "SecondLocal.eap_id": _second("connections.alice.rw.local.second.eap_id=dave"),
+    "SecondRemote.auth": _second("connections.moon.rw.remote.second.auth=eap-md5"),
+    "SecondRemote.id": _second("connections.moon.rw.remote.second.id=dave"),
+    "SecondRemote.eap_id": _second("connections.moon.rw.remote.second.eap_id='%any'"),
     "RemoteSide.eap_id": _eap("connections.moon.rw.remote.eap_id=carol"),
     "Connection.ppk": _case(*PPKS, "connections.alice.rw.ppk=other"),
     "Connection.ppk_id": _case(*PPKS, "connections.alice.rw.ppk_id=another"),

@@ -103,12 +103,27 @@ def test_a_wrong_password_is_told_by_both_ends() -> None:
             {"method": "pubkey", "password": "y", "initiator": {"method": "eap-mschapv2"}},
             "has no eap_id",
         ),
+        ("auth.second", {"id": "c", "password": "x"}, "second: is not supported besides EAP"),
+        ("auth.second", {"method": "eap-tls", "id": "c", "password": "x"}, "eap-mschapv2"),
     ],
 )
 def test_what_cannot_work_is_refused(key: str, value: object, message: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         load(TOPOLOGY, {f"tunnels.rw.{key}": value, "checks": []})
     assert message in str(caught.value)
+
+
+def test_c33_a_second_round_together_with_a_ppk_is_refused() -> None:
+    auth = {"psk": "x", "second": {"id": "c", "password": "x"}}
+    change = {"tunnels.rw.auth": auth, "tunnels.rw.ppk": "y", "tunnels.rw.ppk_id": "z", "checks": []}
+    with pytest.raises(ScenarioError, match="second: is not supported with a ppk"):
+        load(TOPOLOGY, change)
+
+
+def test_c33_a_second_round_by_password_brings_a_tunnel_up() -> None:
+    auth = {"psk": "x", "second": {"method": "eap-md5", "id": "carol@example.org", "password": "hers"}}
+    result = sim.run(load(TOPOLOGY, {"tunnels.rw.auth": auth}))
+    assert result.ok, result.summary["checks"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +136,14 @@ def test_what_cannot_work_is_refused(key: str, value: object, message: str) -> N
             "eap_secrets has no password for c",
         ),
         ({"eap_secrets": {"%any": "x"}}, "nobody's name"),
+        ({"local": {"second": {"eap_id": "c"}}}, "eap_secrets has no password for c"),
+        ({"local": {"second": {}}}, "write `id` or `eap_id`"),
+        ({"local": {"second": {"id": "c"}}, "remote_addrs": []}, "which needs remote_addrs"),
+        ({"remote": {"second": {}}}, "leave remote_addrs out"),
+        (
+            {"local": {"second": {"id": "c"}}, "eap_secrets": {"c": "x"}, "ppk": "y", "ppk_id": "z"},
+            "together with a second round",
+        ),
     ],
 )
 def test_what_cannot_work_at_one_end_is_refused(change: dict[str, object], message: str) -> None:

@@ -9,7 +9,7 @@ from sim.crypto.certificate import Certificate
 from sim.crypto.tls import Check, TlsEnd
 from sim.ike.certs import Received
 from sim.ike.constants import IdType
-from sim.ike.credentials import Method
+from sim.ike.credentials import LocalAuth, Method, RemoteAuth, SecondAuth
 from sim.ike.eap.md5 import Md5Peer, Md5Server
 from sim.ike.eap.method import SAFE_ALONE, PeerMethod, ServerMethod
 from sim.ike.eap.mschapv2 import MschapPeer, MschapServer, printable
@@ -63,10 +63,10 @@ def possible(connection: ConnectionConfig, eap: tuple[EapType, ...]) -> tuple[Ea
     return tuple(kind for kind in eap if able[kind] and (not alone or kind in SAFE_ALONE))
 
 
-def make_peer(sa: IkeSa, own: Identity, server: Identity) -> EapPeer:
+def make_peer(sa: IkeSa, proof: LocalAuth | SecondAuth, own: Identity, server: Identity) -> EapPeer:
     """We prove to be `own`, or the identity that is configured for EAP, to the responder."""
     connection = sa.connection
-    name = eap_name(connection.local.eap_id or own)
+    name = eap_name(proof.eap_id or own)
 
     def make(kind: EapType) -> PeerMethod:
         if kind is EapType.TLS:
@@ -74,13 +74,12 @@ def make_peer(sa: IkeSa, own: Identity, server: Identity) -> EapPeer:
         secret = connection.eap_secrets.get(name, b"")
         return MschapPeer(name, secret, sa.ctx.rand) if kind is EapType.MSCHAPV2 else Md5Peer(name, secret)
 
-    return EapPeer(name, possible(connection, connection.local.eap), make)
+    return EapPeer(name, possible(connection, proof.eap), make)
 
 
-def make_server(sa: IkeSa, claimed: Identity) -> EapServer:
+def make_server(sa: IkeSa, wanted: RemoteAuth | SecondAuth, claimed: Identity) -> EapServer:
     """The initiator proves who it is: by default the one that it says in IKE. PeerError without a method."""
     connection = sa.connection
-    remote = connection.remote
 
     def make(kind: EapType, name: bytes) -> ServerMethod:
         if kind is EapType.TLS:
@@ -91,11 +90,11 @@ def make_server(sa: IkeSa, claimed: Identity) -> EapServer:
         assert sa.local_id is not None
         return MschapServer(eap_name(sa.local_id), user, secret, sa.ctx.rand)
 
-    offered = possible(connection, remote.eap)
+    offered = possible(connection, wanted.eap)
     if not offered:
         text = f"connection {connection.name} has neither passwords nor certificates for EAP"
         raise failed(text, Reason.EAP_METHOD_REFUSED)
-    known = None if remote.ask_eap_id else eap_name(remote.eap_id or claimed)
+    known = None if wanted.ask_eap_id else eap_name(wanted.eap_id or claimed)
     return EapServer(known, offered, make, sa.ctx.rand(1)[0])
 
 

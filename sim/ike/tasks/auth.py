@@ -74,7 +74,9 @@ class RespondAuth(Task):
         assert proof is not None  # or else it would be EAP's
         identity, wanted = Identity.of_payload(peer), id_of(message, PayloadType.ID_R)
         own = None if wanted is None else Identity.of_payload(wanted)
-        verify_any(find_connections(sa, identity, own, kind_of(proof)), sa, peer, message, proof, now)
+        another = announces_another(message)
+        fitting = find_connections(sa, identity, own, kind_of(proof), another=another)
+        verify_any(fitting, sa, peer, message, proof, now)
         sa.remote_id = identity
         sa.local_id = own or own_id(sa, sa.connection)
         self._proof = OwnProof(sa, message)
@@ -166,20 +168,13 @@ def verify_any(
     raise refusals[0]
 
 
-def find_connection(
-    sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
-) -> ConnectionConfig:
-    """The first of `find_connections`."""
-    return find_connections(sa, peer, own, method)[0]
-
-
 def find_connections(
-    sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None
+    sa: IkeSa, peer: Identity, own: Identity | None, method: Method | None, *, another: bool = False
 ) -> list[ConnectionConfig]:
     """Those for these identities that name the peer best: rather exactly than by a pattern, or any.
 
-    One that wants the peer's method comes before others, which will say what they want instead. PeerError
-    when there is none.
+    One that wants the peer's method, and `another` round if it announces one, comes before others, which
+    will say what they want instead. PeerError when there is none.
     """
     fitting = [
         c
@@ -192,8 +187,9 @@ def find_connections(
         text = f"no connection is for a peer {peer}" + (f" that asks for {own}" if own else "")
         raise failed(text, Reason.ID_NOT_ACCEPTED)
 
-    def rank(c: ConnectionConfig) -> tuple[bool, int]:
-        return c.remote.method is not method, -peer.match(c.remote_id)
+    def rank(c: ConnectionConfig) -> tuple[bool, bool, int]:
+        second = c.remote.second is not None
+        return c.remote.method is not method, second is not another, -peer.match(c.remote_id)
 
     return [c for c in fitting if rank(c) == min(map(rank, fitting))]
 
@@ -217,14 +213,21 @@ def id_of(message: Message, kind: PayloadType) -> IdPayload | None:
     return payload if isinstance(payload, IdPayload) else None
 
 
-def refusal(sa: IkeSa, message: Message) -> Exception:
+def announces_another(message: Message) -> bool:
+    """Whether the sender will prove itself once more (RFC 4739 2.2)."""
+    return message.notify(NotifyType.ANOTHER_AUTH_FOLLOWS) is not None
+
+
+def refusal(sa: IkeSa, message: Message, method: Method | None = None) -> Exception:
+    """What the responder's error means for our proof, by `method` or else the connection's own."""
     error = first_error(message)
     if error is None:
         return failed("the responder goes on with EAP, which we did not ask for", Reason.WRONG_METHOD)
     reason = reason_of(error.type)
     peer = format_sock(sa.path.remote)
     if reason is Reason.AUTHENTICATION_FAILED:
-        text = f"{peer} rejected {CLAIMS[sa.connection.local.method]} {sa.local_id}: AUTHENTICATION_FAILED"
+        claim = CLAIMS[method or sa.connection.local.method]
+        text = f"{peer} rejected {claim} {sa.local_id}: AUTHENTICATION_FAILED"
     else:
         text = f"{peer} refused IKE_AUTH: {name_of(NotifyType, error.type)}"
     return RefusedError(reason, text)

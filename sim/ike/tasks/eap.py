@@ -31,7 +31,7 @@ from sim.ike.proof import check_session_proof, failed, session_proof, verify
 from sim.ike.tasks.auth import (
     OwnProof,
     expected_responder,
-    find_connection,
+    find_connections,
     first_contact,
     id_of,
     own_id,
@@ -76,7 +76,7 @@ class InitiateEap(Task):
         message = received.message
         payload = message.find(EapPayload)
         if payload is None and first_error(message) is not None:
-            raise refusal(sa, message)
+            raise refusal(sa, message, Method.EAP)
         if self._eap is None:
             self._eap = self._meet(sa, message, now)
         elif self._answer is None:
@@ -120,7 +120,7 @@ class InitiateEap(Task):
             text = f"{identity} proves nothing but by EAP, and connection {sa.connection.name} wants {wanted}"
             raise failed(text, Reason.WRONG_METHOD)
         self._peer = peer
-        return make_peer(sa, sa.local_id, identity)
+        return make_peer(sa, sa.connection.local, sa.local_id, identity)
 
     def _take(self, sa: IkeSa, eap: EapPeer, octets: bytes, now: int) -> bytes | None:
         try:
@@ -183,7 +183,7 @@ class RespondEap(Task):
         assert peer is not None  # by the table of exchanges
         identity = Identity.of_payload(peer)
         own = None if wanted is None else Identity.of_payload(wanted)
-        connection = sa.connection = find_connection(sa, identity, own, Method.EAP)
+        connection = sa.connection = find_connections(sa, identity, own, Method.EAP)[0]
         if connection.remote.method is not Method.EAP:
             method = connection.remote.method.value
             text = f"{identity} wants to authenticate by EAP, but connection {connection.name} wants {method}"
@@ -193,7 +193,7 @@ class RespondEap(Task):
             raise failed(text, Reason.WRONG_METHOD)
         sa.local_id = own or own_id(sa, connection)
         self._proof = OwnProof(sa, message)
-        self._peer, self._eap, self._met = peer, make_server(sa, identity), True
+        self._peer, self._eap, self._met = peer, make_server(sa, connection.remote, identity), True
         self._request = self._eap.begin()
 
     def _take(self, octets: bytes, now: int) -> bytes:

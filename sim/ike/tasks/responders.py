@@ -9,6 +9,7 @@ from sim.ike.constants import ExchangeType, NotifyType
 from sim.ike.exchanges import State
 from sim.ike.message import Message
 from sim.ike.payloads import AuthPayload, TsPayload
+from sim.ike.tasks.another_auth import RespondAnother
 from sim.ike.tasks.auth import Establish, RespondAuth
 from sim.ike.tasks.auth_lifetime import AnnounceLifetime, HeedLifetime
 from sim.ike.tasks.base import Task
@@ -35,8 +36,9 @@ def responder_tasks(sa: IkeSa, message: Message) -> list[Task]:
 
 def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
     """Whoever sends no AUTH wants EAP (RFC 7296 2.16)."""
+    by_eap = message.find(AuthPayload) is None
     return [
-        RespondEap() if message.find(AuthPayload) is None else RespondAuth(),
+        *([RespondEap()] if by_eap else [RespondAuth(), RespondAnother()]),
         KeepUnique(),
         SetUpMobike(),
         Establish(),

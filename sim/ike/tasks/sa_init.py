@@ -158,6 +158,7 @@ class InitiateSaInit(Task):
         sa.doubt(Reason.NONE, "")
         detect_nat(sa, received)
         heed_childless(sa, message)
+        sa.peer_takes_more = message.notify(NotifyType.MULTIPLE_AUTH_SUPPORTED) is not None
         sa.float_port()
         problem = childless_problem(sa)
         if problem:
@@ -282,6 +283,8 @@ def _answers(sa: IkeSa) -> list[NotifyPayload]:
         wanted.append(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
     if sa.use_ppk:
         wanted.append(NotifyType.USE_PPK)
+    if any(connection.remote.second is not None for connection in sa.candidates):
+        wanted.append(NotifyType.MULTIPLE_AUTH_SUPPORTED)
     return [NotifyPayload(kind) for kind in wanted]
 
 

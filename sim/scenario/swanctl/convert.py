@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sim.ike.constants import ProtocolId
 from sim.ike.credentials import Method, parse_auth, uses_tls
-from sim.ike.eap.names import METHODS
+from sim.ike.eap.names import METHODS, PASSWORD_METHODS
 from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.ike.status import weak_algorithms
@@ -204,7 +204,9 @@ class Importer:
 
     def _sides(self, connection: View, found: dict[str, list[View]]) -> dict[str, Any]:
         """Who both sides are, and how they prove it."""
-        parts = {name: self._part(connection, name, views) for name, views in found.items()}
+        rounds = {name: self._rounds(connection, name, views) for name, views in found.items()}
+        parts = {name: views[0] if views else None for name, views in rounds.items()}
+        second = {name: self._second(views) for name, views in rounds.items()}
         ids: dict[str, str | None] = {
             name: self._value(part, "id", our_text, None) if part else None for name, part in parts.items()
         }
@@ -212,27 +214,45 @@ class Importer:
         return {
             "local_id": ids["local"],
             "remote_id": ids["remote"],
-            "local": self._local(connection, local, ids["local"]) if local else {},
-            "remote": self._remote(connection, remote) if remote else {},
+            "local": self._local(connection, local, ids["local"]) | second["local"] if local else {},
+            "remote": self._remote(connection, remote) | second["remote"] if remote else {},
         }
 
-    def _part(self, connection: View, name: str, found: list[View]) -> View | None:
-        """The section of one side; there is one round of authentication."""
+    def _rounds(self, connection: View, name: str, found: list[View]) -> list[View]:
+        """The sections of one side, one for each round of authentication, in their order."""
         if not found:
             self._refuse(connection, f"has no `{name}` section: write `{name} {{ auth = psk }}`")
-            return None
-        if len(found) > 1:
-            second = next((part for part in found if part.path[-1].lower() != name), found[1])
-            self._refuse(second, "a second round of authentication is not supported")
-        self._check(found[0], keys.AUTH, sections=None)
-        for part in found[0].sections:
-            section = self._tree.section(*found[0].path, part)
+        for view in found:
+            self._check(view, keys.AUTH, sections=None)
+            self._check_parts(view)
+        ordered = sorted(found, key=lambda view: self._value(view, "round", values.parse_number, 0))
+        for view in ordered[2:]:
+            self._refuse(view, "a third round of authentication is not supported")
+        return ordered
+
+    def _check_parts(self, view: View) -> None:
+        for part in view.sections:
+            section = self._tree.section(*view.path, part)
             assert section is not None
             if not _CERT_SECTION.match(part):
                 self._refuse(section, "unknown section")
                 continue
             self._check(section, keys.CERT, sections=False)
-        return found[0]
+
+    def _second(self, rounds: list[View]) -> dict[str, Any]:
+        """What is proved in the second round, if there is one."""
+        if len(rounds) < 2:
+            return {}
+        view = rounds[1]
+        auth = self._value(view, "auth", _auth, "pubkey")
+        if auth not in PASSWORD_METHODS:
+            text = (
+                f"a second round of authentication is by {_list(PASSWORD_METHODS)}, {auth} is not supported"
+            )
+            self._refuse(view, text)
+            return {}
+        name = self._value(view, "id", our_text, None)
+        return {"second": self._without(view, auth) | self._eap(view, auth) | ({"id": name} if name else {})}
 
     def _local(self, connection: View, view: View, identity: str | None) -> dict[str, Any]:
         auth = self._value(view, "auth", _auth, "pubkey")
@@ -456,6 +476,10 @@ class Importer:
 
     def _refuse(self, view: View, text: str) -> None:
         self.problems.append(view.at.problem(view.key, text))
+
+
+def _list(methods: Set[str]) -> str:
+    return " or ".join(sorted(methods))
 
 
 def _auth(text: str) -> str:

@@ -16,12 +16,16 @@ from sim.scenario.swanctl.secrets import SharedSecret, choose
 
 
 def passwords(secrets: Sequence[SharedSecret], settings: Mapping[str, Any]) -> dict[str, str]:
-    """`eap_secrets` of a connection; ValueError when the one that it needs is not there."""
-    local, remote = settings["local"], settings["remote"]
+    """`eap_secrets` of a connection; ValueError when the one that it needs is not there.
+
+    If there is a second round of authentication, no other is by EAP.
+    """
+    local, remote = (settings[side].get("second") or settings[side] for side in ("local", "remote"))
     if _by_password(remote):
         return _of_users(secrets, settings["local_id"])
     if _by_password(local):
-        return _own(secrets, local, settings["local_id"], settings["remote_id"])
+        name = local.get("id") if "second" in settings["local"] else settings["local_id"]
+        return _own(secrets, local, name, settings["remote_id"])
     return {}
 
 

@@ -18,7 +18,7 @@ from sim.scenario.errors import Path, Problem, ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.schema import Connection, ConnectionChild, Scenario
 from sim.scenario.schema_pools import Pool
-from sim.scenario.schema_tunnels import LocalSide, RemoteSide
+from sim.scenario.schema_tunnels import LocalSide, RemoteSide, SecondLocal, SecondRemote
 from sim.scenario.selectors import format_selectors
 from sim.scenario.swanctl.certificates import own_files
 from sim.scenario.swanctl.daemon import TIMING
@@ -30,6 +30,7 @@ from sim.units import NS_PER_S, format_duration, format_size
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _LIST = ", "
+_SAID = "strongSwan says this name where it is asked for one, and else who it is in IKE"
 Lines = Iterator[str]
 
 
@@ -183,6 +184,9 @@ class _Writer:
         local, remote = self._local(name, connection.local), self._remote(name, connection.remote)
         yield from _section("local", chain(local, self._id((name, "local_id"), connection.local_id)))
         yield from _section("remote", chain(remote, self._id((name, "remote_id"), connection.remote_id)))
+        for side, second in (("local", connection.local.second), ("remote", connection.remote.second)):
+            if second is not None:
+                yield from _section(f"{side}-2", self._second((name, side, "second"), second))
         children = (
             _section(child, self._child(name, child, conf)) for child, conf in connection.children.items()
         )
@@ -192,8 +196,7 @@ class _Writer:
         yield self._method((name, "local", "auth"), side.auth)
         yield from self._eap_id((name, "local", "eap_id"), side.eap_id)
         if side.eap_id is not None:
-            text = "strongSwan says this name where it is asked for one, and else who it is in IKE"
-            self._note((name, "local", "eap_id"), text)
+            self._note((name, "local", "eap_id"), _SAID)
         if side.key is not None:
             kind = "certs" if side.certs else "pubkeys"
             yield f"{kind} = {name}.pem"
@@ -211,6 +214,13 @@ class _Writer:
             if texts:
                 yield f"{kind} = {_LIST.join(_peer_file(name, n) for n in range(len(texts)))}"
         yield f"revocation = {side.revocation}"
+
+    def _second(self, path: Path, second: SecondLocal | SecondRemote) -> Lines:
+        yield f"auth = {second.auth}"
+        yield from self._eap_id((*path, "eap_id"), second.eap_id)
+        if second.eap_id is not None and isinstance(second, SecondLocal):
+            self._note((*path, "eap_id"), _SAID)
+        yield from self._id((*path, "id"), second.id)
 
     def _method(self, path: Path, auth: str) -> str:
         if auth == "null":

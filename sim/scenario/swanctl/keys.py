@@ -63,8 +63,7 @@ CONNECTION: dict[str, Rule] = {
     **_ignored("IKE packets are not marked", "dscp", harmless="000000 0"),
 }
 AUTH: dict[str, Rule] = {
-    **_used("auth", "id", "eap_id", "certs", "cacerts", "pubkeys", "revocation"),
-    **_ignored("there is one round of authentication", "round", harmless="0 1"),
+    **_used("auth", "id", "eap_id", "certs", "cacerts", "pubkeys", "revocation", "round"),
     **_refused("it is not looked at", "ca_id", "cert_policy", "groups"),
     **_ignored("no other server is asked", "aaa_id"),
     **_ignored("XAuth is of IKEv1", "xauth_id"),

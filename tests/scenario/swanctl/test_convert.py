@@ -202,11 +202,17 @@ def test_what_cannot_be_done_is_refused_on_its_line(line: str, words: str, tmp_p
 def test_a_second_round_of_authentication_is_named_wherever_it_stands(
     side: str, other: str, tmp_path: Path
 ) -> None:
-    text = BASE.replace(f"{side} {{ auth", f"{other} {{ auth = psk }}\n    {side} {{ auth")
+    text = BASE.replace(f"{side} {{ auth", f"{other} {{ auth = psk\n round = 2 }}\n    {side} {{ auth")
     line = 1 + text[: text.index(other)].count("\n")
     (problem,) = _problems(tmp_path, text)
     where = f"{tmp_path}/swanctl.conf:{line}: connections.rw.{other}: "
-    assert problem == f"{where}a second round of authentication is not supported"
+    assert problem.startswith(f"{where}a second round of authentication is by eap-md5 or eap-mschapv2")
+
+
+def test_a_third_round_of_authentication_is_refused(tmp_path: Path) -> None:
+    more = "".join(f"    remote-{n} {{ auth = eap-md5\n round = {n} }}\n" for n in (2, 3))
+    text = BASE.replace("    remote { auth", f"{more}    remote {{ auth")
+    assert any("remote-3: a third round" in problem for problem in _problems(tmp_path, text))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from sim.scenario.errors import ScenarioError
+from sim.scenario.expand import expand
+from sim.scenario.load import load_text
 from sim.scenario.schema import Connection
+from sim.scenario.schema_tunnels import SecondLocal, SecondRemote
 from sim.scenario.swanctl import read
 from sim.scenario.swanctl.export import export
 from tests.crypto.authority import make_leaf, make_root
@@ -79,6 +82,44 @@ def test_eap_tls_takes_certificates_and_no_passwords(tmp_path: Path) -> None:
         assert not found.eap_secrets
 
 
+def test_c33_a_second_section_is_the_second_round(tmp_path: Path) -> None:
+    found = connection(
+        tmp_path, "auth = pubkey\n }\n local-2 { auth = eap-mschapv2\n id = carol", "auth = pubkey"
+    )
+    assert found.local.auth == found.remote.auth == "pubkey"
+    assert found.local.second == SecondLocal(auth="eap-mschapv2", id="carol")
+    assert found.remote.second is None
+    assert dict(found.eap_secrets) == {"carol": b"hers"}
+
+
+def test_c33_rounds_are_sorted_by_their_number(tmp_path: Path) -> None:
+    local = "round = 2\n auth = eap-md5\n eap_id = carol\n }\n local-0 { round = 1\n auth = psk"
+    found = connection(tmp_path, local, "auth = psk")
+    assert found.local.auth == "psk"
+    assert found.local.second == SecondLocal(auth="eap-md5", id="moon.example", eap_id="carol")
+
+
+def test_c33_a_server_of_two_rounds_knows_all_users(tmp_path: Path) -> None:
+    text = "auth = pubkey\n }\n remote2 { auth = eap-md5\n eap_id = %any"
+    addresses = "    remote_addrs = 192.0.2.1\n"
+    with pytest.raises(ScenarioError, match="leave remote_addrs out"):
+        connection(tmp_path, "auth = pubkey", text)
+    conf = (tmp_path / "swanctl.conf").read_text().replace(addresses, "")
+    (tmp_path / "swanctl.conf").write_text(conf)
+    found = read(tmp_path / "swanctl.conf").connections["rw"]
+    assert found.remote.second == SecondRemote(auth="eap-md5", eap_id="%any")
+    assert dict(found.eap_secrets) == {"carol": b"hers", "dave@example": b"his"}
+
+
+def test_c33_a_second_round_is_exported(tmp_path: Path) -> None:
+    second = {"method": "eap-md5", "id": "carol", "password": "hers"}
+    auth = {"psk": "x", "local_id": "a.example", "remote_id": "b.example", "second": second}
+    text = TEXT.replace("checks:", "checks: []\nold:", 1).split("old:")[0]
+    scenario = expand(load_text(text, overrides={"tunnels.rw.auth": auth}))
+    assert scenario.connections["alice"]["rw"].local.second == SecondLocal(auth="eap-md5", id="carol")
+    assert _and_back(scenario, tmp_path).connections == scenario.connections
+
+
 @pytest.mark.parametrize(
     ("local", "remote", "secrets", "words"),
     [
@@ -92,6 +133,14 @@ def test_eap_tls_takes_certificates_and_no_passwords(tmp_path: Path) -> None:
         ("auth = pubkey", "auth = eap-md5", "", "has no eap_secrets"),
         ("auth = eap-mschapv2\n eap_id = carol", "auth = eap-mschapv2", TWO, "does not stand alone"),
         ("auth = eap-tls", "auth = psk", TWO, "eap-tls wants certificates of both"),
+        ("auth = psk\n }\n local2 { auth = eap-md5\n id = erin", "auth = psk", TWO, "is for erin"),
+        ("auth = psk\n }\n local2 { auth = pubkey", "auth = psk", TWO, "pubkey is not supported"),
+        (
+            "auth = eap-md5\n eap_id = carol\n }\n local2 { auth = eap-md5\n id = carol",
+            "auth = psk",
+            TWO,
+            "not supported besides EAP",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(
@@ -109,9 +158,6 @@ def test_an_eap_id_that_nobody_needs_is_named(tmp_path: Path) -> None:
 
 
 def test_two_passwords_of_one_user_cannot_be_exported(tmp_path: Path) -> None:
-    from sim.scenario.expand import expand
-    from sim.scenario.load import load_text
-
     auth = {"method": "psk", "psk": "x", "local_id": "carol", "initiator": {"method": "eap-md5"}}
     text = TEXT.replace("checks:", "checks: []\nold:", 1).split("old:")[0]
     one = load_text(text, overrides={"tunnels.rw.auth": {**auth, "password": "one"}})
