@@ -68,16 +68,16 @@ def test_c45_both_sides_rekey_the_child_at_once(lab: Lab, role: Role) -> None:
     """strongSwan is told while our request is on its way: the two cross, one pair is left, and works."""
     scene = set_up(lab, role, "simulated", ours=PFS, theirs=PFS, delay="400 ms")
     scene.establish()
-    for _ in range(2):
+    for _ in range(8):
+        if collided(scene):
+            break
         old = scene.ours.child().spi_in
         scene.ours.rekey_child(old)
         scene.theirs.rekey(child="net")
         until(lambda: same_pair(scene, old), scene.ours.story)  # noqa: B023
         assert ping(scene.ours.namespace, scene.their_inner, count=5).received == 5
 
-    assert any(event.reason is Reason.REDUNDANT for event in scene.ours.events(ChildSaDown)) or (
-        "redundant" in scene.theirs.log()
-    )
+    assert collided(scene), "a busy machine told strongSwan too late, eight times"
 
 
 @pytest.mark.parametrize("make_before_break", ["yes", "no"])
@@ -155,6 +155,12 @@ def test_several_children_in_one_ike_sa(lab: Lab, role: Role) -> None:
     until(lambda: not old & {child.spi_in for child in scene.ours.sa().children}, scene.ours.story)
     assert not scene.ours.events(ChildFailed)
     assert ping(scene.ours.namespace, scene.their_inner, count=20).received == 20
+
+
+def collided(scene: Scene) -> bool:
+    """Whether either side has deleted a redundant Child SA."""
+    ours = any(event.reason is Reason.REDUNDANT for event in scene.ours.events(ChildSaDown))
+    return ours or "redundant" in scene.theirs.log()
 
 
 def same_pair(scene: Scene, old: int) -> bool:
