@@ -56,7 +56,12 @@ def run_pki(arguments: PkiArguments) -> list[Path]:
     try:
         files, ca = _authority(arguments, now)
         for text in arguments.certs:
-            files |= _certificate(arguments, ca, text, now)
+            made = _certificate(arguments, ca, text, now)
+            if twice := files.keys() & made.keys():
+                raise LiveError(
+                    f"--cert {text!r}: {min(twice)} is for another key of this call: add a NAME of its own"
+                )
+            files |= made
         if arguments.revoke:
             files |= _revoke(arguments, ca, now)
         taken = [name for name in files if (arguments.folder / name).exists() and not name.startswith(_CRL)]
@@ -84,14 +89,14 @@ def _certificate(arguments: PkiArguments, ca: Issued, text: str, now: int) -> di
     subject, names = _names(text)
     span = Span(now - DAY, now + arguments.days * DAY)
     made = issue(ca, subject, new_key(arguments.kind, os.urandom), span, names=names)
-    file = _file(text.partition(",")[0] if not names else names[0])
+    file = _file_of(text)
     return {f"x509/{file}.pem": made.cert_pem, f"private/{file}.pem": made.key_pem}
 
 
 def _revoke(arguments: PkiArguments, ca: Issued, now: int) -> dict[str, str]:
     """The list with what it held before; it is due in `days`."""
     path = arguments.folder / _CRL / f"{_file(arguments.ca)}.pem"
-    files = [arguments.folder / "x509" / f"{_file(text)}.pem" for text in arguments.revoke]
+    files = [arguments.folder / "x509" / f"{_file_of(text)}.pem" for text in arguments.revoke]
     certs = [serial_of(file.read_bytes()) for file in files]
     certs += revoked_in(path.read_bytes()) if path.exists() else []
     span = Span(now - DAY, now + arguments.days * DAY)
@@ -106,6 +111,12 @@ def _names(text: str) -> tuple[str, list[str]]:
     subject = ", ".join(part for part in parts if "=" in part)
     names = [part for part in parts if "=" not in part]
     return subject or _subject(names[0]), names
+
+
+def _file_of(text: str) -> str:
+    """What the files of a certificate are called: as its first alternative name, or as its subject."""
+    subject, names = _names(text)
+    return _file(names[0] if names else subject)
 
 
 def _subject(text: str) -> str:

@@ -73,6 +73,15 @@ def test_days_are_counted_from_now(tmp_path: Path) -> None:
     assert cert.not_after > parse_date("2026-01-01")
 
 
+def test_each_certificate_has_files_of_its_own(tmp_path: Path) -> None:
+    said = run(tmp_path, "--cert", "O=Ex, CN=one", "--cert", "O=Ex, CN=two")
+    for name in ("one", "two"):
+        assert {f"{tmp_path}/x509/{name}.pem", f"{tmp_path}/private/{name}.pem"} <= set(said)
+        (cert,) = certificates("local", "certs", [(tmp_path / f"x509/{name}.pem").read_text()])
+        assert str(cert) == f"O=Ex, CN={name}"
+    run(tmp_path, "--revoke", "O=Ex, CN=two")
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -81,6 +90,8 @@ def test_days_are_counted_from_now(tmp_path: Path) -> None:
         (["--cert", "a,@#00"], "cannot be an alternative name"),
         (["--cert", "///"], "gives no file a name"),
         (["--revoke", "nobody"], "No such file"),
+        (["--cert", "O=A, CN=one", "--cert", "O=B, CN=one"], "is for another key of this call"),
+        (["--ca", "moon", "--cert", "moon"], "private/moon.pem is for another key of this call"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, words: list[str], text: str) -> None:
