@@ -22,6 +22,7 @@ from sim.scenario.issue import (
     Span,
     crl,
     issue,
+    issued_by,
     load_ca,
     new_key,
     pem_crl,
@@ -97,10 +98,18 @@ def _revoke(arguments: PkiArguments, ca: Issued, now: int) -> dict[str, str]:
     """The list with what it held before; it is due in `days`."""
     path = arguments.folder / _CRL / f"{_file(arguments.ca)}.pem"
     files = [arguments.folder / "x509" / f"{_file_of(text)}.pem" for text in arguments.revoke]
-    certs = [serial_of(file.read_bytes()) for file in files]
+    certs = [_serial(file, ca, arguments.ca) for file in files]
     certs += revoked_in(path.read_bytes()) if path.exists() else []
     span = Span(now - DAY, now + arguments.days * DAY)
     return {f"{_CRL}{path.name}": pem_crl(crl(ca, dict.fromkeys(certs), span))}
+
+
+def _serial(file: Path, ca: Issued, name: str) -> int:
+    """Of a certificate that this CA may revoke, which is one that it issued (RFC 5280 5.1.2.6)."""
+    cert = file.read_bytes()
+    if not issued_by(cert, ca):
+        raise LiveError(f"{file} was not issued by the CA {name!r}: write its own, as --ca")
+    return serial_of(cert)
 
 
 def _names(text: str) -> tuple[str, list[str]]:

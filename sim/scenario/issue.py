@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import (
@@ -138,6 +139,15 @@ def load_ca(cert_pem: bytes, key_pem: bytes) -> Issued:
 
 def serial_of(cert_pem: bytes) -> int:
     return x509.load_pem_x509_certificate(cert_pem).serial_number
+
+
+def issued_by(cert_pem: bytes, ca: Issued) -> bool:
+    """Whether names and signature say so."""
+    try:
+        x509.load_pem_x509_certificate(cert_pem).verify_directly_issued_by(ca.cert)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def revoked_in(crl_pem: bytes) -> list[int]:

@@ -66,6 +66,26 @@ def test_the_list_grows(tmp_path: Path) -> None:
     assert flaws == [Flaw.REVOKED, Flaw.REVOKED, None]
 
 
+def test_rfc5280_5_1_2_6_a_list_has_only_what_its_ca_issued(tmp_path: Path) -> None:
+    run(tmp_path, "--cert", "moon")
+    before = set(tmp_path.rglob("*"))
+    for name in ("O=Other", "ca2"):
+        assert f"was not issued by the CA '{name}'" in said_plainly(
+            tmp_path, "--ca", name, "--revoke", "moon"
+        )
+        assert set(tmp_path.rglob("*")) == before
+    run(tmp_path, "--ca", "ca2", "--cert", "sun")
+    assert "was not issued by" in said_plainly(tmp_path, "--ca", "ca2", "--revoke", "sun", "--revoke", "moon")
+    for part in ("x509ca", "private"):  # another CA of the same name
+        (tmp_path / part / "ca.pem").unlink()
+    assert "was not issued by" in said_plainly(tmp_path, "--revoke", "moon")
+    assert not (tmp_path / "x509crl").exists()
+
+
+def said_plainly(folder: Path, *words: str) -> str:
+    return " ".join(fail(folder, *words).split())
+
+
 def test_days_are_counted_from_now(tmp_path: Path) -> None:
     run(tmp_path, "--cert", "a", "--days", "7")
     (cert,) = certificates("local", "certs", [(tmp_path / "x509/a.pem").read_text()])
