@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import md5
 from hmac import compare_digest
 
-from sim.ike.eap.method import EapError
+from sim.ike.eap.method import EapError, printable, unknown_user
 from sim.ike.events import Reason
 from sim.wire.buffer import Reader, WireError
 
@@ -32,13 +32,13 @@ class Md5Peer:
 
     def answer(self, identifier: int, data: bytes, now: int) -> bytes:
         self.satisfied = True
-        return _emit(response_value(identifier, self._secret, _value(data)), self._name)
+        return _emit(response_value(identifier, self._secret, _parse(data)[0]), self._name)
 
 
 class Md5Server:
-    """`secret` None: nobody of that name is known."""
+    """`secret` None: nobody of that name is known. A response that names somebody else is refused."""
 
-    def __init__(self, user: str, secret: bytes | None, rand: Callable[[int], bytes]) -> None:
+    def __init__(self, user: bytes, secret: bytes | None, rand: Callable[[int], bytes]) -> None:
         self._user, self._secret = user, secret
         self._challenge = rand(_CHALLENGE_BYTES)
         self.msk = b""
@@ -48,11 +48,11 @@ class Md5Server:
         return _emit(self._challenge, b"")
 
     def judge(self, identifier: int, data: bytes, now: int) -> bytes | None:
-        given = _value(data)
-        if self._secret is None:
-            raise EapError(Reason.UNKNOWN_USER, f"{self._user} is no user that we know")
+        given, name = _parse(data)
+        if self._secret is None or name not in (self._user, b""):
+            raise unknown_user(self._user, name)
         if not compare_digest(given, response_value(identifier, self._secret, self._challenge)):
-            raise EapError(Reason.WRONG_PASSWORD, f"{self._user} gave a wrong password")
+            raise EapError(Reason.WRONG_PASSWORD, f"{printable(self._user)} gave a wrong password")
         return None
 
 
@@ -60,9 +60,10 @@ def _emit(value: bytes, name: bytes) -> bytes:
     return bytes((len(value),)) + value + name
 
 
-def _value(data: bytes) -> bytes:
+def _parse(data: bytes) -> tuple[bytes, bytes]:
+    """The value and the name; strongSwan leaves the name out."""
     reader = Reader(data)
     size = reader.take(1)[0]
     if not size:
         raise WireError("a challenge or response of no octets (RFC 3748 5.4)")
-    return reader.take(size)
+    return reader.take(size), reader.rest()

@@ -21,6 +21,22 @@ class EapError(Exception):
         self.text = text
 
 
+def printable(name: bytes) -> str:
+    """A name or message from a peer, made safe to print."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def unknown_user(expected: bytes, named: bytes) -> EapError:
+    """There is no password for `expected`, or the proof names somebody else."""
+    if named in (b"", expected):
+        return EapError(Reason.UNKNOWN_USER, f"{printable(expected)} is no user that we know")
+    text = (
+        f"the peer calls itself {printable(named)} in its proof, but {printable(expected)} must prove itself"
+    )
+    return EapError(Reason.UNKNOWN_USER, text)
+
+
 class PeerMethod(Protocol):
     """The peer's side, which wants to be let in. `msk` is what both have in common after success.
 

@@ -12,7 +12,7 @@ from sim.ike.constants import IdType
 from sim.ike.credentials import LocalAuth, Method, RemoteAuth, SecondAuth
 from sim.ike.eap.md5 import Md5Peer, Md5Server
 from sim.ike.eap.method import SAFE_ALONE, PeerMethod, ServerMethod
-from sim.ike.eap.mschapv2 import MschapPeer, MschapServer, printable
+from sim.ike.eap.mschapv2 import MschapPeer, MschapServer
 from sim.ike.eap.packets import EapType
 from sim.ike.eap.peer import EapPeer
 from sim.ike.eap.server import EapServer
@@ -84,11 +84,11 @@ def make_server(sa: IkeSa, wanted: RemoteAuth | SecondAuth, claimed: Identity) -
     def make(kind: EapType, name: bytes) -> ServerMethod:
         if kind is EapType.TLS:
             return TlsServer(partial(_tls, connection, True), partial(_trust, sa, eap_identity(name)))
-        secret, user = connection.eap_secrets.get(name), printable(name)
+        secret = connection.eap_secrets.get(name)
         if kind is EapType.MD5:
-            return Md5Server(user, secret, sa.ctx.rand)
+            return Md5Server(name, secret, sa.ctx.rand)
         assert sa.local_id is not None
-        return MschapServer(eap_name(sa.local_id), user, secret, sa.ctx.rand)
+        return MschapServer(eap_name(sa.local_id), name, secret, sa.ctx.rand)
 
     offered = possible(connection, wanted.eap)
     if not offered:

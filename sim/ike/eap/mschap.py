@@ -30,8 +30,12 @@ def password_hash(password: str) -> bytes:
 
 def challenge_hash(peer_challenge: bytes, server_challenge: bytes, name: bytes) -> bytes:
     """ChallengeHash (8.2); a name counts without its domain (4)."""
-    user = name.rpartition(b"\\")[2]
-    return sha1(peer_challenge + server_challenge + user).digest()[:8]
+    return sha1(peer_challenge + server_challenge + user_of(name)).digest()[:8]
+
+
+def user_of(name: bytes) -> bytes:
+    """A name without the domain that may stand before it (4)."""
+    return name.rpartition(b"\\")[2]
 
 
 def nt_response(server_challenge: bytes, peer_challenge: bytes, name: bytes, password: bytes) -> bytes:

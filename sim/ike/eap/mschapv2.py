@@ -23,7 +23,7 @@ from hmac import compare_digest
 from struct import Struct
 
 from sim.ike.eap import mschap
-from sim.ike.eap.method import EapError
+from sim.ike.eap.method import EapError, printable, unknown_user
 from sim.ike.events import Reason
 from sim.wire.buffer import Reader, WireError
 from sim.wire.value import quick
@@ -98,7 +98,7 @@ class MschapPeer:
 class MschapServer:
     """`secret` None: nobody of that name is known, which the peer is not told."""
 
-    def __init__(self, name: bytes, user: str, secret: bytes | None, rand: Callable[[int], bytes]) -> None:
+    def __init__(self, name: bytes, user: bytes, secret: bytes | None, rand: Callable[[int], bytes]) -> None:
         self._name, self._user = name, user
         self._hash = None if secret is None else mschap.password_hash(text_of(secret))
         self._challenge = rand(_CHALLENGE_BYTES)
@@ -118,7 +118,7 @@ class MschapServer:
         opcode = data[0] if data else 0
         if self._key:
             if opcode != OpCode.SUCCESS:
-                text = f"{self._user} did not accept our proof that we know the password"
+                text = f"{printable(self._user)} did not accept our proof that we know the password"
                 raise EapError(Reason.WRONG_PASSWORD, text)
             self.msk = self._key
             return None
@@ -132,16 +132,22 @@ class MschapServer:
         name = body.rest()
         if size != _VALUE_BYTES:
             raise WireError(f"an MSCHAPv2 response of {size} octets")
-        if self._hash is None:
-            return self._refuse(Reason.UNKNOWN_USER, f"{self._user} is no user that we know")
+        if self._hash is None or not self._is_user(name):
+            return self._refuse(unknown_user(self._user, name))
         if not compare_digest(response, mschap.nt_response(self._challenge, theirs, name, self._hash)):
-            return self._refuse(Reason.WRONG_PASSWORD, f"{self._user} gave a wrong password")
+            return self._refuse(
+                EapError(Reason.WRONG_PASSWORD, f"{printable(self._user)} gave a wrong password")
+            )
         proof = mschap.authenticator_response(self._hash, response, theirs, self._challenge, name)
         self._key = mschap.msk(self._hash, response)
         return _emit(OpCode.SUCCESS, self._number, b"S=" + proof.hex().upper().encode() + b" M=welcome")
 
-    def _refuse(self, reason: Reason, text: str) -> bytes:
-        self.failure = EapError(reason, text)
+    def _is_user(self, name: bytes) -> bool:
+        """Either may leave the domain out (RFC 2759 4), but two domains must be one."""
+        return name in (self._user, mschap.user_of(self._user)) or mschap.user_of(name) == self._user
+
+    def _refuse(self, failure: EapError) -> bytes:
+        self.failure = failure
         again = self._rand(_CHALLENGE_BYTES).hex().upper()
         return _emit(OpCode.FAILURE, self._number, f"E=691 R=0 C={again} V=3 M=refused".encode())
 
@@ -152,12 +158,6 @@ def text_of(secret: bytes) -> str:
         return secret.decode()
     except UnicodeDecodeError:
         return secret.decode("latin-1")
-
-
-def printable(name: bytes) -> str:
-    """A name or message from a peer, made safe to print."""
-    text = name.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def _refusal(name: bytes, body: Reader) -> tuple[Reason, str]:

@@ -14,7 +14,7 @@ from sim.ike.eap.peer import EapPeer
 from sim.ike.eap.server import EapServer
 from sim.ike.eap.tls import TlsPeer, TlsServer, Trust
 
-PASSWORDS = {b"carol": b"Tigers-2026", b"dave": b"\xc3\xa4\xc3\xb6"}
+PASSWORDS = {b"carol": b"Tigers-2026", b"SALES\\carol": b"Tigers-2026", b"dave": b"\xc3\xa4\xc3\xb6"}
 Tamper = Callable[[bytes], bytes]
 
 
@@ -42,8 +42,8 @@ def server(*kinds: EapType, user: bytes | None = None, tls: TlsServer | None = N
             assert tls is not None
             return tls
         if kind is EapType.MD5:
-            return Md5Server(name.decode(), PASSWORDS.get(name), rand("server"))
-        return MschapServer(b"moon", name.decode(), PASSWORDS.get(name), rand("server"))
+            return Md5Server(name, PASSWORDS.get(name), rand("server"))
+        return MschapServer(b"moon", name, PASSWORDS.get(name), rand("server"))
 
     return EapServer(user, kinds, make, 7)
 

@@ -75,6 +75,37 @@ def test_an_unknown_user_is_told_no_more_than_one_with_a_wrong_password(kind: Ea
     assert requests[0] == requests[1]
 
 
+@pytest.mark.parametrize("kind", [MSCHAPV2, MD5])
+def test_the_name_in_the_proof_must_be_the_user_that_is_looked_up(kind: EapType) -> None:
+    """RFC 2759 4, RFC 1994 4.1: whoever knows carol's password but calls itself mallory is not carol."""
+    talk = Talk(peer(kind, name=b"mallory"), server(kind, user=b"carol"))
+    assert not talk.succeeded
+    assert talk.kinds[-1] == FAILURE
+    assert talk.at_server is not None
+    assert talk.at_server.reason is Reason.UNKNOWN_USER
+    assert "mallory" in talk.at_server.text
+    assert "carol" in talk.at_server.text
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "same"),
+    [
+        (b"SALES\\carol", b"carol", True),
+        (b"carol", b"SALES\\carol", True),
+        (b"SALES\\carol", b"SALES\\carol", True),
+        (b"LAB\\carol", b"SALES\\carol", False),
+        (b"carol\\mallory", b"carol", False),
+    ],
+)
+def test_the_domain_in_an_mschapv2_name_may_be_left_out(name: bytes, user: bytes, same: bool) -> None:
+    """RFC 2759 4: `DOMAIN\\user` is the user as well."""
+    assert Talk(peer(MSCHAPV2, name=name), server(MSCHAPV2, user=user)).succeeded is same
+
+
+def test_an_md5_response_without_a_name_is_for_the_user_who_was_asked() -> None:
+    assert Talk(peer(MD5, name=b""), server(MD5, user=b"carol")).succeeded
+
+
 def test_the_peer_proposes_another_method() -> None:
     """RFC 3748 5.3.1: a Nak names what the peer wants, and the server begins with that."""
     talk = Talk(peer(MD5), server(MSCHAPV2, MD5))
