@@ -163,6 +163,24 @@ def collided(scene: Scene) -> bool:
     return ours or "redundant" in scene.theirs.log()
 
 
+def test_c35_the_responder_narrows_and_nobody_widens(lab: Lab, role: Role) -> None:
+    """The initiator asks for two /16, the responder allows two /24: that is what both protect."""
+    wide = {"local_ts": "10.1.0.0/16", "remote_ts": "10.2.0.0/16"}
+    we_initiate = role == "we initiate"
+    scene = set_up(lab, role, ours=wide if we_initiate else None, theirs=None if we_initiate else wide)
+    scene.establish()
+
+    child = scene.ours.child()
+    mine, yours = ("10.1.0.0/24", "10.2.0.0/24") if we_initiate else ("10.2.0.0/24", "10.1.0.0/24")
+    assert [str(ts) for ts in child.local_ts] == [mine]
+    assert [str(ts) for ts in child.remote_ts] == [yours]
+    scene.theirs.expect(r"TS 10\.[12]\.0\.0/24 === 10\.[12]\.0\.0/24")
+    scene.assert_works()
+    scene.ours.rekey_child(child.spi_in)
+    until(lambda: same_pair(scene, child.spi_in), scene.ours.story)
+    assert scene.ours.child().local_ts == child.local_ts
+
+
 def same_pair(scene: Scene, old: int) -> bool:
     """Whether both sides have one Child SA, the same, and not the old one."""
     ours = scene.ours.sa().children
