@@ -32,6 +32,7 @@ class Lifetimes:
         self._sa = sa
         self._refused_at = -1
         self.reauth_at = 0
+        self.authenticated_at = -1
 
     # -- Child SAs ---------------------------------------------------------------------------------------
 
@@ -64,8 +65,10 @@ class Lifetimes:
         if config.rekey_time:
             soft = earlier(config.rekey_time, config.rand_time, int.from_bytes(sa.own_spi, "big"))
             sa.ctx.timers.arm(self._key, now + soft, lambda due: self._ike_due(now, due))
+        if self.authenticated_at < 0:
+            self.authenticated_at = now
         if config.reauth_time and not self.reauth_at:
-            self.reauth_at = now + earlier(config.reauth_time, *self._spread(config.reauth_time))
+            self.reauth_at = now + self._reauth_time()
         if self.reauth_at:
             sa.ctx.timers.arm((sa.ike_id, "reauth"), max(now, self.reauth_at), self._reauth_due)
 
@@ -80,14 +83,22 @@ class Lifetimes:
             self.reauth_at = at
             self._sa.ctx.timers.arm((self._sa.ike_id, "reauth"), at, self._reauth_due)
 
-    def _spread(self, limit: int) -> tuple[int, int]:
+    def inherit(self, old: Lifetimes) -> None:
+        """Rekeying proves nobody's identity anew."""
+        self.reauth_at, self.authenticated_at = old.reauth_at, old.authenticated_at
+
+    def _reauth_time(self) -> int:
+        """Who can call does so a little earlier, by chance; who cannot waits a little longer than it said."""
         sa = self._sa
-        return min(sa.connection.rand_time, limit // 10), int.from_bytes(sa.own_spi, "big")
+        limit = sa.connection.reauth_time
+        if not sa.connection.remote_addrs:
+            return limit + limit // 10
+        return earlier(limit, min(sa.connection.rand_time, limit // 10), int.from_bytes(sa.own_spi, "big"))
 
     def _reauth_due(self, now: int) -> None:
         """Who can call authenticates again; who cannot has said how long this one holds (RFC 4478 2)."""
         sa = self._sa
-        text = f"authenticated {format_duration(now - sa.established_at)} ago"
+        text = f"authenticated {format_duration(now - self.authenticated_at)} ago"
         if sa.connection.remote_addrs:
             sa.reauthenticate(text, now)
         else:

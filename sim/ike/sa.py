@@ -400,7 +400,7 @@ class IkeSa:
         new.began, new.mobike, new.peer_addresses = self.began, self.mobike, self.peer_addresses
         new.fragmentation, new.ppk = self.fragmentation, self.ppk
         new.announced, new.seen_as = self.announced, self.seen_as
-        new.lifetimes.reauth_at = self.lifetimes.reauth_at
+        new.lifetimes.inherit(self.lifetimes)
         new.followed_by = self.followed_by
         self.ctx.by_spi[new.own_spi] = new
         return new
@@ -607,12 +607,18 @@ class IkeSa:
         self._go_on_elsewhere(now)
 
     def _go_on_elsewhere(self, now: int) -> None:
-        """Set the connection up afresh, if that is to follow and nobody has done so yet."""
+        """Set the connection up afresh if that is to follow; a packet may have begun to do so already."""
         wanted, self._afterwards = self._afterwards, []
-        if wanted and self.connection.remote_addrs and self.ctx.connected(self.connection.name) is None:
-            new = connect(self.ctx, self.connection, wanted, now)
-            if new is not None and self.established_at < 0:
-                new.tries = self.tries + 1
+        if not wanted or not self.connection.remote_addrs:
+            return
+        new = self.ctx.connected(self.connection.name)
+        if new is not None:
+            new.wanted.extend((child, packet) for child, packet in wanted if not new.has_child(child, packet))
+            new.create_wanted(now)
+            return
+        new = connect(self.ctx, self.connection, wanted, now)
+        if new is not None and self.established_at < 0:
+            new.tries = self.tries + 1
 
     def _forget(self, now: int) -> None:
         self.ctx.by_spi.pop(self.own_spi, None)

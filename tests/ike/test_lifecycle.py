@@ -11,6 +11,7 @@ from sim.ike.config import RETRANSMIT, Childless, ConnectionConfig, EndpointConf
 from sim.ike.events import ChildFailed, ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, Reason
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
+from sim.wire.selector import Selector
 from tests.ike.calm import check_calm
 from tests.ike.pair import CONNECTION_A, CONNECTION_B, LATENCY, NET2_A, NET2_B, NET_A, NET_B, End, Pair
 from tests.ike.test_rekey_child import paired, rekey_ike
@@ -97,12 +98,41 @@ def test_keyingtries_0_never_gives_up() -> None:
 def test_c13_a_second_ike_sa_of_the_same_peer(policy: Unique, left: int, reason: Reason | None) -> None:
     """Without INITIAL_CONTACT the responder's policy decides."""
     pair = pair_of(b={"unique": policy}).establish()
+    (first,) = pair.b.endpoint._ctx.sas.values()
+    first.path.remote = (bytes((203, 0, 113, 50)), 4500)  # somewhere else
     second(pair, first_contact=False)
 
     assert len(alive(pair.b)) == left
     assert ([e.reason for e in pair.b.all(IkeSaDown)] == [reason]) is (reason is not None)
     if policy is Unique.KEEP:
         assert "unique = keep" in pair.b.all(IkeSaDown)[0].text
+
+
+@pytest.mark.parametrize("policy", list(Unique))
+def test_c13_make_before_break_goes_well_with_every_policy(policy: Unique) -> None:
+    """A second IKE SA from the same place may be a reauthentication: `keep` does not refuse it."""
+    pair = pair_of(
+        a={"reauth_time": 100 * NS_PER_S, "rand_time": 0, "make_before_break": True}, b={"unique": policy}
+    ).establish()
+    pair.drive(110 * NS_PER_S)
+
+    assert len(pair.a.all(IkeSaUp)) == 2
+    assert len(alive(pair.a)) == len(alive(pair.b)) == 1
+    assert paired(pair, 1)
+
+
+def test_break_before_make_brings_back_what_a_packet_has_not_asked_for() -> None:
+    """A packet begins the new IKE SA before the old one is confirmed as gone: all Child SAs come back."""
+    pair = pair_of(children=3).establish_with(None)
+    (sa,) = pair.a.endpoint.sas
+    pair.command(pair.a, lambda end: end.reauthenticate(sa.ike_id, pair.now))
+    packet = (Selector.host(bytes((10, 1, 0, 5))), Selector.host(bytes((10, 2, 0, 9))))
+    pair.command(pair.a, lambda end: end.acquire("rw", "net", packet, pair.now))
+    pair.drive(NS_PER_S)
+
+    assert len(alive(pair.a)) == 1
+    assert sorted(up.child for up in pair.a.children.values()) == ["net", "net1", "net2"]
+    assert paired(pair, 3)
 
 
 @pytest.mark.parametrize(("policy", "left"), [(Unique.NO, 1), (Unique.NEVER, 2), (Unique.KEEP, 1)])
@@ -185,7 +215,9 @@ def test_c32_who_does_not_authenticate_again_is_out_when_the_lifetime_is_over() 
     pair = pair_of(b={"reauth_time": 200 * NS_PER_S, "rand_time": 0}).establish()
     for sa in pair.a.endpoint._ctx.sas.values():
         sa.lifetimes.stop_ike()  # an initiator that knows nothing of RFC 4478
-    pair.drive(210 * NS_PER_S)
+    pair.drive(200 * NS_PER_S)
+    assert alive(pair.b), "a little longer than it has announced"
+    pair.drive(30 * NS_PER_S)
 
     assert pair.b.last(IkeSaDown).reason is Reason.EXPIRED
     assert alive(pair.a) == []

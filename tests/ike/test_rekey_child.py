@@ -140,6 +140,24 @@ def test_c45_collision_with_one_message_lost(side: str, after: int, seed: str) -
     assert paired(pair, 1)
 
 
+@pytest.mark.parametrize("seed", ["1", "2", "3", "4", "5", "6", "7", "8"])
+@pytest.mark.parametrize("late", ["a", "b"])
+def test_c45_a_winner_that_is_rekeyed_before_the_loser_hears_of_it_has_won(seed: str, late: str) -> None:
+    """One response is lost; whoever knows of the winner rekeys it before that response is repeated."""
+    pair = pair_with(seed=seed).establish()
+    pair.drop(1, late, after=1)
+    rekey(pair, pair.a)
+    rekey(pair, pair.b)
+    pair.drive(NS_PER_S)
+    for end in (pair.a, pair.b):
+        for spi in list(end.children):
+            pair.command(end, lambda endpoint, spi=spi: endpoint.rekey(spi, pair.now))  # type: ignore[misc]
+        pair.drive(100 * NS_PER_MS)
+    pair.drive(60 * NS_PER_S)
+
+    assert paired(pair, 1)
+
+
 def test_c46_a_late_request_for_a_replaced_child_is_ignored_by_who_knows() -> None:
     """b's request is lost, a's rekeying is done and the old SA deleted when it comes again: no failure."""
     pair = pair_with().establish()

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Rival:
-    """What the peer's own rekeying of the same Child SA has made, or makes: `child` is None until then."""
+    """What the peer's own rekeying of the same Child SA has made, or makes: `child` is None until then.
+
+    It stands as well when it has been rekeyed since: what has come of it does its work.
+    """
 
     nonces: Nonces
     child: ChildSa | None = None
@@ -46,7 +49,7 @@ class Rival:
 
     @property
     def stands(self) -> bool:
-        return not self.gone and (self.child is None or self.child.up)
+        return not self.gone and (self.child is None or self.child.up or self.child.replaced)
 
 
 class RekeyChild(InitiateChild):
@@ -87,7 +90,10 @@ class RekeyChild(InitiateChild):
         sa.add_child(child, now, replaces=old)
         if rival is not None and rival.stands and is_redundant(nonces, rival.nonces):
             _take_out(sa, child, Reason.REDUNDANT, "the peer rekeyed at the same time", now)
-        elif old.deleting and not old.expired:
+            return
+        if rival is not None and rival.child is not None and rival.child.up:
+            _set_aside(sa, rival.child)
+        if old.deleting and not old.expired:
             _delete(sa, child, Reason.DELETED, "its predecessor was deleted by us", now)
         elif old.up and not old.deleting:
             _take_out(sa, old, Reason.REKEYED, "rekeyed by us", now)
@@ -201,6 +207,12 @@ def _take_out(sa: IkeSa, child: ChildSa, reason: Reason, text: str, now: int) ->
     child.replaced = True
     sa.silence(child)
     _delete(sa, child, reason, text, now)
+
+
+def _set_aside(sa: IkeSa, redundant: ChildSa) -> None:
+    """The peer will delete its Child SA, which is redundant: until then it is neither used nor rekeyed."""
+    redundant.replaced = True
+    sa.silence(redundant)
 
 
 def _delete(sa: IkeSa, child: ChildSa, reason: Reason, text: str, now: int) -> None:

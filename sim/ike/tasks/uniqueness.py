@@ -32,7 +32,12 @@ class KeepUnique(Task):
                 other.end_politely(
                     Reason.REPLACED, f"{sa.remote_id} has a new IKE SA (unique = replace)", now
                 )
-        elif policy is Unique.KEEP and others:
+        elif policy is Unique.KEEP and not all(_may_replace(sa, other) for other in others):
             text = f"{sa.remote_id} has an IKE SA already (unique = keep)"
             raise PeerError(NotifyType.AUTHENTICATION_FAILED, text, Scope.IKE_SA)
         return Step.DONE
+
+
+def _may_replace(sa: IkeSa, other: IkeSa) -> bool:
+    """Whether it may be a reauthentication, make before break: by who has called before, from there."""
+    return not other.began and other.path.remote == sa.path.remote
