@@ -96,6 +96,8 @@ def _tunnels(scenario: Scenario) -> Found:
             yield ("tunnels", name, "auth"), "has no psk: write `auth: {psk: ...}`"
         for key, text in _eap(tunnel):
             yield ("tunnels", name, "auth", *key), text
+        if tunnel.ppk is not None and methods & set(METHODS):
+            yield ("tunnels", name, "ppk"), "is not supported together with EAP"
         if methods - {"psk", "null", "eap", *PASSWORD_METHODS} and scenario.pki is None:
             text = "authentication by public key needs certificates: write `pki: auto` beside `nodes`"
             yield ("tunnels", name, "auth", "method"), text

@@ -113,6 +113,16 @@ def test_what_cannot_work_is_refused(key: str, value: object, message: str) -> N
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["eap-mschapv2", "eap-tls", "eap"])
+def test_a_ppk_together_with_eap_is_refused_with_its_line(method: str) -> None:
+    change = {"tunnels.rw.auth.initiator.method": method, "tunnels.rw.ppk": "y", "tunnels.rw.ppk_id": "z"}
+    with pytest.raises(
+        ScenarioError, match=r"tunnels\.rw\.ppk: is not supported together with EAP"
+    ) as caught:
+        load(TOPOLOGY, change)
+    assert caught.value.problems[0].where == "--set tunnels.rw.ppk=y"
+
+
 def test_c33_a_second_round_together_with_a_ppk_is_refused() -> None:
     auth = {"psk": "x", "second": {"id": "c", "password": "x"}}
     change = {"tunnels.rw.auth": auth, "tunnels.rw.ppk": "y", "tunnels.rw.ppk_id": "z", "checks": []}
