@@ -211,9 +211,14 @@ def verify(sa: IkeSa, peer: IdPayload, message: Message, proof: AuthPayload, now
         _verify_signature(sa, identity, message, proof, signed_octets(*covered), now)
     elif kind is Method.NULL:
         if not compare_digest(proof.data, null_auth(*covered)):
-            raise failed(f"{identity} did not prove that it holds the keys of this IKE SA")
+            raise failed(f"{identity} did not prove that it holds the keys of this IKE SA{_or_ppk(sa)}")
     elif not verify_psk_auth(proof.data, covered[0], connection.psk, *covered[1:]):
-        raise failed(f"{identity} did not prove that it knows our pre-shared key")
+        raise failed(f"{identity} did not prove that it knows our pre-shared key{_or_ppk(sa)}")
+
+
+def _or_ppk(sa: IkeSa) -> str:
+    """A PPK is mixed into every proof (RFC 8784 3): another one looks like a wrong secret."""
+    return " or the same PPK" if sa.ppk else ""
 
 
 def _verify_signature(
@@ -228,7 +233,7 @@ def _verify_signature(
         except SignatureError as error:
             if index == len(keys) - 1:
                 raise failed(
-                    f"{identity} did not prove its identity: {error}", Reason.WRONG_SIGNATURE
+                    f"{identity} did not prove its identity{_or_ppk(sa)}: {error}", Reason.WRONG_SIGNATURE
                 ) from error
         else:
             return

@@ -98,6 +98,25 @@ def test_a_wrong_ppk_of_the_right_name_does_not_authenticate() -> None:
     assert not pair.up
 
 
+def test_a_proof_that_a_ppk_is_mixed_into_names_the_ppk_when_it_fails() -> None:
+    """RFC 8784 3: with the right secret and another PPK, neither side may blame the secret alone."""
+    pair = pair_of(HAS, OTHER)
+    pair.initiate()
+    pair.drive(NS_PER_S)
+
+    assert "or the same PPK" in pair.b.last(IkeSaDown).text
+    assert "or has not the same PPK" in pair.a.last(IkeSaDown).text
+
+
+@pytest.mark.parametrize("theirs", [{}, OTHER_ID])
+def test_a_proof_without_a_ppk_does_not_name_one_when_it_fails(theirs: dict[str, Any]) -> None:
+    pair = Pair(replace(CONNECTION_A, psk=b"wrong", **HAS), replace(CONNECTION_B, **theirs))
+    pair.initiate()
+    pair.drive(NS_PER_S)
+
+    assert "PPK" not in pair.b.last(IkeSaDown).text
+
+
 def test_what_stands_in_for_the_ppk_is_verified() -> None:
     """NO_PPK_AUTH of somebody who does not know the shared key."""
     pair = Pair(replace(CONNECTION_A, psk=b"wrong", **HAS), replace(CONNECTION_B, **OTHER_ID))

@@ -227,7 +227,8 @@ def refusal(sa: IkeSa, message: Message, method: Method | None = None) -> Except
     peer = format_sock(sa.path.remote)
     if reason is Reason.AUTHENTICATION_FAILED:
         claim = CLAIMS[method or sa.connection.local.method]
-        text = f"{peer} rejected {claim} {sa.local_id}: AUTHENTICATION_FAILED"
+        doubt = ", or has not the same PPK" if sa.ppk else ""
+        text = f"{peer} rejected {claim} {sa.local_id}{doubt}: AUTHENTICATION_FAILED"
     else:
         text = f"{peer} refused IKE_AUTH: {name_of(NotifyType, error.type)}"
     return RefusedError(reason, text)
