@@ -13,7 +13,20 @@ from typing import Any
 from sim.ike.constants import IdType
 from sim.ike.credentials import Method, parse_auth, uses_tls
 from sim.ike.identity import Identity
-from sim.scenario.issue import DAY, Issued, Span, crl, intermediate, issue, new_key, pem_crl, root
+from sim.scenario.errors import Path, ScenarioError
+from sim.scenario.issue import (
+    ALTERNATIVES,
+    DAY,
+    Issued,
+    Span,
+    check_identity,
+    crl,
+    intermediate,
+    issue,
+    new_key,
+    pem_crl,
+    root,
+)
 from sim.scenario.schema import Connection, Pki, PkiNode, Scenario
 from sim.units import NS_PER_S
 
@@ -30,16 +43,42 @@ _TRUSTED = ("cacerts", "certs", "pubkeys")
 def with_pki(scenario: Scenario, streams: Streams) -> Scenario:
     """The scenario with the certificates that its `pki` makes; one without `pki` is returned as it is.
 
-    Tunnels must have been expanded.
+    Tunnels must have been expanded. ScenarioError for an identity that no certificate can confirm.
     """
     if scenario.pki is None:
         return scenario
+    _check_identities(scenario)
     authority = _Authority(scenario, scenario.pki, streams)
     plain = scenario.plain()
     for node, connections in plain["connections"].items():
         for connection in connections.values():
             _fill(connection, authority, node)
     return scenario.rewritten(plain, {})
+
+
+def _check_identities(scenario: Scenario) -> None:
+    problems = []
+    for path, text in _confirmed(scenario):
+        try:
+            check_identity(text)
+        except ValueError as error:
+            problems.append(scenario.problem(path, f"no certificate can confirm {text!r}: {error}"))
+    if problems:
+        raise ScenarioError(dict.fromkeys(problems))
+
+
+def _confirmed(scenario: Scenario) -> Iterator[tuple[Path, str]]:
+    """The names of all who get a certificate, and where they stand."""
+    for node, connections in scenario.connections.items():
+        if not any(map(_signs, connections.values())):
+            continue
+        yield ("nodes", node), f"CN={node}"
+        for name, connection in connections.items():
+            place: Path = ("connections", node, name)
+            if connection.local_id is not None:
+                yield (*place, "local_id"), connection.local_id
+            if connection.local.eap_id is not None:
+                yield (*place, "local", "eap_id"), connection.local.eap_id
 
 
 def _fill(connection: dict[str, Any], authority: _Authority, node: str) -> None:
@@ -86,7 +125,7 @@ class _Authority:
         issuer = self._root("stranger") if settings.fault == "untrusted" else self._issuer
         own = [identity for identity in self._identities(node) if settings.fault != "other name"]
         subjects = [str(identity) for identity in own if identity.type == IdType.DER_ASN1_DN]
-        names = [str(identity) for identity in own if identity.type in _ALTERNATIVES]
+        names = [str(identity) for identity in own if identity.type in ALTERNATIVES]
         name = node if settings.fault != "other name" else f"not-{node}"
         subject = subjects[0] if subjects else self._subject(name)
         return issue(issuer, subject, key, self._validity(settings), names=names or [name])
@@ -122,9 +161,6 @@ class _Authority:
 
     def _node(self, node: str) -> PkiNode:
         return self._pki.nodes.get(node, _PLAIN_NODE)
-
-
-_ALTERNATIVES = (IdType.FQDN, IdType.RFC822_ADDR, IdType.IPV4_ADDR, IdType.IPV6_ADDR)
 
 
 def _signs(connection: Connection) -> bool:

@@ -43,6 +43,7 @@ def expand(scenario: Scenario) -> Scenario:
         for node, connection in _both_ends(scenario, name, tunnel).items():
             connections.setdefault(node, {})[name] = connection
             origin["connections", node, name] = "tunnels", name
+            origin["connections", node, name, "local_id"] = _place_of_id(name, tunnel, node)
             for child in tunnel.children:
                 here: Path = ("connections", node, name, "children", child)
                 there: Path = ("tunnels", name, "children", child)
@@ -96,6 +97,13 @@ def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain
         tunnel.initiator: shared | initiator | {"remote_addrs": [address], "children": calling},
         tunnel.responder: shared | responder | {"children": waiting},
     }
+
+
+def _place_of_id(name: str, tunnel: Tunnel, node: str) -> Path:
+    """Where the file says who an end is."""
+    role, shared = ("initiator", "local_id") if node == tunnel.initiator else ("responder", "remote_id")
+    own = getattr(tunnel.auth, role).local_id is not None
+    return ("tunnels", name, "auth", *((role, "local_id") if own else (shared,)))
 
 
 def user_of(tunnel: Tunnel) -> str | None:

@@ -32,6 +32,8 @@ Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 Rand = Callable[[int], bytes]
 
 DAY = 86400
+ALTERNATIVES = (IdType.FQDN, IdType.RFC822_ADDR, IdType.IPV4_ADDR, IdType.IPV6_ADDR)
+"""What an alternative name can be."""
 _CURVES: dict[str, ec.EllipticCurve] = {
     "ecdsa-p256": ec.SECP256R1(),
     "ecdsa-p384": ec.SECP384R1(),
@@ -254,6 +256,17 @@ def _name(text: str) -> x509.Name:
     return x509.Name(
         x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in pairs(parse_dn(text))
     )
+
+
+def check_identity(text: str) -> None:
+    """ValueError for an identity that no certificate can confirm, such as one with an empty common name."""
+    identity = Identity.parse(text)
+    if identity is None:
+        return
+    if identity.type == IdType.DER_ASN1_DN:
+        _name(text).public_bytes()
+    elif identity.type in ALTERNATIVES:
+        _general(text)
 
 
 def _general(text: str) -> x509.GeneralName:

@@ -126,6 +126,26 @@ def test_without_pki_public_keys_are_refused_with_the_line() -> None:
     assert "pki.nodes.sun: there is no node `sun`" in problem
 
 
+@pytest.mark.parametrize("identity", ["CN=,O=x", f"O=x, CN={'y' * 65}", "C=Germany, O=x"])
+@pytest.mark.parametrize("key", ["local_id", "remote_id", "initiator.local_id", "responder.local_id"])
+def test_rfc5280_a_an_identity_that_no_certificate_can_have_is_refused_with_its_line(
+    identity: str, key: str
+) -> None:
+    with pytest.raises(sim.ScenarioError) as caught:
+        sim.build(load_text(PUBKEY, "lab.yaml", {f"tunnels.rw.auth.{key}": identity}))
+    (problem,) = caught.value.problems
+    assert problem.where.startswith(f"--set tunnels.rw.auth.{key}=")
+    assert problem.key == f"tunnels.rw.auth.{key}"
+    assert problem.text.startswith(f"no certificate can confirm {identity!r}: ")
+
+
+def test_a_node_s_name_that_no_certificate_can_have_is_refused_with_its_line() -> None:
+    name = "m" * 65
+    text = PUBKEY.replace("moon", name)
+    with pytest.raises(sim.ScenarioError, match=f"nodes.{name}: no certificate can confirm"):
+        sim.build(load_text(text))
+
+
 @pytest.mark.parametrize("text", ["psk", "null", "pubkey-sha512", "ecdsa-256", "ike:pubkey-sha384-sha256"])
 def test_every_way_to_authenticate_comes_up(text: str) -> None:
     scenario = load_text(
