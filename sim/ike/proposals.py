@@ -263,6 +263,8 @@ def _check(transforms: Sequence[Transform], text: str, protocol: int) -> None:
         problem = "its cipher needs an integrity algorithm, such as sha256"
     elif protocol == ProtocolId.IKE:
         problem = _ike_problem(transforms)
+    if not problem and not _has_distinct_methods(transforms):
+        problem = "no key exchange method may be used twice, and no choice avoids it (RFC 9370 2.2.1)"
     if problem:
         raise ValueError(f"proposal {text!r}: {problem}")
 
@@ -278,6 +280,12 @@ def _ike_problem(transforms: Sequence[Transform]) -> str:
     if not _of(transforms, TransformType.PRF):
         return "with an AEAD cipher an IKE proposal must name a PRF, such as prfsha256"
     return ""
+
+
+def _has_distinct_methods(transforms: Sequence[Transform]) -> bool:
+    """Whether one method of each key exchange can be chosen without a repetition."""
+    kinds = sorted(_kinds(transforms).intersection(KEY_EXCHANGES))
+    return _choose([_of(transforms, kind) for kind in kinds], frozenset()) is not None
 
 
 def _match(mine: Proposal, theirs: Proposal, ke_group: int | None) -> Proposal | None:

@@ -438,18 +438,37 @@ def test_c17_no_additional_key_exchange_suits_only_who_can_do_without() -> None:
         ("x25519-ecp256-ke1_x25519", [19, 31]),
         ("x25519-ke1_mlkem768-ke1_ecp256-ke2_mlkem768", [31, 19, 36]),
         ("x25519-ke1_mlkem768-ke2_mlkem768-ke2_none", [31, 36]),
-        ("x25519-ke1_x25519", None),
-        ("x25519-ke1_mlkem768-ke2_mlkem768", None),
     ],
 )
-def test_no_method_is_used_twice(theirs: str, methods: list[int] | None) -> None:
-    """RFC 9370 2.2.1: what the first choices would repeat, later ones avoid, or there is no proposal."""
+def test_no_method_is_used_twice(theirs: str, methods: list[int]) -> None:
+    """RFC 9370 2.2.1: what the first choices would repeat, later ones avoid."""
     proposal = ike(f"aes128gcm16-prfsha256-{theirs}")
     chosen = select(offer([proposal]), [proposal])
-    if chosen is None:
-        assert methods is None
-    else:
-        assert [ike_suite(chosen).kex.id, *(kex.id for kex in additional_exchanges(chosen))] == methods
+    assert chosen is not None
+    assert [ike_suite(chosen).kex.id, *(kex.id for kex in additional_exchanges(chosen))] == methods
+
+
+def test_two_proposals_that_have_only_a_repetition_in_common_do_not_match() -> None:
+    """RFC 9370 2.2.1: each alone is good."""
+    theirs, ours = "x25519-ke1_x25519-ke1_mlkem768", "x25519-ke1_x25519-ke1_ecp384"
+    head = "aes128gcm16-prfsha256-"
+    assert select(offer([ike(head + theirs)]), [ike(head + ours)]) is None
+
+
+@pytest.mark.parametrize("protocol", [IKE, ESP])
+@pytest.mark.parametrize(
+    "methods",
+    [
+        "x25519-ke1_x25519",
+        "x25519-ke1_mlkem768-ke2_mlkem768",
+        "x25519-ecp256-ke1_x25519-ke1_ecp256-ke2_x25519-ke2_ecp256",
+    ],
+)
+def test_a_proposal_whose_every_choice_repeats_a_method_is_refused(protocol: int, methods: str) -> None:
+    """RFC 9370 2.2.1: it could never match."""
+    head = "aes128gcm16-prfsha256-" if protocol == IKE else "aes128gcm16-"
+    with pytest.raises(ValueError, match="no key exchange method may be used twice"):
+        parse_proposal(head + methods, protocol)
 
 
 def test_an_answer_that_repeats_a_method_is_no_choice() -> None:
