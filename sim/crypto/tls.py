@@ -7,6 +7,7 @@ a signature may be an octet or two longer. Certificates are judged by the caller
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -23,8 +24,19 @@ TLS_1_2, TLS_1_3 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
 _READ_BYTES = 1 << 16
 
 
+_ALERT = re.compile(r"(?:ssl|tls)(?:v[0-9]+|/tls) alert ")
+"""How OpenSSL calls an alert that has come, with the version that first had it."""
+
+
 class TlsError(CryptoError):
-    """The handshake failed; an alert for the other end may still wait in `take`."""
+    """The handshake failed; an alert for the other end may still wait in `take`.
+
+    `by_peer`: the other end has ended it, by an alert.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.by_peer = _ALERT.match(text) is not None
 
 
 class TlsEnd:

@@ -273,3 +273,38 @@ def printed(result: sim.Result) -> str:
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(result.render())
     return console.export_text()
+
+
+TLS = """\
+name: pair
+duration: 10 s
+pki: {nodes: {%s: {fault: %s}}}
+nodes:
+  alice: {kind: host, interfaces: {eth: 192.0.2.1/24}}
+  moon: {kind: host, interfaces: {eth: 192.0.2.2/24}}
+links:
+  - {ends: [alice:eth, moon:eth], delay: 5 ms}
+tunnels:
+  t: {initiator: alice, responder: moon, auth: {method: eap-tls}, children: {net: {}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("expired", "CERTIFICATE_EXPIRED"),
+        ("revoked", "CERTIFICATE_REVOKED"),
+        ("untrusted", "NO_TRUSTED_ISSUER"),
+    ],
+)
+@pytest.mark.parametrize(("bad", "judge"), [("alice", "moon"), ("moon", "alice")])
+def test_of_a_tls_handshake_that_fails_the_end_that_judged_the_certificate_is_named(
+    bad: str, judge: str, fault: str, reason: str
+) -> None:
+    """RFC 5216 2.1.3: who gets an alert has refused nobody, whichever end it is."""
+    rows = {row["node"]: row for row in sim.run(load_text(TLS % (bad, fault)), 1).summary["connections"]}
+
+    assert (rows[judge]["reason"], rows[bad]["reason"]) == (reason, "TLS_FAILURE")
+    assert f"] refused O=ipsec-sim, CN={bad}: TLS failed: " in rows[bad]["text"]
+    for row in rows.values():
+        assert row["explanation"].startswith(f"{judge} refused {bad}: O=ipsec-sim, CN={bad} is not authentic")

@@ -28,7 +28,7 @@ class Md5Peer:
         self._name, self._secret = name, secret
         self.msk = b""
         self.satisfied = False
-        self.refusal: tuple[Reason, str] | None = None
+        self.refusal: EapError | None = None
 
     def answer(self, identifier: int, data: bytes, now: int) -> bytes:
         self.satisfied = True

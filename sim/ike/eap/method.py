@@ -13,12 +13,20 @@ from sim.ike.events import Reason
 
 
 class EapError(Exception):
-    """Authentication failed; `reason` and text are for our user."""
+    """Authentication failed; `reason` and text are for our user.
 
-    def __init__(self, reason: Reason, text: str) -> None:
+    `by_peer`: it was the other side that did not want to go on.
+    """
+
+    def __init__(self, reason: Reason, text: str, *, by_peer: bool = False) -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text
+        self.by_peer = by_peer
+
+    def told(self, peer: str, us: object) -> str:
+        """The text; what `peer` decided begins with its name."""
+        return f"{peer} refused {us}: {self.text}" if self.by_peer else self.text
 
 
 def printable(name: bytes) -> str:
@@ -45,7 +53,7 @@ class PeerMethod(Protocol):
 
     msk: bytes
     satisfied: bool
-    refusal: tuple[Reason, str] | None
+    refusal: EapError | None
 
     def answer(self, identifier: int, data: bytes, now: int) -> bytes:
         """The answer to a request's Type-Data. EapError, WireError."""

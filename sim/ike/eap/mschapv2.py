@@ -61,7 +61,7 @@ class MschapPeer:
         self._response = b""
         self.msk = b""
         self.satisfied = False
-        self.refusal: tuple[Reason, str] | None = None
+        self.refusal: EapError | None = None
 
     def answer(self, identifier: int, data: bytes, now: int) -> bytes:
         opcode, number, body = _parse(data)
@@ -160,12 +160,13 @@ def text_of(secret: bytes) -> str:
         return secret.decode("latin-1")
 
 
-def _refusal(name: bytes, body: Reader) -> tuple[Reason, str]:
+def _refusal(name: bytes, body: Reader) -> EapError:
     found = _ERROR.match(body.rest())
     number = int(found[1]) if found else 0
     reason = Reason.WRONG_PASSWORD if number == 691 else Reason.EAP_FAILURE
     meaning = _ERRORS.get(number, "unknown error")
-    return reason, f"the server does not accept {printable(name)} with our password: {meaning} ({number})"
+    text = f"the server does not accept {printable(name)} with our password: {meaning} ({number})"
+    return EapError(reason, text, by_peer=True)
 
 
 def _emit(opcode: OpCode, number: int, body: bytes) -> bytes:

@@ -63,17 +63,20 @@ class EapPeer:
         """Success counts only when the method agrees: anybody could say so otherwise (RFC 3748 4.2)."""
         if self._method is None or not self._method.satisfied:
             refusal = None if self._method is None else self._method.refusal
-            early = Reason.EAP_FAILURE, "the server ended EAP before its method was over"
-            raise EapError(*(refusal or early))
+            early = EapError(Reason.EAP_FAILURE, "the server ended EAP before its method was over")
+            raise refusal or early
         self.msk = self._method.msk
 
     def _failure(self) -> EapError:
         if self._method is not None and self._method.refusal is not None:
-            return EapError(*self._method.refusal)
+            return self._method.refusal
         if self._method is not None:
-            return EapError(Reason.EAP_FAILURE, f"the server refused us by {type_name(self._kind)}")
+            text = f"the server refused us by {type_name(self._kind)}"
+            return EapError(Reason.EAP_FAILURE, text, by_peer=True)
         if self._refused is None:
-            return EapError(Reason.EAP_FAILURE, "the server refused us before any EAP method began")
+            text = "the server refused us before any EAP method began"
+            return EapError(Reason.EAP_FAILURE, text, by_peer=True)
         wanted = type_name(self._refused)
         ours = ", ".join(map(type_name, self._allowed))
-        return EapError(Reason.EAP_METHOD_REFUSED, f"the server wants {wanted}, we offer {ours}")
+        text = f"the server wants {wanted}, we offer {ours}"
+        return EapError(Reason.EAP_METHOD_REFUSED, text, by_peer=True)

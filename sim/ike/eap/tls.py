@@ -131,7 +131,7 @@ class TlsPeer(_Side):
     def __init__(self, make: MakeTls, trust: Trust) -> None:
         super().__init__(make, trust)
         self.satisfied = False
-        self.refusal: tuple[Reason, str] | None = None
+        self.refusal: EapError | None = None
         self._started = False
 
     def answer(self, identifier: int, data: bytes, now: int) -> bytes:
@@ -143,7 +143,7 @@ class TlsPeer(_Side):
                 return passed_on
             self._conclude()
         except TlsError as error:
-            self.refusal = reason_of(error)
+            self.refusal = refusal_of(error)
         # An alert, if that failed: the server answers with EAP-Failure (RFC 5216 2.1.3).
         return self._fragments.send(self._tls.take())
 
@@ -183,7 +183,7 @@ class TlsServer(_Side):
                 return passed_on
             self._conclude()
         except TlsError as error:
-            self.failure = EapError(*reason_of(error))
+            self.failure = refusal_of(error)
         out = self._tls.take()
         if out:
             return self._fragments.send(out)
@@ -199,9 +199,9 @@ class TlsServer(_Side):
                 self._tls.send(_COMMITMENT)
 
 
-def reason_of(error: TlsError) -> tuple[Reason, str]:
+def refusal_of(error: TlsError) -> EapError:
     """Our own judgement of a certificate says more than TLS does."""
     cause = error.__cause__
     if isinstance(cause, CertificateRefusedError):
-        return cause.reason, str(cause)
-    return Reason.TLS_FAILURE, f"TLS failed: {error}"
+        return EapError(cause.reason, str(cause))
+    return EapError(Reason.TLS_FAILURE, f"TLS failed: {error}", by_peer=error.by_peer)

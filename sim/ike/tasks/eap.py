@@ -129,8 +129,7 @@ class InitiateEap(Task):
             raise failed(f"the responder's EAP message is malformed: {error}", Reason.EAP_FAILURE) from error
         except EapError as error:
             if eap.failed:
-                peer = format_sock(sa.path.remote)
-                raise RefusedError(error.reason, f"{peer} refused {sa.local_id}: {error.text}") from error
+                raise RefusedError(error.reason, _told(sa, error)) from error
             raise failed(error.text, error.reason) from error
 
     def _conclude(self, sa: IkeSa, message: Message, msk: bytes) -> None:
@@ -161,9 +160,9 @@ class RespondEap(Task):
         payload = message.find(EapPayload)
         if payload is None:
             raise failed("the initiator wants to be believed before EAP is over", Reason.EAP_FAILURE)
-        self._request = self._take(payload.data, now)
+        self._request = self._take(sa, payload.data, now)
         refusal = self._eap.refusal
-        sa.refusal = None if refusal is None else (refusal.reason, refusal.text)
+        sa.refusal = None if refusal is None else (refusal.reason, _told(sa, refusal))
         return Step.MORE
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
@@ -196,13 +195,13 @@ class RespondEap(Task):
         self._peer, self._eap, self._met = peer, make_server(sa, connection.remote, identity), True
         self._request = self._eap.begin()
 
-    def _take(self, octets: bytes, now: int) -> bytes:
+    def _take(self, sa: IkeSa, octets: bytes, now: int) -> bytes:
         try:
             return self._eap.receive(octets, now)
         except WireError as error:
             raise self._failure(Reason.EAP_FAILURE, f"an EAP message is malformed: {error}") from error
         except EapError as error:
-            raise self._failure(error.reason, error.text) from error
+            raise self._failure(error.reason, _told(sa, error)) from error
 
     def _failure(self, reason: Reason, text: str) -> PeerError:
         """EAP says that it failed, IKE that this is the end (RFC 7296 2.21.2)."""
@@ -218,3 +217,7 @@ class RespondEap(Task):
         self._request = None
         claimed = Identity.of_payload(self._peer)
         sa.remote_id = claimed if eap_name(claimed) == name else eap_identity(name)
+
+
+def _told(sa: IkeSa, error: EapError) -> str:
+    return error.told(format_sock(sa.path.remote), sa.local_id)
