@@ -88,7 +88,7 @@ class Failure:
         for words, name in (("the initiator", self.initiator), ("the responder", self.responder)):
             text = text.replace(words, name)
         text = text.replace("the peer", peer).replace("this host", node)
-        text = re.sub(r"\bwe (accept|allow|need|have|do)\b", lambda m: f"{node} {_third(m[1])}", text)
+        text = re.sub(r"\bwe (accept|allow|need|have|know|do)\b", lambda m: f"{node} {_third(m[1])}", text)
         text = re.sub(r"\bour\b", f"{node}'s", text)
         return re.sub(r"\b(we|us)\b", node, text)
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import sim
+from sim.experiment.failures import Failure, View
 from sim.experiment.recording import Recording
 from sim.ike.events import Reason
 from sim.scenario.load import load_text
@@ -308,3 +309,10 @@ def test_of_a_tls_handshake_that_fails_the_end_that_judged_the_certificate_is_na
     assert f"] refused O=ipsec-sim, CN={bad}: TLS failed: " in rows[bad]["text"]
     for row in rows.values():
         assert row["explanation"].startswith(f"{judge} refused {bad}: O=ipsec-sim, CN={bad} is not authentic")
+
+
+def test_the_verb_fits_the_node_that_we_stands_for() -> None:
+    view = View(0, Reason.UNKNOWN_USER, "eve is no user that we know")
+    failure = Failure(b"", "alice", "moon", "t", [], {"moon": view})
+
+    assert failure.explanation == "moon refused alice: eve is no user that moon knows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def test_the_keys_are_those_of_the_contract(summary: dict[str, Any]) -> None:
     (flow,) = summary["flows"]
     assert set(flow["latency_ms"]) == LATENCY
     assert [set(outage) for outage in flow["outages"]] == [OUTAGE]
+
+
+def test_the_readme_lists_the_keys_of_the_contract() -> None:
+    _, _, rest = Path("README.md").read_text().partition("\n### The summary\n")
+    listed = rest.partition("`. `wall_s` is")[0].partition("which stay: `")[2]
+    words = set(re.findall(r"[a-z]\w*", listed)) - set(re.findall(r"[a-z]\w*", "` (put on any link)`"))
+
+    assert words == TOP | CHECK | CONNECTION | CHILD | FLOW | LATENCY | OUTAGE | DROP
 
 
 def test_it_is_json_without_nan(summary: dict[str, Any]) -> None:
