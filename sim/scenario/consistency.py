@@ -10,6 +10,7 @@ import fnmatch
 from collections.abc import Callable, Iterable, Iterator
 
 from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
+from sim.ike.identity import ANY
 from sim.scenario.addressing import check_addresses, check_links, check_networks
 from sim.scenario.errors import Path, Problem
 from sim.scenario.expand import sides, user_of
@@ -28,12 +29,14 @@ from sim.scenario.schema import (
     SaEvent,
     Scenario,
     Tunnel,
+    TunnelAuth,
     UpEvent,
     record_names,
 )
 from sim.scenario.schema_pools import pool_range
 from sim.wire.selector import Selector
 
+_NOBODY = "nobody is called like that: leave it out, or say it as the `remote_id` of the other end alone"
 Found = Iterator[tuple[Path, str]]
 
 
@@ -94,6 +97,8 @@ def _tunnels(scenario: Scenario) -> Found:
         methods = {side.method for side in believed}
         if "psk" in methods and any(side.psk is None for side in believed):
             yield ("tunnels", name, "auth"), "has no psk: write `auth: {psk: ...}`"
+        for key in _nobody(tunnel.auth):
+            yield ("tunnels", name, "auth", *key), _NOBODY
         for key, text in _eap(tunnel):
             yield ("tunnels", name, "auth", *key), text
         if tunnel.ppk is not None and methods & set(METHODS):
@@ -101,6 +106,14 @@ def _tunnels(scenario: Scenario) -> Found:
         if methods - {"psk", "null", "eap", *PASSWORD_METHODS} and scenario.pki is None:
             text = "authentication by public key needs certificates: write `pki: auto` beside `nodes`"
             yield ("tunnels", name, "auth", "method"), text
+
+
+def _nobody(auth: TunnelAuth) -> Iterator[tuple[str, ...]]:
+    """Where one end is said to be anybody; an end's `remote_id` may well be."""
+    for role, side in (("initiator", auth.initiator), ("responder", auth.responder)):
+        if side.local_id in ANY:
+            yield role, "local_id"
+    yield from ((key,) for key in ("local_id", "remote_id") if getattr(auth, key) in ANY)
 
 
 def _eap(tunnel: Tunnel) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -120,6 +133,8 @@ def _eap(tunnel: Tunnel) -> Iterator[tuple[tuple[str, ...], str]]:
             "by EAP the initiator proves who it is; a responder does so only as well",
         )
     elif initiator in METHODS:
+        if user_of(tunnel) in ANY:
+            yield ("initiator", "eap_id"), "is whom the initiator authenticates as, who has a name"
         if user_of(tunnel) is None and initiator != "eap-tls":
             yield (), "has no eap_id: write as whom the initiator authenticates by EAP"
         if initiator in PASSWORD_METHODS and any(side.password is None for side in believed):
@@ -162,6 +177,8 @@ def _connections(scenario: Scenario) -> Found:
         yield from ((("connections", node), text) for text in _tunnel_end(scenario, node))
         for name, connection in connections.items():
             place: Path = ("connections", node, name)
+            if connection.local_id in ANY:
+                yield (*place, "local_id"), _NOBODY
             for text in _pool_names(scenario, node, connection.pools):
                 yield (*place, "pools"), text
             if connection.vips and not connection.remote_addrs:

@@ -386,3 +386,13 @@ def test_half_a_surrogate_pair_is_no_text(where: str) -> None:
     (problem, *_) = problems(text)
     assert problem.startswith(f"lab.yaml:{line_of(text, 'ud800')}: ")
     assert "half a surrogate pair" in problem
+
+
+@pytest.mark.parametrize("anybody", ["%any", "*"])
+@pytest.mark.parametrize("key", ["local_id", "remote_id", "initiator.local_id", "responder.local_id"])
+def test_rfc7296_3_5_nobody_says_that_it_is_anybody(key: str, anybody: str) -> None:
+    (problem,) = problems(TEXT, f"tunnels.rw.auth.{key}='{anybody}'")
+    assert f"tunnels.rw.auth.{key}: nobody is called like that" in problem
+    connection = "{remote_addrs: [198.51.100.1], psk: x, local_id: '%any', children: {c: {}}}"
+    (problem,) = problems(TEXT, f"connections={{alice: {{c: {connection}}}}}")
+    assert "connections.alice.c.local_id: nobody is called like that" in problem

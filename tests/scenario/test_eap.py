@@ -103,6 +103,7 @@ def test_a_wrong_password_is_told_by_both_ends() -> None:
             {"method": "pubkey", "password": "y", "initiator": {"method": "eap-mschapv2"}},
             "has no eap_id",
         ),
+        ("auth.initiator.eap_id", "%any", "auth.initiator.eap_id: is whom the initiator authenticates as"),
         ("auth.second", {"id": "c", "password": "x"}, "second: is not supported besides EAP"),
         ("auth.second", {"method": "eap-tls", "id": "c", "password": "x"}, "eap-mschapv2"),
     ],
