@@ -26,6 +26,7 @@ from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.faults import faults_of
 from sim.scenario.flows import add_flows
+from sim.scenario.idle import idle_settings
 from sim.scenario.passing import note_courses
 from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
@@ -52,7 +53,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     """
     seed = _checked_seed(seed)
     world = World(expand(scenario), seed, Simulation(seed), attached=frozenset(attached))
-    world.warnings += weak_suites(scenario)
+    world.warnings += [*weak_suites(scenario), *idle_settings(scenario)]
     _add_nodes(world)
     _add_links(world)
     _add_routes(world)
