@@ -23,7 +23,7 @@ from sim.ike.notation import in_fragments, notation
 from sim.ike.payloads import NotifyPayload
 from sim.ike.requests import Outstanding
 from sim.ike.succession import promote
-from sim.ike.tasks.base import Inbound, Job, Outgoing, Service, Step, Task, build_all, process_all
+from sim.ike.tasks.base import Inbound, Job, Outgoing, Service, Task, build_all, process_all
 from sim.ike.tasks.responders import responder_tasks
 from sim.ike.window import announce_window
 from sim.units import NS_PER_S
@@ -296,9 +296,8 @@ class TellInvalidId(Task):
     def __init__(self, message_id: int) -> None:
         self._data = message_id.to_bytes(4, "big")
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(NotifyPayload(NotifyType.INVALID_MESSAGE_ID, self._data))
-        return Step.DONE
 
 
 def digest_of(message: Message) -> bytes:

@@ -18,9 +18,10 @@ from sim.ike.proof import session_proof
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.another_auth import InitiateAnother
 from sim.ike.tasks.auth import RespondAuth
-from sim.ike.tasks.base import Outgoing, Step
+from sim.ike.tasks.base import Outgoing
 from sim.units import NS_PER_S
 from tests.ike.pair import CONNECTION_A, CONNECTION_B, Pair
+from tests.ike.test_eap import refused
 from tests.ike.test_pubkey import CERT_A, CERT_B
 
 CAROL = Identity.parse("carol@example.org")
@@ -43,17 +44,6 @@ def called(
     remote = replace(config.remote, second=second or SecondAuth(METHODS[name], CAROL))
     config = replace(config, remote=remote, eap_secrets=SECRETS)
     return replace(config, **more)  # type: ignore[arg-type]
-
-
-def refused(a: ConnectionConfig, b: ConnectionConfig) -> tuple[Pair, IkeSaDown, IkeSaDown]:
-    pair = Pair(a, b)
-    pair.initiate()
-    pair.drive(10 * NS_PER_S)
-    assert not pair.a.all(IkeSaUp)
-    assert not pair.b.all(IkeSaUp)
-    assert not pair.a.children
-    assert not pair.b.children
-    return pair, pair.a.last(IkeSaDown), pair.b.last(IkeSaDown)
 
 
 def test_c33_the_second_round_follows_the_first_and_child_sas_come_last() -> None:
@@ -183,15 +173,14 @@ def test_c33_the_first_proof_alone_establishes_nothing() -> None:
 def test_c33_auth_of_the_second_round_covers_its_own_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 4739 2.5, RFC 7296 2.15: that of the first round does not do."""
 
-    def other(task: InitiateAnother, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        step = build(task, sa, out, now)
+    def other(task: InitiateAnother, sa: IkeSa, out: Outgoing, now: int) -> None:
+        build(task, sa, out, now)
         if task._begun and out.payloads and isinstance(out.payloads[0], AuthPayload):
             assert task._eap is not None
             first = Identity.parse("alice@example.org")
             assert first is not None
             own = first.payload(PayloadType.ID_I)
             out.payloads[0] = session_proof(sa, own, task._eap.msk, by_initiator=True)
-        return step
 
     build = InitiateAnother.build
     monkeypatch.setattr(InitiateAnother, "build", other)
@@ -201,11 +190,10 @@ def test_c33_auth_of_the_second_round_covers_its_own_identity(monkeypatch: pytes
 
 
 def test_c33_a_second_round_by_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def early(task: InitiateAnother, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        step = build(task, sa, out, now)
+    def early(task: InitiateAnother, sa: IkeSa, out: Outgoing, now: int) -> None:
+        build(task, sa, out, now)
         if task._begun and task._eap is None:
             out.add(session_proof(sa, task._own, b"", by_initiator=True))
-        return step
 
     build = InitiateAnother.build
     monkeypatch.setattr(InitiateAnother, "build", early)
@@ -214,9 +202,9 @@ def test_c33_a_second_round_by_something_else_is_refused(monkeypatch: pytest.Mon
 
 
 def test_c33_a_responder_that_proves_itself_twice_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    def more(task: RespondAuth, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def more(task: RespondAuth, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add_last(NotifyPayload(NotifyType.ANOTHER_AUTH_FOLLOWS))
-        return build(task, sa, out, now)
+        build(task, sa, out, now)
 
     build = RespondAuth.build
     monkeypatch.setattr(RespondAuth, "build", more)

@@ -13,7 +13,6 @@ from sim.ike.events import ChildSaDown, IkeSaDown, IkeSaUp, Reason
 from sim.ike.identity import Identity
 from sim.ike.payloads import AuthPayload
 from sim.ike.tasks import auth
-from sim.ike.tasks.base import Step
 from sim.units import NS_PER_S
 from tests.ike.pair import CONNECTION_A, CONNECTION_B, A, Pair
 
@@ -241,10 +240,9 @@ def test_eap_is_refused_by_name() -> None:
     """A first IKE_AUTH without AUTH asks for EAP (RFC 7296 2.16)."""
 
     class NoProof(auth.InitiateAuth):
-        def build(self, sa, out, now) -> Step:  # type: ignore[no-untyped-def]
-            step = super().build(sa, out, now)
+        def build(self, sa, out, now) -> None:  # type: ignore[no-untyped-def]
+            super().build(sa, out, now)
             out.payloads = [p for p in out.payloads if not isinstance(p, AuthPayload)]
-            return step
 
     pair = Pair()
     with pytest.MonkeyPatch.context() as patch:

@@ -14,7 +14,7 @@ from sim.ike.identity import Identity
 from sim.ike.message import parse_message
 from sim.ike.payloads import NotifyPayload, Payload, TsPayload
 from sim.ike.sa import IkeSa
-from sim.ike.tasks.base import Job, Outgoing, Step, Task
+from sim.ike.tasks.base import Job, Outgoing, Task
 from sim.ike.tasks.child_initiate import InitiateChild
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
@@ -357,9 +357,8 @@ class Ask(Task):
     def __init__(self, payloads: list[Payload]) -> None:
         self._payloads = payloads
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(*self._payloads)
-        return Step.DONE
 
 
 class Rekey(InitiateChild):
@@ -369,9 +368,9 @@ class Rekey(InitiateChild):
         super().__init__(ExchangeType.CREATE_CHILD_SA, config)
         self._rekeyed = spi.to_bytes(4, "big")
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(NotifyPayload(NotifyType.REKEY_SA, protocol=ProtocolId.ESP, spi=self._rekeyed))
-        return super().build(sa, out, now)
+        super().build(sa, out, now)
 
 
 def ask(pair: Pair, payloads: list[Payload]) -> None:

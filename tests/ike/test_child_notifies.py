@@ -12,7 +12,7 @@ from sim.ike.events import ChildFailed, ChildSaUp, IkeSaDown, IkeSaUp, Reason, R
 from sim.ike.payloads import NotifyPayload
 from sim.ike.sa import IkeSa
 from sim.ike.tasks import child_respond
-from sim.ike.tasks.base import Outgoing, Step
+from sim.ike.tasks.base import Outgoing
 from sim.ike.tasks.child_initiate import InitiateChild
 from sim.wire.esp import Mode
 from tests.ike.calm import check_calm
@@ -129,8 +129,8 @@ def ask_for(notify: NotifyPayload, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on requests for Child SAs hold this notification."""
     build = InitiateChild.build
 
-    def built(self: InitiateChild, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def built(self: InitiateChild, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(notify)
-        return build(self, sa, out, now)
+        build(self, sa, out, now)
 
     monkeypatch.setattr(InitiateChild, "build", built)

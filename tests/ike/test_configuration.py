@@ -419,9 +419,8 @@ class Ask(Task):
         self._payload = payload
         self.answer: list[CpPayload] = []
 
-    def build(self, sa: object, out: Outgoing, now: int) -> Step:
+    def build(self, sa: object, out: Outgoing, now: int) -> None:
         out.add(self._payload)
-        return Step.DONE
 
     def process(self, sa: object, received: Inbound, now: int) -> Step:
         self.answer += [each for each in received.message.payloads if isinstance(each, CpPayload)]

@@ -22,7 +22,7 @@ from sim.ike.identity import Identity
 from sim.ike.payloads import AuthPayload, EapPayload
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.auth import RespondAuth
-from sim.ike.tasks.base import Outgoing, Step
+from sim.ike.tasks.base import Outgoing
 from sim.ike.tasks.eap import InitiateEap
 from sim.scenario.issue import Span
 from sim.units import NS_PER_S
@@ -364,10 +364,9 @@ def test_c30_an_untrusted_server_is_refused_in_eap_tls_alone() -> None:
 def test_eap_that_nobody_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The initiator has proved itself by a signature and wants one."""
 
-    def build(task: RespondAuth, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(task: RespondAuth, sa: IkeSa, out: Outgoing, now: int) -> None:
         assert sa.local_id is not None
         out.add(sa.local_id.payload(PayloadType.ID_R), EapPayload(EapPacket(EapCode.REQUEST, 1, 1).emit()))
-        return Step.DONE
 
     monkeypatch.setattr(RespondAuth, "build", build)
     pair = Pair(CERT_A, CERT_B)

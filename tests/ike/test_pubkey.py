@@ -23,7 +23,6 @@ from sim.ike.identity import Identity
 from sim.ike.message import parse_message
 from sim.ike.payloads import AuthPayload, CertPayload, CertReqPayload, Payload
 from sim.ike.tasks import auth
-from sim.ike.tasks.base import Step
 from sim.scenario.issue import DAY, KEY_TYPES, Issued, Span, crl
 from sim.units import NS_PER_S
 from tests.crypto.authority import NOW, chain, key, make_ca, make_leaf, make_root, read
@@ -219,7 +218,8 @@ def test_an_rsa_key_may_come_in_the_old_form() -> None:
     a = replace(CONNECTION_A, local=raw(one), remote=knows(B_CERT))
     b = replace(CONNECTION_B, local=raw(B_CERT), remote=knows(one))
     with _changed(lambda payload: replace(payload, encoding=11, data=old), CertPayload):
-        Pair(a, b).establish()
+        pair = Pair(a, b).establish()
+    assert pair.b.last(IkeSaUp).remote_id == "alice@example.org"
 
 
 @pytest.mark.parametrize("encoding", [201, *HASH_AND_URL])
@@ -326,10 +326,9 @@ def test_a_revoked_certificate_is_refused_by_a_list_at_hand_or_received() -> Non
     assert ours.reason is Reason.CERTIFICATE_REVOKED
 
     class Helpful(auth.RespondAuth):
-        def build(self, sa, out, now) -> Step:  # type: ignore[no-untyped-def]
-            step = super().build(sa, out, now)
+        def build(self, sa, out, now) -> None:  # type: ignore[no-untyped-def]
+            super().build(sa, out, now)
             out.add(CertPayload(CertEncoding.CRL, b"broken"), CertPayload(CertEncoding.CRL, revoked))
-            return step
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sim.ike.tasks.responders.RespondAuth", Helpful)
@@ -401,12 +400,11 @@ def test_c26_the_first_certificate_holds_the_key_of_auth() -> None:
     deep = make_leaf(make_ca(ROOT), "CN=alice", names=["alice@example.org"])
 
     class Turned(auth.InitiateAuth):
-        def build(self, sa, out, now) -> Step:  # type: ignore[no-untyped-def]
-            step = super().build(sa, out, now)
+        def build(self, sa, out, now) -> None:  # type: ignore[no-untyped-def]
+            super().build(sa, out, now)
             certs = [p for p in out.payloads if isinstance(p, CertPayload)]
             others = [p for p in out.payloads if not isinstance(p, CertPayload)]
             out.payloads = others[:1] + certs[::-1] + others[1:]
-            return step
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sim.ike.sa.InitiateAuth", Turned)
@@ -420,10 +418,9 @@ def test_c26_nothing_is_fetched_and_nobody_is_asked_to_name_a_url() -> None:
     assert not any("HTTP_CERT_LOOKUP" in line for line in pair.a.ladder + pair.b.ladder)
 
     class Linked(auth.InitiateAuth):
-        def build(self, sa, out, now) -> Step:  # type: ignore[no-untyped-def]
-            step = super().build(sa, out, now)
+        def build(self, sa, out, now) -> None:  # type: ignore[no-untyped-def]
+            super().build(sa, out, now)
             out.payloads += [CertPayload(encoding, bytes(20) + b"http://x") for encoding in HASH_AND_URL]
-            return step
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sim.ike.sa.InitiateAuth", Linked)
@@ -554,10 +551,9 @@ def _changed(change: Callable[[Any], Payload], kind: type[Payload]) -> Any:
     """While this lasts, initiators send payloads of a kind changed."""
 
     class Changed(auth.InitiateAuth):
-        def build(self, sa, out, now) -> Step:  # type: ignore[no-untyped-def]
-            step = super().build(sa, out, now)
+        def build(self, sa, out, now) -> None:  # type: ignore[no-untyped-def]
+            super().build(sa, out, now)
             out.payloads = [change(p) if isinstance(p, kind) else p for p in out.payloads]
-            return step
 
     patch = pytest.MonkeyPatch()
     patch.setattr("sim.ike.sa.InitiateAuth", Changed)

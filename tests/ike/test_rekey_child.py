@@ -235,14 +235,7 @@ def test_c51_a_child_that_is_asked_for_while_the_ike_sa_is_rekeyed_comes_later(s
 @pytest.mark.parametrize("verb", ["create", "rekey"])
 def test_c52_a_delete_that_overtakes_the_answer_which_made_its_child_counts(side: str, verb: str) -> None:
     """child_rekey delayed_response_delete: the answer is lost, and the peer deletes what it has made."""
-    pair = pair_of_two().establish()
-    asks, answers = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
-    pair.drop(1, answers.side)
-    if verb == "rekey":
-        rekey(pair, asks)
-    else:
-        pair.command(asks, lambda end: end.initiate("rw", "net2", pair.now))
-    pair.settle()
+    pair, asks, answers = made_unheard(side, verb)
     made = answers.last(ChildSaUp).spi_in
     pair.command(answers, lambda end: end.delete_child(made, pair.now))
     pair.calm()
@@ -256,14 +249,7 @@ def test_c52_a_delete_that_overtakes_the_answer_which_made_its_child_counts(side
 @pytest.mark.parametrize("verb", ["create", "rekey"])
 def test_c46_rekeying_a_child_whose_making_is_not_answered_must_wait(side: str, verb: str) -> None:
     """delayed_response: the peer rekeys what we do not know yet, and CHILD_SA_NOT_FOUND would end it."""
-    pair = pair_of_two().establish()
-    asks, answers = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
-    pair.drop(1, answers.side)
-    if verb == "rekey":
-        rekey(pair, asks)
-    else:
-        pair.command(asks, lambda end: end.initiate("rw", "net2", pair.now))
-    pair.settle()
+    pair, _, answers = made_unheard(side, verb)
     made = answers.last(ChildSaUp).spi_in
     pair.command(answers, lambda end: end.rekey(made, pair.now))
     pair.calm()
@@ -374,6 +360,19 @@ def pair_of_two() -> Pair:
         replace(CONNECTION_A, children=(NET_A, NET2_A)),
         replace(CONNECTION_B, children=(NET_B, NET2_B)),
     )
+
+
+def made_unheard(side: str, verb: str) -> tuple[Pair, End, End]:
+    """Who asked for a Child SA, or for a successor, and who has made it; the answer is lost so far."""
+    pair = pair_of_two().establish()
+    asks, answers = (pair.a, pair.b) if side == "a" else (pair.b, pair.a)
+    pair.drop(1, answers.side)
+    if verb == "rekey":
+        rekey(pair, asks)
+    else:
+        pair.command(asks, lambda end: end.initiate("rw", "net2", pair.now))
+    pair.settle()
+    return pair, asks, answers
 
 
 def rekey(pair: Pair, end: End) -> None:

@@ -30,9 +30,8 @@ class Say(Task):
     def __init__(self, payloads: list[Payload]) -> None:
         self._payloads = payloads
 
-    def build(self, sa: object, out: Outgoing, now: int) -> Step:
+    def build(self, sa: object, out: Outgoing, now: int) -> None:
         out.add(*self._payloads)
-        return Step.DONE
 
 
 def say(pair: Pair, exchange: ExchangeType, payloads: list[Payload]) -> None:

@@ -49,12 +49,12 @@ class InitiateAnother(InitiateEap):
         self._second = second
         self._begun = False
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._begun:
-            return super().build(sa, out, now)
+            super().build(sa, out, now)
+            return
         for kind in (NotifyType.MULTIPLE_AUTH_SUPPORTED, NotifyType.ANOTHER_AUTH_FOLLOWS):
             out.add_last(NotifyPayload(kind))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         if self._begun:
@@ -94,8 +94,9 @@ class RespondAnother(RespondEap):
         self._begun = True
         return Step.MORE if self._is_due(sa, received.message) else Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
-        return super().build(sa, out, now) if self._met else Step.DONE
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
+        if self._met:
+            super().build(sa, out, now)
 
     def _is_due(self, sa: IkeSa, message: Message) -> bool:
         """PeerError when one side wants a second round without the other."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class InitiateAuth(Task):
     _plain: IkeKeys | None
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         connection = sa.connection
         sa.local_id = own_id(sa, connection)
         own = sa.local_id.payload(PayloadType.ID_I)
@@ -50,7 +50,6 @@ class InitiateAuth(Task):
         self._plain = prove_with_ppk(sa, own, signing, out)
         if first_contact(sa):
             out.add_last(NotifyPayload(NotifyType.INITIAL_CONTACT))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
@@ -82,10 +81,9 @@ class RespondAuth(Task):
         self._proof = OwnProof(sa, message)
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._proof.add(sa, out)
         confirm_ppk(sa, out)
-        return Step.DONE
 
 
 class OwnProof:
@@ -119,11 +117,10 @@ class Establish(Task):
         sa.establish(now)
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         """A responder's answer is the last that needs what came before; an initiator hears it first."""
         if not sa.initiator:
             out.then.append(lambda _now: sa.forget_beginnings())
-        return Step.DONE
 
 
 def expected_responder(sa: IkeSa, peer: IdPayload) -> Identity:

@@ -23,12 +23,11 @@ _BYTES = 4
 class AnnounceLifetime(Task):
     """The responder's, where its peer must authenticate again because it alone can call."""
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         lifetime = sa.connection.reauth_time
         if lifetime and not sa.connection.remote_addrs:
             seconds = max(1, lifetime // NS_PER_S).to_bytes(_BYTES, "big")
             out.add_last(NotifyPayload(NotifyType.AUTH_LIFETIME, seconds))
-        return Step.DONE
 
 
 class HeedLifetime(Task):

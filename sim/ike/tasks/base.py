@@ -83,9 +83,8 @@ class Task:
         """Asked before a message is built: whether the exchange still makes sense."""
         return True
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         """Add payloads to our next message; only the step of `process` counts."""
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         """Act on the peer's message; PeerError and RefusedError end it."""

@@ -69,9 +69,10 @@ class InitiateChild(Task):
         self.deleted: set[int] = set()
         """SPIs that the peer has deleted since we asked: perhaps that of an answer which is still to come."""
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._rounds is not None:
-            return self._rounds.build(sa, out)
+            self._rounds.build(sa, out)
+            return
         config = self.config
         self._spi_in = self._spi_in or sa.ctx.new_child_spi()
         self._offered = offer(proposals_for(self._exchange, config.esp_proposals), spi_octets(self._spi_in))
@@ -83,7 +84,6 @@ class InitiateChild(Task):
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             self._add_fresh_values(sa, out)
         out.add(TsPayload(PayloadType.TS_I, self._ours), TsPayload(PayloadType.TS_R, self._theirs))
-        return Step.MORE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
@@ -295,9 +295,8 @@ class _DeleteUnused(Task):
     def __init__(self, spi_in: bytes) -> None:
         self._spi_in = spi_in
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(DeletePayload(ProtocolId.ESP, (self._spi_in,)))
-        return Step.DONE
 
 
 def _first_group(proposals: tuple[Proposal, ...]) -> int:

@@ -21,7 +21,7 @@ from sim.ike.errors import PeerError, reason_of
 from sim.ike.events import Reason, RekeyFailed
 from sim.ike.payloads import NotifyPayload
 from sim.ike.selectors import narrow
-from sim.ike.tasks.base import Job, Outgoing, Step
+from sim.ike.tasks.base import Job, Outgoing
 from sim.ike.tasks.child_initiate import InitiateChild
 from sim.ike.tasks.child_respond import Option, RespondChild
 from sim.ike.tasks.child_terms import ts_of
@@ -66,10 +66,10 @@ class RekeyChild(InitiateChild):
         replaced = self.old.replaced and self._rounds is None
         return self.old.up and not self.old.deleting and not replaced
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._rounds is None:
             self._name_the_old(out)
-        return super().build(sa, out, now)
+        super().build(sa, out, now)
 
     def _name_the_old(self, out: Outgoing) -> None:
         out.add(NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi_octets(self.old.spi_in)))

@@ -114,7 +114,7 @@ class RespondChild(Task):
             sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text, False))
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         draft = self._draft
         if self._error is not None:
             out.add(self._error.payload())
@@ -134,7 +134,6 @@ class RespondChild(Task):
             methods = additional_exchanges(self._chosen)
             if methods:
                 out.add_last(sa.followups.expect(Pending(self, methods), now))
-        return Step.DONE
 
     def check(self, sa: IkeSa) -> None:
         """Whether its additional key exchanges may go on; a rekeying that we have begun can wait."""

@@ -37,11 +37,10 @@ class RequestConfiguration(Task):
     def __init__(self) -> None:
         self._wanted: list[bytes] = []
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if sa.lacks_vips:
             self._wanted = _wanted(sa)
             out.add(request_for(self._wanted))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         reply = configuration_of(received.message, ConfigType.CFG_REPLY)
@@ -77,12 +76,11 @@ class AssignConfiguration(Task):
             sa.cp_problem = PeerError(NotifyType.FAILED_CP_REQUIRED, text)
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._request is not None and sa.cp_problem is None:
             out.add(reply_with(sa.configuration, self._request.attributes))
         elif self._alone and sa.cp_problem is not None and self._request is not None:
             out.add(sa.cp_problem.payload())
-        return Step.DONE
 
 
 class RespondConfiguration(Task):
@@ -99,9 +97,8 @@ class RespondConfiguration(Task):
             self._replies.append(CpPayload(ConfigType.CFG_ACK))
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(*self._replies)
-        return Step.DONE
 
 
 def _wanted(sa: IkeSa) -> list[bytes]:

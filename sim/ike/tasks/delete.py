@@ -34,9 +34,8 @@ class DeleteIke(Task):
     def __init__(self, notifies: tuple[NotifyPayload, ...] = ()) -> None:
         self._notifies = notifies
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(*self._notifies, DeletePayload(ProtocolId.IKE))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         sa.end(sa.reason, sa.text, now)
@@ -53,10 +52,9 @@ class DeleteChild(Task):
     def needed(self, sa: IkeSa) -> bool:
         return self._child.up
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._child.delete_sent = True
         out.add(DeletePayload(ProtocolId.ESP, (spi_octets(self._child.spi_in),)))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         # The answer names the other half, or nothing if deletions crossed; both mean that it is gone.
@@ -82,7 +80,7 @@ class RespondDelete(Task):
         self._reason, self._text = reason, text
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._ends:
             concede(sa, now)
             out.then.append(lambda then: sa.end(self._reason, self._text, then))
@@ -90,7 +88,6 @@ class RespondDelete(Task):
             out.add(DeletePayload(ProtocolId.ESP, tuple(self._halves)))
         if self._closed and not self._ends:
             out.then.append(lambda then: restart_children(sa, self._closed, self._reason, then))
-        return Step.DONE
 
     def _delete_children(
         self, sa: IkeSa, spis: tuple[bytes, ...], reason: Reason, text: str, now: int

@@ -63,14 +63,13 @@ class InitiateEap(Task):
         self._answer: bytes | None = None
         self._rounds = 0
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._eap is None:
             self._open(sa, out)
         elif self._answer is not None:
             out.add(EapPayload(self._answer))
         else:
             out.add(session_proof(sa, self._own, self._eap.msk, by_initiator=True))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
@@ -165,7 +164,7 @@ class RespondEap(Task):
         sa.refusal = None if refusal is None else (refusal.reason, _told(sa, refusal))
         return Step.MORE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         assert sa.local_id is not None
         if self._proof is not None:
             self._proof.add(sa, out)
@@ -175,7 +174,6 @@ class RespondEap(Task):
         else:
             own = sa.local_id.payload(PayloadType.ID_R)
             out.add(session_proof(sa, own, self._eap.msk, by_initiator=False))
-        return Step.DONE
 
     def _meet(self, sa: IkeSa, message: Message) -> None:
         peer, wanted = id_of(message, PayloadType.ID_I), id_of(message, PayloadType.ID_R)

@@ -41,12 +41,11 @@ class Rounds:
         self._additional = b""
         self._link = _link_of(message)
 
-    def build(self, sa: IkeSa, out: Outgoing) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing) -> None:
         method = self._methods[0]
         self._pair = method.generate(sa.ctx.rand)
         out.add(KePayload(method.id, self._pair.public))
         out.add(NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, self._link))
-        return Step.MORE
 
     def process(self, message: Message, now: int) -> Step:
         """MORE until all are made; PeerError for a wrong answer."""
@@ -77,7 +76,7 @@ class RespondFollowUp(Task):
             raise
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         pending = self._pending
         out.add(KePayload(pending.methods[0].id, self._public))
         pending.methods = pending.methods[1:]
@@ -85,7 +84,6 @@ class RespondFollowUp(Task):
             out.add(sa.followups.expect(pending, now))
         else:
             pending.draft.complete(sa, pending.additional, out, now)
-        return Step.DONE
 
     def _respond(self, sa: IkeSa, pending: Pending, received: Inbound) -> None:
         pending.draft.check(sa)

@@ -69,9 +69,10 @@ class RekeyIke(Task):
     def needed(self, sa: IkeSa) -> bool:
         return sa.state is State.ESTABLISHED and not sa.standby
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         if self._rounds is not None:
-            return self._rounds.build(sa, out)
+            self._rounds.build(sa, out)
+            return
         sa.rekeying_ike = self
         self.rival = sa.rival
         self._spi = self._spi or sa.ctx.new_ike_spi()
@@ -83,7 +84,6 @@ class RekeyIke(Task):
         out.add(
             SaPayload(self._offered), NoncePayload(self._nonce), KePayload(self._group, self._pair.public)
         )
-        return Step.MORE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
@@ -210,7 +210,7 @@ class RespondIkeRekey(Task):
             sa.rekeying_ike.rival = self._rival
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(SaPayload((self._chosen.with_spi(self._spi),)), NoncePayload(self._nonce))
         out.add(KePayload(self._ke_group, self._public))
         methods = additional_exchanges(self._chosen)
@@ -218,7 +218,6 @@ class RespondIkeRekey(Task):
             out.add(sa.followups.expect(Pending(self, methods), now))
         else:
             self.complete(sa, b"", out, now)
-        return Step.DONE
 
     def check(self, sa: IkeSa) -> None:
         """Whether its additional key exchanges may go on."""

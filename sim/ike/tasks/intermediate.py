@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 class InitiateIntermediate(Task):
     """One exchange after the other, then IKE_AUTH."""
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         method = sa.additional[0]
         self._pair = method.generate(sa.ctx.rand)
         out.add(KePayload(method.id, self._pair.public))
-        return Step.MORE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         error = first_error(received.message)
@@ -68,10 +67,9 @@ class RespondIntermediate(Task):
             raise wrong(str(error)) from error
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(KePayload(self._method.id, self._public))
         out.then.append(lambda _: self._go_on(sa))
-        return Step.DONE
 
     def _go_on(self, sa: IkeSa) -> None:
         sa.strengthen(self._shared)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.constants import NotifyType, ProtocolId
 from sim.ike.payloads import NotifyPayload
-from sim.ike.tasks.base import Outgoing, Step, Task
+from sim.ike.tasks.base import Outgoing, Task
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -22,7 +22,6 @@ class TellSelectors(Task):
     def needed(self, sa: IkeSa) -> bool:
         return self._child.up
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         spi = spi_octets(self._child.spi_in)
         out.add(NotifyPayload(NotifyType.INVALID_SELECTORS, self._packet, ProtocolId.ESP, spi))
-        return Step.DONE

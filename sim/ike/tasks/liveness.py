@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 class CheckLiveness(Task):
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._version = sa.path.version
         if sa.mobike and sa.path.natt and sa.began:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         seen = seen_as(received)

@@ -37,11 +37,10 @@ _ADDITIONAL = {4: NotifyType.ADDITIONAL_IP4_ADDRESS, 16: NotifyType.ADDITIONAL_I
 class SetUpMobike(Task):
     """Either side's part in IKE_AUTH; comes before the IKE SA is reported as up."""
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         # A responder answers a peer that asked; an initiator asks.
         if sa.connection.mobike and (sa.initiator or sa.mobike):
             out.add_last(NotifyPayload(NotifyType.MOBIKE_SUPPORTED), *_address_payloads(sa))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
@@ -60,14 +59,13 @@ class UpdateAddresses(Task):
     def __init__(self, before: tuple[Sock, Sock]) -> None:
         self._before = before
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._version = sa.path.version
         out.add(NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES))
         if sa.path.natt:
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
         if additional(sa) != sa.announced:
             out.add(*_address_payloads(sa, always=True))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         if self._version != sa.path.version:
@@ -97,9 +95,8 @@ class AnnounceAddresses(Task):
 
     survives = True
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         out.add(*_address_payloads(sa, always=True))
-        return Step.DONE
 
 
 class ProveRoute(Task):
@@ -107,11 +104,10 @@ class ProveRoute(Task):
 
     survives = True
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._version = sa.path.version
         self._cookie = sa.ctx.rand(_COOKIE2_BYTES)
         out.add(NotifyPayload(NotifyType.COOKIE2, self._cookie))
-        return Step.DONE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         echo = received.message.notify(NotifyType.COOKIE2)
@@ -147,7 +143,7 @@ class RespondMobike(Task):
             self._update(sa, received, now)
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         request = self._request
         cookie = request.message.notify(NotifyType.COOKIE2)
         if self._refused:
@@ -156,7 +152,6 @@ class RespondMobike(Task):
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r, request.dst, request.src))
         if cookie is not None and len(cookie.data) in _COOKIE2_SIZES:
             out.add(NotifyPayload(NotifyType.COOKIE2, cookie.data))
-        return Step.DONE
 
     def _follow(self, sa: IkeSa, received: Inbound, now: int) -> None:
         """Leave an address that the responder has lost for the one that it speaks from (RFC 4555 3.6)."""

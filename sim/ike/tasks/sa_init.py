@@ -76,7 +76,7 @@ class InitiateSaInit(Task):
         self._group = group
         return KEY_EXCHANGE[KeyExchangeId(group)].generate(sa.ctx.rand)
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         # The cookie comes first, and nothing else changes with it (RFC 7296 2.6). All suites are offered
         # again with a new group, so that nobody can talk us into a weaker one (1.2).
         if self._cookie:
@@ -86,7 +86,6 @@ class InitiateSaInit(Task):
         out.add(*_announcements(sa))
         if sa.connection.signs:
             out.add(hashes_payload())
-        return Step.MORE
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
@@ -248,7 +247,7 @@ class RespondSaInit(Task):
         _derive(sa, choice.proposal, suite, shared)
         return Step.DONE
 
-    def build(self, sa: IkeSa, out: Outgoing, now: int) -> Step:
+    def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         proposal = self._choice.proposal.with_spi(b"")
         out.add(SaPayload((proposal,)), KePayload(self._choice.ke.group, self._public))
         out.add(NoncePayload(sa.nonce_r))
@@ -261,7 +260,6 @@ class RespondSaInit(Task):
             out.add(*certreq_payloads(wanted))
         out.add(*_answers(sa))
         out.add_last(*childless_payloads(sa))
-        return Step.DONE
 
 
 def _announcements(sa: IkeSa) -> list[NotifyPayload]:

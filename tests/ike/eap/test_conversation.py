@@ -210,6 +210,8 @@ def test_arbitrary_type_data_is_an_answer_or_an_error(data: bytes, kind: EapType
             side(octets, 0)
         except (WireError, EapError):
             continue
+    assert not authenticator.succeeded, "nobody has proved anything"
+    assert not client.msk
 
 
 def test_an_mschapv2_message_cut_anywhere_is_refused() -> None:
