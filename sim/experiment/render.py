@@ -38,6 +38,8 @@ def render(summary: Row, world: World) -> RenderableType:
         parts += [_flows(summary["flows"]), *_outages(world)]
     if summary["drops"]:
         parts += [_drops(summary["drops"]), *_late_packets(summary["drops"])]
+    if any(row["xfrm"] or row["ip"] for row in summary["nodes"]):
+        parts.append(_counters(summary["nodes"]))
     if summary["checks"]:
         parts.append(_checks(summary["checks"]))
     if "realtime" in summary:
@@ -160,6 +162,16 @@ def _late_packets(rows: list[Row]) -> Iterator[Text]:
             came = f"{row['packets']} packets came to {row['node']}"
             text = "behind its replay window: a child with a larger `replay_window` takes them"
             yield Text(f"{came} {text}", style="yellow")
+
+
+def _counters(rows: list[Row]) -> Table:
+    """The same drops by the names of `nstat` and /proc/net/xfrm_stat."""
+    table = _table("As Linux counts", "node", "counter", "packets")
+    table.columns[2].justify = "right"
+    for row in rows:
+        for name, count in {**row["xfrm"], **row["ip"]}.items():
+            table.add_row(row["name"], name, str(count))
+    return table
 
 
 def _checks(rows: list[Row]) -> Table:

@@ -10,6 +10,8 @@ from typing import Any
 from sim.experiment.checks import check_rows
 from sim.experiment.connections import connection_rows
 from sim.experiment.flows import flow_rows
+from sim.ipsec.xfrm import in_order
+from sim.net.snmp import snmp_counters
 from sim.scenario.faults import never_applied
 from sim.scenario.world import World
 from sim.units import NS_PER_S
@@ -34,6 +36,7 @@ def summarise(world: World, build_s: float, capture_sha256: str | None) -> dict[
         "connections": connections,
         "flows": flows,
         "drops": _drop_rows(world),
+        "nodes": _node_rows(world),
     }
 
 
@@ -43,4 +46,16 @@ def _drop_rows(world: World) -> list[dict[str, Any]]:
         {"node": name, "reason": str(reason), "packets": count}
         for name, node in world.nodes.items()
         for reason, count in sorted(node.drops.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _node_rows(world: World) -> list[dict[str, Any]]:
+    """What Linux would count at every node, under its names; zeros are left out."""
+    return [
+        {
+            "name": name,
+            "xfrm": in_order(world.stacks[name].xfrm) if name in world.stacks else {},
+            "ip": snmp_counters(node.drops),
+        }
+        for name, node in world.nodes.items()
     ]

@@ -28,6 +28,7 @@ from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
 from sim.ike.events import ChildSaDown, ChildSaUp, Event
 from sim.ipsec.verdict import Acquire, Drop
+from sim.ipsec.xfrm import arriving, in_order, leaving
 from sim.live.addresses import AddressWatch, host_addresses, way_out
 from sim.live.echo import EchoHost, Pong, ping_source
 from sim.live.errors import DeviceGoneError, LiveError
@@ -189,6 +190,7 @@ class LivePeer(IpsecDriver[bytearray]):
             "connections": rows,
             "counters": dict(self.endpoint.counters),
             "drops": dict(self.drops),
+            "xfrm": in_order(self.xfrm),
             "left_out": self._reporter.left_out,
         }
 
@@ -204,6 +206,7 @@ class LivePeer(IpsecDriver[bytearray]):
         elif isinstance(verdict, Acquire):
             self.hold(packet, verdict, now)
         elif isinstance(verdict, Drop):
+            self.xfrm[leaving(verdict.reason)] += 1
             self.drop(packet, verdict.reason, now)
         else:
             self.drop(packet, "no policy protects it", now)
@@ -215,6 +218,7 @@ class LivePeer(IpsecDriver[bytearray]):
                 self.drain_engine(now)
             self._deliver(verdict, now)
         elif isinstance(verdict, Drop):
+            self.xfrm[arriving(verdict.reason)] += 1
             self.drop(outer, verdict.reason, now)
             if self.engine.events:
                 self.drain_engine(now)
@@ -232,6 +236,7 @@ class LivePeer(IpsecDriver[bytearray]):
         else:
             sock = self._sockets.esp.get(src)
         if sock is None:
+            self.xfrm["XfrmOutError"] += 1
             self.drop(inner, GONE, now)
             return
         df = v4 and ip.dont_fragment(outer)

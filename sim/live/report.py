@@ -177,7 +177,7 @@ def _table(value: dict[str, Any]) -> list[str]:
                 f"{child['packets_in']} packets {child['bytes_in']} B, out {child['spi_out']} "
                 f"{child['packets_out']} packets {child['bytes_out']} B"
             )
-    for title in ("counters", "drops"):
+    for title in ("counters", "drops", "xfrm"):
         if value[title]:
             lines.append(f"  {title}: " + ", ".join(f"{k} {v}" for k, v in value[title].items()))
     return lines

@@ -40,6 +40,7 @@ from sim.ipsec.events import PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
+from sim.ipsec.xfrm import NO_STATE
 from sim.tunnels.ledger import Ledger
 from sim.tunnels.traps import Callers, Trap, traps
 from sim.tunnels.virtual import NO_VIP, NOT_VIRTUAL, VirtualIps
@@ -101,6 +102,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
         usage, leads = self.engine.usage, self.leads
         super().__init__(IkeEndpoint(config, rand=ike_rand, usage=usage, faults=faults, leads=leads))
         self.ledger = Ledger()
+        self.xfrm: Counter[str] = Counter()
+        """Dropped packets under the names of /proc/net/xfrm_stat: see `sim.ipsec.xfrm`."""
         self.callers = callers or {}
         self.virtual_ips = VirtualIps(config.connections)
         self._connections = {connection.name: connection for connection in config.connections}
@@ -171,13 +174,13 @@ class IpsecDriver(IkeDriver, Generic[P]):
         key = (policy.connection, policy.child)
         trap = self._traps.get(key)
         if trap is not None and trap.mute:
-            self.drop(packet, trap.mute, now)
+            self._drop_for_want(packet, trap.mute, now)
             return
         retry_at, text = self._failed.get(key, (now, ""))
         if now < retry_at or self._sas[key] >= MAX_SAS:
             reason = text if now < retry_at else NARROWED
             left = reason == NARROWED and self.has_left(verdict.local.start)
-            self.drop(packet, LEFT if left else reason, now)
+            self._drop_for_want(packet, LEFT if left else reason, now)
             return
         if self.virtual_ips.excludes(policy, verdict.local.start):
             self._await_vip(packet, verdict, now)
@@ -188,7 +191,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
             queue = self._held[key] = deque()
             self._asked[key] = selectors
         if len(queue) == HELD_PACKETS:
-            self.drop(queue.popleft(), "too many packets wait for an SA", now)
+            self._drop_for_want(queue.popleft(), "too many packets wait for an SA", now)
         queue.append(packet)
         self.endpoint.acquire(*key, selectors, now)
         self.pump(now)
@@ -197,7 +200,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         """Drop a packet from another address: its sender must notice the virtual IP that we ask for."""
         policy = verdict.policy
         assigned = self.virtual_ips.of(policy.connection)
-        self.drop(packet, NOT_VIRTUAL if assigned else NO_VIP, now)
+        self._drop_for_want(packet, NOT_VIRTUAL if assigned else NO_VIP, now)
         if not assigned:
             self.endpoint.acquire(policy.connection, policy.child, (verdict.local, verdict.remote), now)
             self.pump(now)
@@ -365,7 +368,12 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def _give_up(self, key: _Key, reason: Reason, now: int) -> None:
         self._asked.pop(key, None)
         for packet in self._held.pop(key, ()):
-            self.drop(packet, f"no SA: {reason}", now)
+            self._drop_for_want(packet, f"no SA: {reason}", now)
+
+    def _drop_for_want(self, packet: P, reason: str, now: int) -> None:
+        """A packet ends here because there is no SA for it."""
+        self.xfrm[NO_STATE] += 1
+        self.drop(packet, reason, now)
 
 
 def child_spec(event: ChildSaUp) -> ChildSpec:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 
 from sim.ipsec.sad import MAX_FLOWS, InboundSa
-from sim.ipsec.verdict import Drop
+from sim.ipsec.verdict import Drop, Reason
 from sim.net.node import Enter
 from sim.net.packet import Packet
 from sim.net.port import Port
@@ -34,7 +34,7 @@ from sim.wire.udp import UDP_HEADER_BYTES
 
 Send = Callable[[Packet, int], None]
 Seal = Callable[[bytearray, int], bytearray | Drop]
-Dropped = Callable[[Packet, str, int], None]
+Dropped = Callable[[Packet, Reason, int], None]
 Settle = Callable[[int], None]
 Unwrapped = Callable[[Packet, InboundSa, int], None]
 Act = Callable[[Packet, int, int, int], bool]
@@ -87,12 +87,15 @@ Flows = dict[bytes, Lane]
 class Lanes:
     """Of one node: those for packets from links, and those for packets that came out of an SA."""
 
-    def __init__(self, unwrapped: Unwrapped, drop: Dropped, settle: Settle) -> None:
+    def __init__(
+        self, unwrapped: Unwrapped, drop_arriving: Dropped, drop_leaving: Dropped, settle: Settle
+    ) -> None:
         """`settle` is called before an inner packet goes on: its SA may have noticed that a peer moved."""
         self.outside: Flows = {}
         self.inside: Flows = {}
         self._unwrapped = unwrapped
-        self._drop = drop
+        self._drop_arriving = drop_arriving
+        self._drop_leaving = drop_leaving
         self._settle = settle
 
     def forget(self) -> None:
@@ -134,7 +137,7 @@ class Lanes:
 
     def seal(self, data: bytearray, seal: Seal, send: Send, longest: int, opener: InboundSa | None) -> None:
         """As `forward`, but seal it before."""
-        drop = self._drop
+        drop = self._drop_leaving
 
         def act(packet: Packet, onward: int, _word: int, now: int) -> bool:
             data = packet.data
@@ -224,7 +227,7 @@ class Lanes:
     def _opened(self, packet: Packet, sa: InboundSa, inner: bytearray | Drop, now: int) -> None:
         self._settle(now)
         if isinstance(inner, Drop):
-            self._drop(packet, inner.reason, now)
+            self._drop_arriving(packet, inner.reason, now)
             return
         packet.data = inner
         size = len(inner)

@@ -23,7 +23,8 @@ from sim.ike.events import (
 from sim.ike.faults import Faults
 from sim.ipsec.sad import InboundSa
 from sim.ipsec.traffic import has_flow
-from sim.ipsec.verdict import BYPASS, Acquire, Drop
+from sim.ipsec.verdict import BYPASS, Acquire, Drop, Reason
+from sim.ipsec.xfrm import arriving, leaving
 from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
@@ -79,7 +80,7 @@ class IpsecStack(IpsecDriver[Packet]):
         self._left = False
         self._ports_seen: list[tuple[str, bool, int, tuple[tuple[bytes, int], ...]]] | None = None
         self._passing: tuple[Packet, InboundSa | None] | None = None
-        self.lanes = Lanes(self._unwrapped, node.drop, self._settle)
+        self.lanes = Lanes(self._unwrapped, self._drop_arriving, self._drop_leaving, self._settle)
         self.engine.changed = self.forget
         node.hook = self
         node.bind_udp(config.ike_port, self.receive)
@@ -102,6 +103,7 @@ class IpsecStack(IpsecDriver[Packet]):
             if len(verdict) > self._smallest_mtu and self._too_big(packet, verdict, now):
                 return None
             if self._left and self.node.would_stray(*ip.addresses(verdict)):
+                self.xfrm["XfrmOutError"] += 1
                 self.node.drop(packet, GONE, now)
                 return None
             self._remember(packet, packet.data)
@@ -113,7 +115,7 @@ class IpsecStack(IpsecDriver[Packet]):
         if isinstance(verdict, Acquire):
             self.hold(packet, verdict, now)
         elif isinstance(verdict, Drop):
-            self.node.drop(packet, verdict.reason, now)
+            self._drop_leaving(packet, verdict.reason, now)
         return None
 
     def inbound(self, packet: Packet, now: int) -> Packet | None:
@@ -132,7 +134,7 @@ class IpsecStack(IpsecDriver[Packet]):
             self._passing = packet, None
             return packet
         if isinstance(verdict, Drop):
-            self.node.drop(packet, verdict.reason, now)
+            self._drop_arriving(packet, verdict.reason, now)
             self._settle(now)
         return None
 
@@ -197,6 +199,14 @@ class IpsecStack(IpsecDriver[Packet]):
         self._virtual_port.remove_address(address)
 
     # Helpers, in call order
+
+    def _drop_leaving(self, packet: Packet, reason: Reason, now: int) -> None:
+        self.xfrm[leaving(reason)] += 1
+        self.node.drop(packet, reason, now)
+
+    def _drop_arriving(self, packet: Packet, reason: Reason, now: int) -> None:
+        self.xfrm[arriving(reason)] += 1
+        self.node.drop(packet, reason, now)
 
     def _settle(self, now: int) -> None:
         if self.engine.events:

@@ -16,7 +16,7 @@ from tests.scenario.base import TEXT
 # design.md section 5, and what it leaves to us: capture_sha256 and the connections' text.
 TOP = {
     *("name", "seed", "duration_s", "build_s", "wall_s", "packets", "capture_sha256"),
-    *("warnings", "checks", "connections", "flows", "drops"),
+    *("warnings", "checks", "connections", "flows", "drops", "nodes"),
 }
 CHECK = {"name", "ok", "detail"}
 CONNECTION = {
@@ -50,6 +50,7 @@ FLOW = {"name", "sent", "received", "lost", "reordered", "goodput_bps", "latency
 LATENCY = {"min", "p50", "p95", "p99", "max"}
 OUTAGE = {"from_s", "to_s"}
 DROP = {"node", "reason", "packets"}
+NODE = {"name", "xfrm", "ip"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def summary() -> dict[str, Any]:
 
 def test_the_keys_are_those_of_the_contract(summary: dict[str, Any]) -> None:
     assert set(summary) == TOP
-    rows = {"checks": CHECK, "connections": CONNECTION, "flows": FLOW, "drops": DROP}
+    rows = {"checks": CHECK, "connections": CONNECTION, "flows": FLOW, "drops": DROP, "nodes": NODE}
     for name, keys in rows.items():
         assert summary[name]
         assert all(set(row) == keys for row in summary[name]), name
@@ -77,7 +78,7 @@ def test_the_readme_lists_the_keys_of_the_contract() -> None:
     listed = rest.partition("`. `wall_s` is")[0].partition("which stay: `")[2]
     words = set(re.findall(r"[a-z]\w*", listed)) - set(re.findall(r"[a-z]\w*", "` (put on any link)`"))
 
-    assert words == TOP | CHECK | CONNECTION | CHILD | FLOW | LATENCY | OUTAGE | DROP
+    assert words == TOP | CHECK | CONNECTION | CHILD | FLOW | LATENCY | OUTAGE | DROP | NODE
 
 
 def test_it_is_json_without_nan(summary: dict[str, Any]) -> None:

@@ -1,0 +1,73 @@
+"""Every reason for a drop under the name that users of Linux know from /proc/net/xfrm_stat.
+
+Linux counts by the stage that fails, and so one reason has two names: for a packet that arrives and for one
+that leaves. Not every name can occur here: nothing runs out of buffers, no state is half acquired, and no
+bundle is made of several templates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sim.ipsec.verdict import Reason
+
+NAMES = (
+    *("XfrmInError", "XfrmInBufferError", "XfrmInHdrError", "XfrmInNoStates", "XfrmInStateProtoError"),
+    *("XfrmInStateModeError", "XfrmInStateSeqError", "XfrmInStateExpired", "XfrmInStateMismatch"),
+    *("XfrmInStateInvalid", "XfrmInTmplMismatch", "XfrmInNoPols", "XfrmInPolBlock", "XfrmInPolError"),
+    *("XfrmOutError", "XfrmOutBundleGenError", "XfrmOutBundleCheckError", "XfrmOutNoStates"),
+    *("XfrmOutStateProtoError", "XfrmOutStateModeError", "XfrmOutStateSeqError", "XfrmOutStateExpired"),
+    *("XfrmOutPolBlock", "XfrmOutPolDead", "XfrmOutPolError", "XfrmFwdHdrError", "XfrmOutStateInvalid"),
+    *("XfrmAcquireError",),
+)
+"""In the order of /proc/net/xfrm_stat."""
+
+NO_STATE = "XfrmOutNoStates"
+"""A packet that waits for an SA or may not ask for one, and gets none."""
+
+_ARRIVING = {
+    Reason.CLEAR_TEXT: "XfrmInTmplMismatch",
+    Reason.CONGESTION_UNFIT: "XfrmInStateModeError",
+    Reason.DISCARD_POLICY: "XfrmInPolBlock",
+    Reason.DUMMY: "XfrmInStateProtoError",  # Linux counts them so, though they are no error
+    Reason.EXPIRED: "XfrmInStateExpired",
+    Reason.FRAGMENT: "XfrmInHdrError",
+    Reason.INTEGRITY: "XfrmInStateProtoError",
+    Reason.LATE: "XfrmInStateSeqError",
+    Reason.MALFORMED_ESP: "XfrmInHdrError",
+    Reason.MALFORMED_INNER: "XfrmInStateModeError",
+    Reason.MALFORMED_IP: "XfrmInHdrError",
+    Reason.NEXT_HEADER: "XfrmInStateModeError",
+    Reason.PADDING: "XfrmInStateProtoError",
+    Reason.REPLAYED: "XfrmInStateSeqError",
+    Reason.SELECTOR_MISMATCH: "XfrmInNoPols",
+    Reason.UNKNOWN_SPI: "XfrmInNoStates",
+}
+_LEAVING = {
+    Reason.DISCARD_POLICY: "XfrmOutPolBlock",
+    Reason.EXPIRED: "XfrmOutStateExpired",
+    Reason.MALFORMED_IP: "XfrmFwdHdrError",
+    Reason.NOT_WHOLE: "XfrmOutStateModeError",
+    Reason.SEQUENCE_EXHAUSTED: "XfrmOutStateSeqError",
+    Reason.TOO_BIG: "XfrmOutStateModeError",
+    Reason.UNSUPPORTED_HEADERS: "XfrmOutStateModeError",
+}
+
+
+def arriving(reason: Reason) -> str:
+    """The counter for a packet that came in; what only those that leave can meet is XfrmInError."""
+    return _ARRIVING.get(reason, "XfrmInError")
+
+
+def leaving(reason: Reason) -> str:
+    return _LEAVING.get(reason, "XfrmOutError")
+
+
+def is_known(reason: Reason) -> bool:
+    """Whether a reason has a name of its own in one direction at least."""
+    return reason in _ARRIVING or reason in _LEAVING
+
+
+def in_order(counts: Counter[str]) -> dict[str, int]:
+    """What is not zero, in Linux's order."""
+    return {name: counts[name] for name in NAMES if counts[name]}
