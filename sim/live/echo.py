@@ -56,9 +56,8 @@ class EchoHost:
         self._send(icmp.echo_request(src, dst, self._identifier, sequence, _PAYLOAD), now)
 
     def _whole(self, packet: bytearray, now: int) -> bytearray | None:
-        if packet[0] >> 4 == 4 and ip.parse(packet).is_fragment:
-            return self._reassembler.add(packet, now)
-        return packet
+        self._reassembler.expire(now)
+        return self._reassembler.add(packet, now) if ip.parse(packet).is_fragment else packet
 
     def _deliver(self, packet: bytearray, now: int) -> None:
         header = ip.parse(packet)

@@ -8,8 +8,7 @@
 
 RFC 791, RFC 1122 3.2, RFC 1812 5, RFC 8200, RFC 4443. A node follows the weak host model (RFC 1122
 3.3.4.2): it accepts packets to any of its addresses on any port and routes its own by destination only.
-Next hops need no address resolution. Left out: multicast and broadcast, redirects, source routing, IPv6
-fragments.
+Next hops need no address resolution. Left out: multicast and broadcast, redirects, source routing.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from sim.wire import icmp, ip, udp
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
 from sim.wire.checksum import internet_checksum
-from sim.wire.fragment import Reassembler, fragment
+from sim.wire.fragment import TINY, TOO_LONG, UNEVEN, Reassembler, fragment
+from sim.wire.fragment6 import fragment6, locate
 from sim.wire.icmp import IcmpError, IcmpMessage
 from sim.wire.ip import IpHeader
 
@@ -40,6 +40,20 @@ _FRAGMENT_BITS = ip.MF | ip.OFFSET_MASK
 _v4_dst = Struct("16x4s").unpack_from
 _v6_dst = Struct("24x16s").unpack_from
 _CACHED_DESTINATIONS = 65536
+_BEFORE_FRAGMENT = frozenset(
+    {
+        ip.Protocol.IPV6_HOP,
+        ip.Protocol.IPV6_ROUTE,
+        ip.Protocol.IPV6_DEST,
+        ip.Protocol.IPV6_FRAGMENT,
+    }
+)
+_FRAGMENT_ERRORS = {
+    UNEVEN: IcmpError.FRAGMENT_UNEVEN,
+    TOO_LONG: IcmpError.FRAGMENT_TOO_FAR,
+    TINY: IcmpError.HEADERS_INCOMPLETE,
+}
+"""What the source of an IPv6 fragment is told (RFC 8200 4.5, RFC 7112 5)."""
 
 Send = Callable[[Packet, int], None]
 Way = tuple[Send, int]
@@ -130,7 +144,7 @@ class IpNode:
         self._local: set[bytes] = set()
         self._reassembler = Reassembler()
         self._reassembly_alarm = sim.alarm(self._reassembly_expired)
-        self._identification = 0
+        self._identification = self._identification6 = 0
         self._ways: dict[bytes, Way] = {}
         self._onward: set[bytes] = set()  # destinations of packets to forward
         self._fast: dict[int, _Course] = {}  # by IPv4 destination as a number; only while there is no hook
@@ -363,13 +377,12 @@ class IpNode:
 
     def reassemble(self, packet: Packet, now: int) -> Packet | None:
         """Keep a fragment; the whole packet when it was the last one that was missing."""
-        if packet.data[0] >= 0x60:
-            self.drop(packet, "IPv6 fragment", now)
-            return None
         known = self._reassembler.refused.copy()
         data = self._reassembler.add(packet.data, now)
         for reason in self._reassembler.refused - known:
             self.drop(packet, reason, now)
+            if reason in _FRAGMENT_ERRORS and packet.data[0] >= 0x60:
+                self.send_error(packet, _FRAGMENT_ERRORS[reason], now)
         self._reassembly_alarm.set(self._reassembler.next_timer())
         return None if data is None else packet.derive(data)
 
@@ -458,11 +471,23 @@ class IpNode:
         data = packet.data
         if len(data) <= port.mtu:
             port.send(packet, now)
-        elif data[0] >= 0x60 or data[6] & 0x40:
-            self.refuse(packet, "packet too big", IcmpError.TOO_BIG, now, port.mtu)
-        else:
-            for piece in fragment(data, port.mtu):
+        elif pieces := self._pieces(data, port.mtu):
+            for piece in pieces:
                 port.send(packet.derive(piece), now)
+        else:
+            self.refuse(packet, "packet too big", IcmpError.TOO_BIG, now, port.mtu)
+
+    def _pieces(self, data: bytearray, mtu: int) -> list[bytearray]:
+        """The fragments of a packet; none where only its source may make any, or nobody can."""
+        if data[0] < 0x60:
+            return [] if data[6] & 0x40 else fragment(data, mtu)
+        if ip.addresses(data)[0] not in self._local:
+            return []
+        self._identification6 = (self._identification6 + 1) & 0xFFFFFFFF
+        try:
+            return fragment6(data, mtu, self._identification6)
+        except ValueError:
+            return []
 
 
 def is_sound(data: bytearray) -> bool:
@@ -482,10 +507,10 @@ def is_sound(data: bytearray) -> bool:
 
 
 def is_fragment(data: bytearray) -> bool:
-    """Of a sound packet; an IPv6 fragment header is seen when it comes first."""
+    """Of a sound packet: whether it has to go through reassembly before anything looks at what it holds."""
     if data[0] < 0x60:
         return bool(data[6] & 0x3F or data[7])
-    return data[6] == ip.Protocol.IPV6_FRAGMENT
+    return data[6] in _BEFORE_FRAGMENT and locate(data) is not None
 
 
 def destination(data: bytearray) -> bytes:

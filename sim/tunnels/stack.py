@@ -22,6 +22,7 @@ from sim.ike.events import (
 )
 from sim.ike.faults import Faults
 from sim.ipsec.sad import InboundSa
+from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop, Reason
 from sim.ipsec.xfrm import arriving, leaving
@@ -282,7 +283,19 @@ class IpsecStack(IpsecDriver[Packet]):
             return False
         spi_in = self.engine.protecting(packet.data)
         assert spi_in is not None, "what was sealed a moment ago has an SA"
+        if sealed[0] >= 0x60 and self._may_fragment(packet.data, self.engine.sad[spi_in].outbound.spec):
+            return False
         self.engine.sad[spi_in].outbound.discount(len(packet.data))
         mtu = self.engine.max_inner(port.mtu, spi_in)
         self.node.refuse(packet, "packet too big", IcmpError.TOO_BIG, now, mtu)
         return True
+
+    def _may_fragment(self, inner: bytearray, spec: ChildSpec) -> bool:
+        """Whether this node, the source of the IPv6 packet around `inner`, may send that in fragments.
+
+        As if the outer header had a DF bit (RFC 4301 8.1), but what this node sends it may cut.
+        """
+        if spec.copy_df:
+            own = inner[0] >= 0x60 and self.node.is_local(ip.addresses(inner)[0])
+            return own or not ip.dont_fragment(inner)
+        return not spec.df

@@ -1,8 +1,9 @@
-"""IPv4 fragmentation and reassembly (RFC 791 3.2, RFC 815, RFC 3168 5.3).
+"""Fragmentation of IPv4, reassembly of IPv4 and IPv6 (RFC 791 3.2, RFC 815, RFC 8200 4.5, RFC 3168 5.3).
 
 Reassembly refuses what only attacks send, as Linux does: overlapping fragments (RFC 5722 for IPv6, RFC 1858 4
-for IPv4) discard the whole datagram, and so does TCP whose ports or flags would lie in a later fragment
-(RFC 1858 3, RFC 3128). IPv6 fragments are left out: they are refused, and counted.
+for IPv4) discard all of the datagram that has come, and a fragment is refused that would hide TCP's ports or
+flags in a later one (RFC 1858 3, RFC 3128), or a part of the header chain (RFC 7112). An IPv6 packet that is
+its only fragment is whole whatever else has its identification (RFC 6946).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from bisect import bisect
 from collections import Counter
 from struct import Struct
+from typing import NamedTuple
 
 from sim.units import NS_PER_S
-from sim.wire import ip
+from sim.wire import fragment6, ip
 from sim.wire.buffer import WireError
 from sim.wire.ip import IpHeader, Protocol
 
@@ -25,7 +27,48 @@ _LENGTH_TO_FLAGS = Struct(">HHH")  # total length, identification, flags and off
 _TCP_LEAST_BYTES = 16  # tmin of RFC 1858 3.2.1: ports, sequence numbers, flags
 _NOT_ECT, _CE = 0, 3
 
+MALFORMED = "malformed packet"
+OVERLAP = "overlapping fragment"
+BEYOND_END = "fragment beyond the end"
+ECN_CONTRADICTS = "ECN of fragments contradicts"
+EMPTY = "empty fragment"
+UNEVEN = "fragment of no multiple of 8 octets"
+TOO_LONG = "datagram of more than 65535 octets"
+TINY = "tiny fragment"
+TIME_EXCEEDED = "reassembly time exceeded"
+
 _Key = tuple[bytes, bytes, int, int]
+
+
+class _Piece(NamedTuple):
+    """A fragment, of either version: its data starts at `at` in the packet, and at `start` in the datagram.
+
+    `place` is where an IPv6 packet has its fragment header.
+    """
+
+    packet: bytearray
+    header: IpHeader
+    at: int
+    place: fragment6.Place | None
+
+    @property
+    def key(self) -> _Key:
+        """RFC 791 3.2, RFC 8200 4.5: only IPv4 tells protocols apart."""
+        header = self.header
+        protocol = header.protocol if self.place is None else Protocol.IPV6_FRAGMENT
+        return header.src, header.dst, protocol, header.identification
+
+    @property
+    def start(self) -> int:
+        return self.header.fragment_offset
+
+    @property
+    def more(self) -> bool:
+        return self.header.mf
+
+    @property
+    def data(self) -> bytearray:
+        return self.packet[self.at :]
 
 
 def fragment(packet: bytearray, mtu: int) -> list[bytearray]:
@@ -86,7 +129,7 @@ class _Partial:
     """A datagram of which some fragments are here.
 
     `pieces` maps an offset in octets to the data there and `starts` has these offsets in order; `first` is
-    the fragment at 0, empty until it comes; `total` is known from the last fragment on; `charge` counts
+    the fragment at 0, None until it comes; `total` is known from the last fragment on; `charge` counts
     octets held, headers included.
     """
 
@@ -94,7 +137,7 @@ class _Partial:
 
     def __init__(self, deadline_at: int) -> None:
         self.deadline_at = deadline_at
-        self.first = bytearray()
+        self.first: _Piece | None = None
         self.pieces: dict[int, bytearray] = {}
         self.starts: list[int] = []
         self.total: int | None = None
@@ -106,24 +149,24 @@ class _Partial:
     def complete(self) -> bool:
         return self.received == self.total
 
-    def insert(self, header: IpHeader, packet: bytearray) -> str | None:
+    def insert(self, piece: _Piece) -> str | None:
         """Take a fragment in, or say why it spoils the datagram."""
-        start, data = header.fragment_offset, packet[header.upper_offset :]
+        start, data = piece.start, piece.data
         end = start + len(data)
         index = bisect(self.starts, start)
         if self._overlaps(index, start, end):
-            return "overlapping fragment"
-        if self._contradicts_end(header.mf, index, end):
-            return "fragment beyond the end"
-        self.ecn.add(header.tos & 3)
+            return OVERLAP
+        if self._contradicts_end(piece.more, index, end):
+            return BEYOND_END
+        self.ecn.add(piece.header.tos & 3)
         if {_NOT_ECT, _CE} <= self.ecn:
-            return "ECN of fragments contradicts"
-        self.first = self.first if start else packet
-        self.total = self.total if header.mf else end
+            return ECN_CONTRADICTS
+        self.first = self.first if start else piece
+        self.total = self.total if piece.more else end
         self.starts.insert(index, start)
         self.pieces[start] = data
         self.received += len(data)
-        self.charge += len(packet)
+        self.charge += len(piece.packet)
         return None
 
     def _overlaps(self, index: int, start: int, end: int) -> bool:
@@ -138,15 +181,20 @@ class _Partial:
         return self.total is not None or index < len(self.starts)
 
     def join(self) -> bytearray:
-        """The datagram, with the first fragment's header and any congestion mark (RFC 3168 5.3)."""
-        whole = self.first[: (self.first[0] & 15) * 4]
-        for at in self.starts:
-            whole += self.pieces[at]
-        _, identification, flags = _LENGTH_TO_FLAGS.unpack_from(whole, 2)
-        _LENGTH_TO_FLAGS.pack_into(whole, 2, len(whole), identification, flags & ip.DF)
+        """The datagram, with the first fragment's headers and any congestion mark (RFC 3168 5.3)."""
+        assert self.first is not None, "a datagram is complete"
+        packet, _, at, place = self.first
+        whole = packet[:at] if place is None else fragment6.without_header(packet[:at], place)
+        for start in self.starts:
+            whole += self.pieces[start]
         if _CE in self.ecn:
-            whole[1] |= _CE
-        ip.write_checksum(whole)
+            whole[1] |= _CE if place is None else _CE << 4
+        if place is None:
+            _, identification, flags = _LENGTH_TO_FLAGS.unpack_from(whole, 2)
+            _LENGTH_TO_FLAGS.pack_into(whole, 2, len(whole), identification, flags & ip.DF)
+            ip.write_checksum(whole)
+        else:
+            fragment6.write_length(whole)
         return whole
 
 
@@ -167,51 +215,56 @@ class Reassembler:
     def add(self, packet: bytearray, now: int) -> bytearray | None:
         """The whole datagram when `packet` is one or completes one, else None.
 
-        `packet` belongs to the reassembler from here on. Octets that are no IP packet are refused.
+        A fragment header is taken out. `packet` belongs to the reassembler from here on. Octets that are no
+        IP packet are refused.
         """
         try:
             header = ip.parse(packet)
         except WireError:
-            self.refused["malformed packet"] += 1
+            self.refused[MALFORMED] += 1
             return None
+        place = None if header.version == 4 else fragment6.locate(packet)
         if not header.is_fragment:
-            return packet
-        reason = _unfit(header, packet)
+            return packet if place is None else _atom(packet, place)
+        at = header.upper_offset if place is None else place.at + fragment6.FRAGMENT_HEADER_BYTES
+        piece = _Piece(packet, header, at, place)
+        reason = _unfit(piece)
         if reason:
             self.refused[reason] += 1
             return None
-        return self._hold(header, packet, now)
+        return self._hold(piece, now)
 
     def expire(self, now: int) -> list[bytearray]:
         """Give up the datagrams whose time is over.
 
-        Returns the first fragments among them: only about these is "reassembly time exceeded" sent (RFC 792).
+        Returns the first fragments among them: only about these is "reassembly time exceeded" sent (RFC 792,
+        RFC 8200 4.5).
         """
         late = [key for key, partial in self._partials.items() if partial.deadline_at <= now]
         firsts = []
         for key in late:
-            partial = self._give_up(key, "reassembly time exceeded")
-            if partial.first:
-                firsts.append(partial.first)
+            partial = self._give_up(key, TIME_EXCEEDED)
+            if partial.first is not None:
+                firsts.append(partial.first.packet)
         return firsts
 
     def next_timer(self) -> int | None:
         """When `expire` next has something to do; any `add` may change it."""
         return next((partial.deadline_at for partial in self._partials.values()), None)
 
-    def _hold(self, header: IpHeader, packet: bytearray, now: int) -> bytearray | None:
-        key = (header.src, header.dst, header.protocol, header.identification)
+    def _hold(self, piece: _Piece, now: int) -> bytearray | None:
+        key = piece.key
         partial = self._partials.get(key)
         if partial is not None and partial.deadline_at <= now:
-            self._give_up(key, "reassembly time exceeded")
+            self._give_up(key, TIME_EXCEEDED)
             partial = None
         if partial is None:
             partial = self._partials[key] = _Partial(now + self._timeout_ns)
-        elif partial.pieces.get(header.fragment_offset) == packet[header.upper_offset :]:
+        elif partial.pieces.get(piece.start) == piece.data:
             self.refused["duplicate fragment"] += 1
             return None
         before = partial.charge
-        reason = partial.insert(header, packet)
+        reason = partial.insert(piece)
         self._held_bytes += partial.charge - before
         if reason:
             self._give_up(key, reason)
@@ -233,24 +286,39 @@ class Reassembler:
         return partial
 
 
-def _unfit(header: IpHeader, packet: bytearray) -> str | None:
+def _atom(packet: bytearray, place: fragment6.Place) -> bytearray:
+    """What an atomic fragment holds: a packet by itself (RFC 6946 4)."""
+    whole = fragment6.without_header(packet, place)
+    fragment6.write_length(whole)
+    return whole
+
+
+def _unfit(piece: _Piece) -> str | None:
     """Why a fragment cannot be part of any datagram."""
-    size = len(packet) - header.upper_offset
-    if header.version != 4:
-        return "IPv6 fragment"
+    size = len(piece.packet) - piece.at
     if size == 0:
-        return "empty fragment"
-    if header.mf and size % 8:
-        return "fragment of no multiple of 8 octets"
-    if header.fragment_offset + size > ip.MAX_PACKET_BYTES - ip.IPV4_HEADER_BYTES:
-        return "datagram of more than 65535 octets"
-    if header.protocol == Protocol.TCP and _tiny(header, size):
-        return "tiny fragment"
-    return None
+        return EMPTY
+    if piece.more and size % 8:
+        return UNEVEN
+    if piece.start + size > ip.MAX_PACKET_BYTES - _outside(piece):
+        return TOO_LONG
+    return TINY if _tiny(piece, size) else None
 
 
-def _tiny(header: IpHeader, size: int) -> bool:
-    """Whether a fragment would hide TCP ports or flags from a filter on the way (RFC 1858 3.2, RFC 3128)."""
-    if header.fragment_offset == 0:
-        return size < _TCP_LEAST_BYTES
-    return header.fragment_offset == 8
+def _outside(piece: _Piece) -> int:
+    """How much of what a length field counts are headers that all fragments have."""
+    return ip.IPV4_HEADER_BYTES if piece.place is None else piece.place.at - ip.IPV6_HEADER_BYTES
+
+
+def _tiny(piece: _Piece, size: int) -> bool:
+    """Whether a fragment would hide from a filter on the way what that looks at.
+
+    TCP ports or flags (RFC 1858 3.2, RFC 3128), and in IPv6 any upper-layer header (RFC 7112 5).
+    """
+    header = piece.header
+    if piece.place is not None:
+        chain_end = header.upper_offset + fragment6.upper_bytes(header.protocol)
+        return piece.start == 0 and len(piece.packet) < chain_end
+    if header.protocol != Protocol.TCP:
+        return False
+    return size < _TCP_LEAST_BYTES if piece.start == 0 else piece.start == 8

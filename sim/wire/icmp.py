@@ -17,7 +17,7 @@ from enum import Enum, IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from sim.wire import ip
+from sim.wire import fragment6, ip
 from sim.wire.buffer import Buf, WireError
 from sim.wire.checksum import internet_checksum, pseudo_header_sum
 from sim.wire.ip import IpHeader, Protocol
@@ -28,6 +28,8 @@ ERROR_TOS = 0xC0
 
 _HEAD = Struct(">BBH4s")
 _ECHO = Struct(">HH")
+_V6_LENGTH_AT = 4
+_OFFSET_AT = 2  # in a fragment header
 _MAX_V4_ERROR_BYTES = 576  # RFC 1812 4.3.2.3
 
 
@@ -90,6 +92,10 @@ class IcmpError(Enum):
     REASSEMBLY_EXCEEDED = "reassembly time exceeded"
     TOO_BIG = "packet too big"
     """Fragmentation needed and DF set, or ICMPv6's packet too big; the only kind with an MTU."""
+    FRAGMENT_UNEVEN = "length of a fragment is no multiple of 8"
+    """RFC 8200 4.5, as the next two (RFC 7112 5); IPv4 has no error for any of them."""
+    FRAGMENT_TOO_FAR = "fragment ends beyond 65535 octets"
+    HEADERS_INCOMPLETE = "first fragment without all headers"
 
 
 _V4_ERRORS: dict[IcmpError, tuple[int, int]] = {
@@ -111,6 +117,9 @@ _V6_ERRORS: dict[IcmpError, tuple[int, int]] = {
     IcmpError.TTL_EXCEEDED: (Icmpv6Type.TIME_EXCEEDED, TimeExceededCode.TTL),
     IcmpError.REASSEMBLY_EXCEEDED: (Icmpv6Type.TIME_EXCEEDED, TimeExceededCode.REASSEMBLY),
     IcmpError.TOO_BIG: (Icmpv6Type.PACKET_TOO_BIG, 0),
+    IcmpError.FRAGMENT_UNEVEN: (Icmpv6Type.PARAMETER_PROBLEM, 0),  # erroneous header field
+    IcmpError.FRAGMENT_TOO_FAR: (Icmpv6Type.PARAMETER_PROBLEM, 0),
+    IcmpError.HEADERS_INCOMPLETE: (Icmpv6Type.PARAMETER_PROBLEM, 3),
 }
 _V4_ERROR_TYPES = frozenset(
     {
@@ -243,20 +252,25 @@ def error(original: Buf, src: bytes, kind: IcmpError, mtu: int = 0) -> bytearray
         header = ip.parse(original)
     except WireError:
         return None
-    if _forbidden(header, original, kind):
-        return None
     errors = _V4_ERRORS if header.version == 4 else _V6_ERRORS
+    if kind not in errors or _forbidden(header, original, kind):
+        return None
     message_type, code = errors[kind]
-    rest = _rest(header, kind, mtu)
+    rest = _rest(header, original, kind, mtu)
     quote = original[: _quote_bytes(header)]
     message = _message(src, header.src, message_type, code, rest, quote)
     tos = ERROR_TOS if header.version == 4 else 0
     return ip.build(src, header.src, _protocol(src), message, tos=tos)
 
 
-def _rest(header: IpHeader, kind: IcmpError, mtu: int) -> bytes:
+def _rest(header: IpHeader, original: Buf, kind: IcmpError, mtu: int) -> bytes:
     if kind is IcmpError.PROTOCOL_UNREACHABLE and header.version == 6:
         return header.protocol_at.to_bytes(4, "big")
+    if kind is IcmpError.FRAGMENT_UNEVEN:
+        return _V6_LENGTH_AT.to_bytes(4, "big")
+    if kind is IcmpError.FRAGMENT_TOO_FAR:
+        place = fragment6.locate(original)
+        return (0 if place is None else place.at + _OFFSET_AT).to_bytes(4, "big")
     return (mtu if kind is IcmpError.TOO_BIG else 0).to_bytes(4, "big")
 
 

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (
     IPv6,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
 )
 from scapy.packet import Packet as Scapy
 from scapy.packet import Raw
@@ -22,6 +25,7 @@ from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, udp
 from sim.wire.address import pack_address
+from sim.wire.fragment6 import fragment6
 from sim.wire.icmp import IcmpMessage
 from sim.wire.ip import IpHeader
 from tests.net.scene import LATER, Ear, Line, Pair
@@ -294,6 +298,83 @@ def test_ipv6_is_never_fragmented_on_the_way() -> None:
     line.run()
     ((message, _),) = answers
     assert (message.version, message.type, message.mtu) == (6, 2, 1400)
+
+
+@pytest.mark.parametrize("size", [1280, 1281, 4000, 65535])
+def test_an_ipv6_source_fragments_what_its_link_does_not_take(size: int) -> None:
+    """RFC 8200 4.5: only the source does; nobody has to reassemble but the destination."""
+    line = Line(replace(WIDE, mtu=1280))
+    ear = Ear(line.right)
+    data = bytearray(bytes(IPv6(src="fd00::1", dst="fd02::2", fl=9) / UDP() / bytes(size - 48)))
+    line.left.send(Packet(bytearray(data), 0, ear, 3), 0)
+    line.run()
+    ((_, packet),) = ear.packets
+    data[7] -= 2
+    assert packet.data == data
+    assert packet.seq == 3
+
+
+def test_ipv6_fragments_of_one_source_have_identifications_of_their_own() -> None:
+    pair = Pair(replace(WIDE, mtu=1280))
+    for seq in range(20):
+        pair.a.send(Packet(pair.datagram(2000, "2001:db8::2"), 0, pair.ear, seq), 0)
+    pair.sim.run(LATER)
+    assert pair.ear.seqs == list(range(20))
+
+
+def test_a_fragment_header_behind_other_headers_is_seen() -> None:
+    pair = Pair(WIDE)
+    whole = IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrHopByHop() / UDP() / bytes(2000)
+    for piece in fragment6(bytearray(bytes(whole)), 1280, 1):
+        assert piece[6] == 0
+        pair.a.send(Packet(piece, 0, pair.ear), 0)
+    pair.sim.run(LATER)
+    ((_, packet),) = pair.ear.packets
+    assert bytes(packet.data) == bytes(whole)
+
+
+def test_an_ipv6_packet_of_another_that_does_not_fit_is_not_cut() -> None:
+    """Also where there is no room beside its headers, and where it is a fragment already."""
+    pair = Pair(replace(WIDE, mtu=1280))
+    answers = listen(pair.a)
+    foreign = udp.build((pack_address("fd09::1"), 7), (pack_address("2001:db8::2"), 7), bytes(1300))
+    fragment = fragment6(pair.datagram(2000, "2001:db8::2"), 1500, 1)[0]
+    routing = IPv6ExtHdrRouting(addresses=["fd09::1"] * 78)
+    crowded = IPv6(src="2001:db8::1", dst="2001:db8::2") / routing / UDP() / bytes(100)
+    for data in (foreign, fragment, bytearray(bytes(crowded))):
+        pair.a.send(Packet(data, 0, pair.ear), 0)
+    pair.sim.run(LATER)
+    assert pair.a.drops["packet too big"] == 3
+    assert [message.mtu for message, _ in answers] == [1280, 1280]
+    assert not pair.ear.packets
+
+
+def test_a_lost_ipv6_fragment_loses_the_packet_and_says_so() -> None:
+    """Time exceeded, code 1, if the first fragment has come (RFC 8200 4.5)."""
+    for keep, told in ((slice(0, 1), [(3, 1)]), (slice(1, 2), [])):
+        pair = Pair(replace(WIDE, mtu=1280))
+        answers = listen(pair.a)
+        for piece in fragment6(pair.datagram(2000, "2001:db8::2"), 1280, 1)[keep]:
+            pair.a.send(Packet(piece, 0), 0)
+        pair.sim.run(LATER)
+        assert [(message.type, message.code) for message, _ in answers] == told
+        assert pair.b.drops == {"reassembly time exceeded": 1}
+
+
+def test_the_source_of_an_impossible_ipv6_fragment_is_told_what_is_wrong() -> None:
+    """Parameter problem: the length, the offset, or a header chain that ends too early (RFC 7112 5)."""
+    pair = Pair(WIDE)
+    answers = listen(pair.a)
+    base = IPv6(src="2001:db8::1", dst="2001:db8::2")
+    for packet in (
+        base / IPv6ExtHdrFragment(nh=17, m=1) / Raw(bytes(12)),
+        base / IPv6ExtHdrFragment(nh=17, offset=8191) / Raw(bytes(9)),
+        base / IPv6ExtHdrFragment(nh=6, m=1) / Raw(bytes(16)),
+    ):
+        pair.a.send(Packet(bytearray(bytes(packet)), 0), 0)
+    pair.sim.run(LATER)
+    told = [(message.type, message.code, int.from_bytes(message.rest, "big")) for message, _ in answers]
+    assert told == [(4, 0, 4), (4, 0, 42), (4, 3, 0)]
 
 
 def test_a_sender_hears_of_its_own_links_mtu() -> None:

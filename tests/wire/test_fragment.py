@@ -241,13 +241,6 @@ def test_a_congestion_mark_beside_a_fragment_without_ecn_spoils_the_datagram() -
     assert reassembler.refused == {"ECN of fragments contradicts": 1}
 
 
-def test_an_ipv6_fragment_is_refused_and_counted() -> None:
-    fragments = [p for p in packets("linux-icmp/a.pcap") if p[0] >> 4 == 6 and ip.parse(p).is_fragment]
-    reassembler = Reassembler()
-    assert [reassembler.add(bytearray(p), 0) for p in fragments] == [None] * len(fragments)
-    assert reassembler.refused == {"IPv6 fragment": len(fragments)}
-
-
 @given(st.lists(st.binary(max_size=60), max_size=10))
 def test_arbitrary_octets_are_refused(datagrams: list[bytes]) -> None:
     reassembler = Reassembler()
