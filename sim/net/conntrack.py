@@ -49,20 +49,27 @@ class Entry:
 class ConnectionTracker:
     """Entries behind one external address. `choose(n)` draws a number below n."""
 
-    def __init__(self, profile: NatProfile, address: bytes, choose: Callable[[int], int]) -> None:
+    def __init__(
+        self, profile: NatProfile, addresses: tuple[bytes, ...], choose: Callable[[int], int]
+    ) -> None:
+        """Masquerading uses the first of several addresses."""
         self.profile = profile
-        self.address = address
+        self.addresses = addresses
         self._choose = choose
         self._by_origin: dict[_Key, Entry] = {}  # protocol, internal, remote
         self._by_reply: dict[_Key, Entry] = {}  # protocol, external, remote
         self._by_source: dict[tuple[int, Sock], list[Entry]] = {}  # oldest first
         self._sweep_at = _FIRST_SWEEP
 
+    @property
+    def address(self) -> bytes:
+        return self.addresses[0]
+
     def __len__(self) -> int:
         """How many entries of the inside are held, of which some may have expired."""
         return len(self._by_origin)
 
-    def outbound(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+    def outbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
         """The external endpoint for a packet from inside; None when no port was found."""
         entry = self._by_origin.get((protocol, src, dst))
         if entry is None or entry.expires_at <= now:
@@ -73,7 +80,7 @@ class ConnectionTracker:
         self._refresh(entry, now)
         return entry.external
 
-    def inbound(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+    def inbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
         """The internal endpoint for a packet from outside; None when it answers nothing."""
         entry = self._live((protocol, dst, src), now)
         if entry is None or entry.internal is None:
@@ -128,9 +135,13 @@ class ConnectionTracker:
         self._by_reply.clear()
         self._by_source.clear()
 
-    def move(self, address: bytes) -> None:
-        """Take another external address; entries of the old one are gone."""
-        self.address = address
+    def configure(self, profile: NatProfile) -> None:
+        """Work by other timeouts from now on; entries live as they were told to."""
+        self.profile = profile
+
+    def move(self, addresses: tuple[bytes, ...]) -> None:
+        """Take other external addresses; entries of the old ones are gone."""
+        self.addresses = addresses
         self.clear()
 
     def _refresh(self, entry: Entry, now: int) -> None:

@@ -3,18 +3,25 @@
     from inside:  TTL, MTU -> mapping -> rewrite the source      -> outside
     from outside: mapping, filter -> TTL, MTU -> rewrite the destination -> inside
 
-TTL and MTU come before the rewriting, so that an ICMP error quotes the packet that its sender knows.
-Fragments are reassembled first. ICMP errors pass with the packet that they quote translated (RFC 5508).
-UDP, TCP and ICMP echo are translated; a protocol without ports cannot be. IPv6 is forwarded as it is.
-What comes from outside uninvited is dropped in silence, except for a ping of the box itself, and for what a
-connection tracker takes for its own.
+TTL and MTU come before the rewriting, so that an ICMP error quotes the packet that its sender knows. ICMP
+errors pass with the packet that they quote translated (RFC 5508). UDP, TCP and ICMP echo are translated; of
+other protocols only what has an address to itself (`one_to_one`), where nothing but addresses changes. IPv6
+is forwarded as it is. What comes from outside uninvited is dropped in silence, except for a ping of the box
+itself, and for what a connection tracker takes for its own.
 """
 
 from __future__ import annotations
 
 from sim.net.conntrack import ConnectionTracker
 from sim.net.engine import Simulation
-from sim.net.nat_profile import NAT_PRESETS, DependsOn, NatProfile, PortAssignment
+from sim.net.nat_profile import (
+    NAT_PRESETS,
+    DependsOn,
+    Fragments,
+    Hairpinning,
+    NatProfile,
+    PortAssignment,
+)
 from sim.net.nat_table import NatTable
 from sim.net.node import IpNode, destination, is_fragment, is_unicast
 from sim.net.packet import Packet
@@ -26,9 +33,12 @@ from sim.net.translate import (
     endpoints,
     is_echo,
     is_icmp_error,
+    is_later_fragment,
     quoted_endpoints,
     rewrite,
+    rewrite_address,
     rewrite_error,
+    tcp_flags,
 )
 from sim.wire import ip
 from sim.wire.address import Sock
@@ -42,7 +52,7 @@ _NO_ADDRESS = bytes(4)
 
 
 class NatBox(IpNode):
-    """All ports but the one named `outside` are inside. Its first IPv4 address is the external address."""
+    """All ports but the one named `outside` are inside. Its IPv4 addresses are the external addresses."""
 
     forwarding = True
 
@@ -50,27 +60,48 @@ class NatBox(IpNode):
         super().__init__(sim, name)
         self.outside = outside
         table = ConnectionTracker if profile.tracks_connections else NatTable
-        self.nat: NatTable | ConnectionTracker = table(profile, _NO_ADDRESS, sim.rng(f"nat:{name}").randrange)
+        self.nat: NatTable | ConnectionTracker = table(
+            profile, (_NO_ADDRESS,), sim.rng(f"nat:{name}").randrange
+        )
+        self._own: dict[bytes, bytes] = {}  # internal to external addresses, one to one
+        self._owner: dict[bytes, bytes] = {}  # and back
+
+    def one_to_one(self, internal: bytes, external: bytes) -> None:
+        """Let an internal address have an external one to itself (RFC 3022 2.1), whatever the protocol.
+
+        ValueError when either has a partner already.
+        """
+        if internal in self._own or external in self._owner:
+            raise ValueError("an address stands for one other only")
+        self._own[internal] = external
+        self._owner[external] = internal
+        self.port_changed()
 
     def port_changed(self) -> None:
-        """Mappings do not survive a change of the external address, as with Linux's masquerade."""
+        """Mappings do not survive a change of the external addresses, as with Linux's masquerade."""
         port = self.ports.get(self.outside)
-        address = port.first_address(4) if port is not None else None
-        if (address or _NO_ADDRESS) != self.nat.address:
-            self.nat.move(address or _NO_ADDRESS)
+        found = [] if port is None else [own for own, _ in port.addresses if len(own) == 4]
+        shared = tuple(own for own in found if own not in self._owner) or (_NO_ADDRESS,)
+        if shared != self.nat.addresses:
+            self.nat.move(shared)
         super().port_changed()
 
     def accepted(self, packet: Packet, port: Port, now: int) -> None:
-        if packet.data[0] >= 0x60:
+        data = packet.data
+        if data[0] >= 0x60:
             self.input(packet, now)
             return
-        if is_fragment(packet.data):
-            whole = self.reassemble(packet, now)
-            if whole is None:
-                return
-            packet = whole
+        from_outside = port.name == self.outside
         try:
-            if port.name == self.outside:
+            if self._owner and self._has_partner(data, from_outside=from_outside):
+                self._swap(packet, now, from_outside=from_outside)
+                return
+            if is_fragment(data):
+                whole = self._whole(packet, now)
+                if whole is None:
+                    return
+                packet = whole
+            if from_outside:
                 self._from_outside(packet, now)
             else:
                 self._from_inside(packet, now)
@@ -79,9 +110,46 @@ class NatBox(IpNode):
         except WireError:
             self.drop(packet, "malformed ICMP message", now)
 
+    def _whole(self, packet: Packet, now: int) -> Packet | None:
+        """What to translate of a fragment: all of the packet, or this piece, or nothing."""
+        kind = self.nat.profile.fragments
+        if kind is Fragments.REASSEMBLE:
+            return self.reassemble(packet, now)
+        if kind is Fragments.FIRST_ONLY and not is_later_fragment(packet.data):
+            return packet
+        self.drop(packet, "NAT drops fragments", now)
+        return None
+
+    # One to one
+
+    def _has_partner(self, data: bytearray, *, from_outside: bool) -> bool:
+        src, dst = ip.addresses(data)
+        if from_outside:
+            return dst in self._owner
+        return src in self._own and not self.is_local(dst) and self._leads_outside(dst)
+
+    def _leads_outside(self, dst: bytes) -> bool:
+        port = self.routes.lookup(dst)
+        return port is not None and port.name == self.outside
+
+    def _swap(self, packet: Packet, now: int, *, from_outside: bool) -> None:
+        """Exchange an address for its partner; ports, and with them fragments, stay as they are."""
+        data = packet.data
+        src, dst = ip.addresses(data)
+        new = self._owner[dst] if from_outside else self._own[src]
+        port = self.routes.lookup(new if from_outside else dst)
+        if port is None:
+            self.drop(packet, "no route", now)
+        elif self._may_leave(packet, port, now):
+            rewrite_address(data, DST if from_outside else SRC, new)
+            self.transmit(packet, now)
+
+    # Many behind few
+
     def _from_inside(self, packet: Packet, now: int) -> None:
-        dst = destination(packet.data)
-        if dst == self.nat.address and self._is_hairpin(packet.data):
+        data = packet.data
+        dst = destination(data)
+        if dst in self.nat.addresses and self._is_hairpin(data):
             self._hairpin(packet, now)
             return
         if self.is_local(dst) or not is_unicast(dst):
@@ -90,34 +158,34 @@ class NatBox(IpNode):
         port = self.routes.lookup(dst)
         if port is None or port.name != self.outside:
             self.input(packet, now)
-        elif self.nat.address == _NO_ADDRESS:
+        elif self.nat.addresses[0] == _NO_ADDRESS:
             self.drop(packet, "NAT without an external address", now)
-        elif is_icmp_error(packet.data):
+        elif is_icmp_error(data):
             self._error_from_inside(packet, port, now)
-        elif is_echo(packet.data, IcmpType.ECHO_REPLY):
+        elif is_echo(data, IcmpType.ECHO_REPLY):
             self.drop(packet, "no mapping", now)  # no request came in, so nothing asked for it
         else:
-            protocol, src, remote = endpoints(packet.data)
+            protocol, src, remote = endpoints(data)
             if not self._may_leave(packet, port, now):
                 return
-            external = self.nat.outbound(protocol, src, remote, now)
+            external = self.nat.outbound(protocol, src, remote, now, tcp_flags(data, protocol))
             if external is None:
                 self.drop(packet, "NAT has no port left", now)
                 return
-            rewrite(packet.data, SRC, external)
+            rewrite(data, SRC, external)
             self.transmit(packet, now)
 
     def _from_outside(self, packet: Packet, now: int) -> None:
-        dst = destination(packet.data)
-        if dst != self.nat.address:
+        data = packet.data
+        if destination(data) not in self.nat.addresses:
             self.drop(packet, "no mapping", now)
-        elif is_icmp_error(packet.data):
+        elif is_icmp_error(data):
             self._error_from_outside(packet, now)
-        elif is_echo(packet.data, IcmpType.ECHO_REQUEST):
+        elif is_echo(data, IcmpType.ECHO_REQUEST):
             self.deliver(packet, now)
         else:
-            protocol, remote, external = endpoints(packet.data)
-            internal = self.nat.inbound(protocol, remote, external, now)
+            protocol, remote, external = endpoints(data)
+            internal = self.nat.inbound(protocol, remote, external, now, tcp_flags(data, protocol))
             if internal is not None:
                 self._to_inside(packet, internal, now)
             elif self.nat.uninvited(protocol, remote, external, now):
@@ -144,7 +212,7 @@ class NatBox(IpNode):
         if external is None:
             self.drop(packet, "no mapping", now)
         elif self._may_leave(packet, port, now):
-            rewrite_error(packet.data, SRC, self.nat.address, DST, external)
+            rewrite_error(packet.data, SRC, external[0], DST, external)
             self.transmit(packet, now)
 
     def _error_from_outside(self, packet: Packet, now: int) -> None:
@@ -163,21 +231,25 @@ class NatBox(IpNode):
 
     def _is_hairpin(self, data: bytearray) -> bool:
         ported = data[9] in (Protocol.UDP, Protocol.TCP)
-        return self.nat.profile.hairpinning and ported and self.nat.address != _NO_ADDRESS
+        wanted = self.nat.profile.hairpinning is not Hairpinning.NONE
+        return wanted and ported and self.nat.addresses[0] != _NO_ADDRESS
 
     def _hairpin(self, packet: Packet, now: int) -> None:
-        """From inside to inside by way of the external address (RFC 4787 6)."""
-        protocol, src, dst = endpoints(packet.data)
-        external = self.nat.outbound(protocol, src, dst, now)
+        """From inside to inside by way of an external address (RFC 4787 6)."""
+        data = packet.data
+        protocol, src, dst = endpoints(data)
+        flags = tcp_flags(data, protocol)
+        external = self.nat.outbound(protocol, src, dst, now, flags)
         if external is None:
             self.drop(packet, "NAT has no port left", now)
             return
-        internal = self.nat.inbound(protocol, external, dst, now)
+        internal = self.nat.inbound(protocol, external, dst, now, flags)
         if internal is None:
             mapped = self.nat.internal_of(protocol, dst, now) is not None
             self.drop(packet, "filtered" if mapped else "no mapping", now)
             return
-        rewrite(packet.data, SRC, external)
+        if self.nat.profile.hairpinning is Hairpinning.EXTERNAL_SOURCE:
+            rewrite(data, SRC, external)
         self._to_inside(packet, internal, now)
 
     def _may_leave(self, packet: Packet, port: Port, now: int) -> bool:

@@ -24,15 +24,58 @@ class PortAssignment(StrEnum):
 
     PRESERVING = "preserving"
     """The internal one while it is free, else a random one of its range (RFC 4787 REQ-3)."""
+    CONTIGUOUS = "contiguous"
+    """The one after that of the mapping before."""
     RANDOM = "random"
+    PARITY = "parity"
+    """A random one that is even or odd as the internal one is (RFC 4787 REQ-4)."""
+    BLOCK = "block"
+    """A random one of a block of ports that belongs to the internal address (RFC 6888 REQ-4, RFC 7422)."""
+
+
+class Pooling(StrEnum):
+    """Which of several external addresses a new mapping gets (RFC 4787 4.1)."""
+
+    PAIRED = "paired"
+    """The one of the other mappings of its internal address (RFC 4787 REQ-2)."""
+    ARBITRARY = "arbitrary"
+
+
+class Hairpinning(StrEnum):
+    """What becomes of packets from inside to an external endpoint of the inside (RFC 4787 6)."""
+
+    NONE = "none"
+    EXTERNAL_SOURCE = "external-source"
+    """They come from the external endpoint of their sender (RFC 4787 REQ-9 a)."""
+    INTERNAL_SOURCE = "internal-source"
+    """They come from their sender as it is: the answer will go past the NAT."""
+
+
+class Refresh(StrEnum):
+    """Which packets keep a mapping alive (RFC 4787 4.3)."""
+
+    OUTBOUND = "outbound"
+    ANY = "any"
+
+
+class Fragments(StrEnum):
+    """What becomes of fragments (RFC 4787 11)."""
+
+    REASSEMBLE = "reassemble"
+    """They are put together, translated, and cut again where the link needs it (RFC 4787 REQ-14)."""
+    DROP = "drop"
+    FIRST_ONLY = "first-only"
+    """The first is translated, the others have no ports to be known by and are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class NatProfile:
     """Times in ns. A packet from inside always refreshes its mapping (RFC 4787 REQ-6 a).
 
-    `port_range` is what random ports are taken from; internal ports below 1024 keep below 1024 when ports
-    are preserved (RFC 4787 REQ-3 a). Query identifiers of ICMP use all 65536 values.
+    `port_range` is what ports are taken from; internal ports below 1024 keep below 1024 when ports or their
+    parity are preserved (RFC 4787 REQ-3 a). Query identifiers of ICMP use all 65536 values, but with blocks.
+    `tcp_timeout` is for established connections, `tcp_transitory_timeout` for those that open or close.
+    `blocks_per_subscriber` blocks of `block_size` ports are the most that one internal address gets.
     """
 
     mapping: DependsOn
@@ -41,9 +84,14 @@ class NatProfile:
     udp_timeout: int
     icmp_timeout: int = 60 * NS_PER_S  # RFC 5508 REQ-2
     tcp_timeout: int = 7440 * NS_PER_S  # RFC 5382 REQ-5
-    inbound_refresh: bool = True
-    hairpinning: bool = False
+    tcp_transitory_timeout: int = 240 * NS_PER_S  # RFC 5382 REQ-5
+    refresh: Refresh = Refresh.ANY
+    hairpinning: Hairpinning = Hairpinning.NONE
+    pooling: Pooling = Pooling.PAIRED
+    fragments: Fragments = Fragments.REASSEMBLE
     port_range: tuple[int, int] = (1024, 65535)
+    block_size: int = 512
+    blocks_per_subscriber: int = 1
     tracks_connections: bool = False
     """Be a `ConnectionTracker`, whose mapping and filtering follow from what it is, and not a `NatTable`."""
     udp_stream_timeout: int | None = None
@@ -53,14 +101,20 @@ class NatProfile:
         low, high = self.port_range
         if not 1 <= low <= high <= 65535:
             raise ValueError(f"{low} to {high} is no range of ports")
-        if min(self.udp_timeout, self.icmp_timeout, self.tcp_timeout) <= 0:
+        if min(self.udp_timeout, self.icmp_timeout, self.tcp_timeout, self.tcp_transitory_timeout) <= 0:
             raise ValueError("a NAT's timeouts must be above 0")
+        blocks = self.port_assignment is PortAssignment.BLOCK
+        if blocks and not 1 <= self.block_size <= high - low + 1:
+            raise ValueError(f"a block of {self.block_size} ports does not fit into {low} to {high}")
+        if blocks and self.blocks_per_subscriber < 1:
+            raise ValueError("a subscriber without a block of ports has no port")
 
     def override(self, changes: Mapping[str, Any]) -> NatProfile:
         """A copy with some fields changed; the axes may be given as text. ValueError for an unknown text."""
         return replace(self, **{name: _AXES.get(name, _same)(value) for name, value in changes.items()})
 
     def timeout(self, protocol: int) -> int:
+        """How long a mapping lives; of TCP, once it is established."""
         if protocol == Protocol.UDP:
             return self.udp_timeout
         return self.tcp_timeout if protocol == Protocol.TCP else self.icmp_timeout
@@ -74,6 +128,10 @@ _AXES: dict[str, Any] = {
     "mapping": DependsOn,
     "filtering": DependsOn,
     "port_assignment": PortAssignment,
+    "pooling": Pooling,
+    "hairpinning": Hairpinning,
+    "refresh": Refresh,
+    "fragments": Fragments,
 }
 
 NAT_PRESETS: dict[str, NatProfile] = {
@@ -82,14 +140,14 @@ NAT_PRESETS: dict[str, NatProfile] = {
         filtering=DependsOn.ADDRESS_AND_PORT_DEPENDENT,
         port_assignment=PortAssignment.PRESERVING,
         udp_timeout=120 * NS_PER_S,
-        hairpinning=True,
+        hairpinning=Hairpinning.EXTERNAL_SOURCE,
     ),
     "cgn": NatProfile(
         mapping=DependsOn.ENDPOINT_INDEPENDENT,
         filtering=DependsOn.ENDPOINT_INDEPENDENT,
         port_assignment=PortAssignment.RANDOM,
         udp_timeout=300 * NS_PER_S,
-        hairpinning=True,
+        hairpinning=Hairpinning.EXTERNAL_SOURCE,
     ),
     "symmetric": NatProfile(
         mapping=DependsOn.ADDRESS_AND_PORT_DEPENDENT,

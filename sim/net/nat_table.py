@@ -1,10 +1,9 @@
 """The mappings of a NAT as a pure table: what maps to what, what is let in, and for how long.
 
 An endpoint is an address and a port, or for ICMP queries an address and an identifier; the remote side of
-an ICMP query has port 0. Every mapping owns one external port of its protocol. Left out: the states of
-TCP, whose mappings simply time out.
+an ICMP query has port 0. Every mapping owns one external port of its protocol.
 
-RFC 4787 (UDP), RFC 5382 (TCP), RFC 5508 (ICMP).
+RFC 4787 (UDP), RFC 5382 and 7857 (TCP), RFC 5508 (ICMP).
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
-from sim.net.nat_profile import DependsOn, NatProfile, PortAssignment
+from sim.net.nat_ports import Choose, PortBook
+from sim.net.nat_profile import DependsOn, NatProfile, Refresh
+from sim.net.nat_tcp import IN, OUT, TcpSession
 from sim.wire.address import Sock
 from sim.wire.ip import Protocol
 
@@ -26,76 +27,118 @@ _VIEWS: dict[DependsOn, Callable[[Sock], _View]] = {
 }
 _Key = tuple[int, Sock, _View]
 _PRUNE_AT = 64
+_TCP = int(Protocol.TCP)
+FOREVER = 1 << 62
 
 
 class Mapping:
-    """One internal endpoint's external port. It is dead from `expires_at` on.
+    """One internal endpoint's external one. It is dead from `expires_at` on.
 
-    `permits` holds what the filter has seen of contacted remotes, and until when it lets them in.
+    `permits` holds what the filter has seen of contacted remotes, and until when it lets them in. What was
+    `forwarded` by a rule stays for ever and lets everybody in. `sessions` are those of TCP, by remote.
     """
 
-    __slots__ = ("expires_at", "external", "internal", "key", "permits", "protocol", "prune_at")
+    __slots__ = (
+        "expires_at",
+        "external",
+        "forwarded",
+        "internal",
+        "key",
+        "permits",
+        "protocol",
+        "prune_at",
+        "sessions",
+        "watched_at",
+    )
 
-    def __init__(self, key: _Key, external: Sock) -> None:
+    def __init__(self, key: _Key, external: Sock, *, forwarded: bool = False) -> None:
         self.key = key
         self.protocol, self.internal, _ = key
         self.external = external
-        self.expires_at = 0
+        self.forwarded = forwarded
+        self.expires_at = FOREVER if forwarded else 0
+        self.watched_at = 0
         self.permits: dict[_View, int] = {}
         self.prune_at = _PRUNE_AT
+        self.sessions: dict[Sock, TcpSession] = {}
 
     def permit(self, view: _View, until: int, now: int) -> None:
         self.permits[view] = until
         if len(self.permits) > self.prune_at:
             self.permits = {view: at for view, at in self.permits.items() if at > now}
+            self.sessions = {remote: s for remote, s in self.sessions.items() if s.expires_at > now}
             self.prune_at = max(_PRUNE_AT, 2 * len(self.permits))
 
 
 class NatTable:
-    """Mappings behind one external address. `choose(n)` draws a number below n."""
+    """Mappings behind some external addresses. `choose(n)` draws a number below n."""
 
-    def __init__(self, profile: NatProfile, address: bytes, choose: Callable[[int], int]) -> None:
-        self.profile = profile
-        self.address = address
+    def __init__(self, profile: NatProfile, addresses: tuple[bytes, ...], choose: Choose) -> None:
         self._choose = choose
-        self._mapping_view = _VIEWS[profile.mapping]
-        self._filter_view = _VIEWS[profile.filtering]
         self._by_key: dict[_Key, Mapping] = {}
-        self._by_port: dict[tuple[int, int], Mapping] = {}
-        self._pools: dict[int, PortPool] = {}
+        self._by_external: dict[tuple[int, Sock], Mapping] = {}
+        self._forwards: dict[tuple[int, Sock], Mapping] = {}  # by protocol and internal endpoint
+        self._rules: list[tuple[int, int, Sock]] = []
         self._deadlines: list[tuple[int, int, Mapping]] = []  # not later than expires_at of each
         self._serial = 0
+        self.profile = profile
+        self.addresses = addresses
+        self._adopt(profile)
+        self.book = PortBook(profile, addresses, choose)
 
     def __len__(self) -> int:
-        """How many mappings are held, of which some may have expired."""
+        """How many mappings are held, of which some may have expired; those of rules do not count."""
         return len(self._by_key)
 
-    def outbound(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+    def outbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
         """The external endpoint for a packet from inside, which refreshes its mapping or makes one.
 
-        None when no port is left.
+        `flags` are those of TCP. None when no port is left.
         """
+        if self._forwards and (forward := self._forwards.get((protocol, src))) is not None:
+            return forward.external
         key = (protocol, src, self._mapping_view(dst))
         mapping = self._by_key.get(key)
         if mapping is None or mapping.expires_at <= now:
             mapping = self._create(key, now)
             if mapping is None:
                 return None
-        mapping.expires_at = until = now + self.profile.timeout(protocol)
-        mapping.permit(self._filter_view(dst), until, now)
+        if protocol == _TCP:
+            self._track(mapping, dst, OUT, flags, now)
+        else:
+            mapping.expires_at = until = now + self.profile.timeout(protocol)
+            mapping.permit(self._filter_view(dst), until, now)
         return mapping.external
 
-    def inbound(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+    def inbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
         """The internal endpoint for a packet from outside; None when nothing maps or the filter objects."""
         mapping = self._live(protocol, dst, now)
         if mapping is None:
             return None
+        if mapping.forwarded:
+            return mapping.internal
         view = self._filter_view(src)
         if mapping.permits.get(view, now) <= now:
             return None
-        if self.profile.inbound_refresh:
+        if protocol == _TCP:
+            self._track(mapping, src, IN, flags, now)
+        elif self.profile.refresh is Refresh.ANY:
             mapping.expires_at = mapping.permits[view] = now + self.profile.timeout(protocol)
         return mapping.internal
+
+    def forward(self, protocol: int, port: int, internal: Sock) -> None:
+        """Let what comes to a port of the first external address in, to `internal`: a rule that stays.
+
+        What `internal` itself sends comes from that port. ValueError when another rule has the port, or the
+        internal endpoint.
+        """
+        for other_protocol, other_port, other in self._rules:
+            if other_protocol == protocol and (other_port == port or other == internal):
+                raise ValueError(
+                    f"port {port} of protocol {protocol}, or where it leads to, has a rule already"
+                )
+        self._rules.append((protocol, port, internal))
+        self._apply_rules()
 
     def uninvited(self, _protocol: int, _src: Sock, _dst: Sock, _now: int) -> bool:
         """Whether the box itself takes a packet from outside that is for nobody inside; it does not."""
@@ -108,88 +151,112 @@ class NatTable:
 
     def external_of(self, protocol: int, internal: Sock, remote: Sock, now: int) -> Sock | None:
         """What stands for an internal endpoint towards a remote one; makes and refreshes nothing."""
-        mapping = self._by_key.get((protocol, internal, self._mapping_view(remote)))
+        mapping = self._forwards.get((protocol, internal))
+        if mapping is None:
+            mapping = self._by_key.get((protocol, internal, self._mapping_view(remote)))
         return None if mapping is None or mapping.expires_at <= now else mapping.external
 
     def mappings(self, now: int) -> Iterator[Mapping]:
-        """Those alive, oldest first."""
+        """Those alive, oldest first; without those of rules."""
         return (mapping for mapping in self._by_key.values() if mapping.expires_at > now)
+
+    def configure(self, profile: NatProfile) -> None:
+        """Work by other timeouts and axes from now on; mappings stay, and live as they were told to."""
+        self._adopt(profile)
+        self.book.profile = profile
 
     def rebind(self, now: int) -> None:
         """Move every mapping to another external port; one for which no other is left is lost."""
         for mapping in list(self._by_key.values()):
-            if mapping.expires_at <= now:
+            external = None
+            if mapping.expires_at > now:
+                external = self.book.take_another(mapping.protocol, mapping.internal, mapping.external)
+            if external is None:
                 self._remove(mapping)
                 continue
-            port = self._random_port(mapping.protocol, mapping.internal[1])
-            if port is None:
-                self._remove(mapping)
-                continue
-            self._release(mapping)
-            mapping.external = (self.address, port)
-            self._by_port[mapping.protocol, port] = mapping
+            del self._by_external[mapping.protocol, mapping.external]
+            mapping.external = external
+            self._by_external[mapping.protocol, external] = mapping
 
     def clear(self) -> None:
-        """Forget all mappings, as a box does that reboots."""
+        """Forget all mappings but those of rules, as a box does that reboots."""
         self._by_key.clear()
-        self._by_port.clear()
-        self._pools.clear()
+        self._by_external.clear()
         self._deadlines.clear()
+        self.book = PortBook(self.profile, self.addresses, self._choose)
+        self._apply_rules()
 
-    def move(self, address: bytes) -> None:
-        """Take another external address; mappings of the old one are gone."""
-        self.address = address
+    def move(self, addresses: tuple[bytes, ...]) -> None:
+        """Take other external addresses; mappings of the old ones are gone."""
+        self.addresses = addresses
         self.clear()
 
+    def _adopt(self, profile: NatProfile) -> None:
+        self.profile = profile
+        self._mapping_view = _VIEWS[profile.mapping]
+        self._filter_view = _VIEWS[profile.filtering]
+
+    def _apply_rules(self) -> None:
+        self._forwards.clear()
+        for protocol, port, internal in self._rules:
+            external = (self.addresses[0], port)
+            old = self._by_external.get((protocol, external))
+            if old is not None and not old.forwarded:
+                self._remove(old)
+            self.book.reserve(protocol, external)
+            mapping = Mapping((protocol, internal, None), external, forwarded=True)
+            self._forwards[protocol, internal] = self._by_external[protocol, external] = mapping
+
+    def _track(self, mapping: Mapping, remote: Sock, side: int, flags: int, now: int) -> None:
+        """Bring a TCP connection's state and its mapping's life in line with a segment."""
+        session = mapping.sessions.get(remote)
+        if session is None:
+            session = mapping.sessions[remote] = TcpSession()
+        session.saw(side, flags)
+        if side == OUT or self.profile.refresh is Refresh.ANY or not session.established:
+            before, session.expires_at = session.expires_at, now + session.timeout(self.profile)
+        else:
+            return
+        if session.expires_at >= before:
+            mapping.expires_at = max(mapping.expires_at, session.expires_at)
+            view = self._filter_view(remote)
+            mapping.permit(view, max(mapping.permits.get(view, 0), session.expires_at), now)
+        else:
+            self._recount(mapping)
+
+    def _recount(self, mapping: Mapping) -> None:
+        """A connection ends sooner than it was thought to: so may its mapping and its permission."""
+        permits: dict[_View, int] = {}
+        for remote, session in mapping.sessions.items():
+            view = self._filter_view(remote)
+            permits[view] = max(permits.get(view, 0), session.expires_at)
+        mapping.permits = permits
+        mapping.expires_at = max(permits.values())
+        if mapping.expires_at < mapping.watched_at:
+            self._watch(mapping, mapping.expires_at)
+
     def _live(self, protocol: int, external: Sock, now: int) -> Mapping | None:
-        if external[0] != self.address:
-            return None
-        mapping = self._by_port.get((protocol, external[1]))
+        mapping = self._by_external.get((protocol, external))
         return None if mapping is None or mapping.expires_at <= now else mapping
 
     def _create(self, key: _Key, now: int) -> Mapping | None:
         self._expire(now)
-        protocol, (_, internal_port), _ = key
-        port = self._assign(protocol, internal_port)
-        if port is None:
+        protocol, internal, _ = key
+        external = self.book.take(protocol, internal)
+        if external is None:
             return None
-        mapping = Mapping(key, (self.address, port))
-        self._by_key[key] = self._by_port[protocol, port] = mapping
-        self._watch(mapping, now + self.profile.timeout(protocol))
+        mapping = Mapping(key, external)
+        self._by_key[key] = self._by_external[protocol, external] = mapping
+        shortest = min(self.profile.timeout(protocol), self.profile.tcp_transitory_timeout)
+        self._watch(mapping, now + (shortest if protocol == _TCP else self.profile.timeout(protocol)))
         return mapping
-
-    def _assign(self, protocol: int, port: int) -> int | None:
-        if self.profile.port_assignment is PortAssignment.PRESERVING:
-            low, high = self._range(protocol, port)
-            if low <= port <= high and self._pool(protocol).take(port):
-                return port
-        return self._random_port(protocol, port)
-
-    def _random_port(self, protocol: int, internal_port: int) -> int | None:
-        pool = self._pool(protocol)
-        low, high = self._range(protocol, internal_port)
-        port = pool.take_random(low, high, self._choose)
-        if port is None and low < self.profile.port_range[0]:
-            port = pool.take_random(*self.profile.port_range, self._choose)
-        return port
-
-    def _range(self, protocol: int, port: int) -> tuple[int, int]:
-        if protocol in (Protocol.ICMP, Protocol.ICMPV6):
-            return 0, 65535
-        preserving = self.profile.port_assignment is PortAssignment.PRESERVING
-        return (1, 1023) if preserving and port < 1024 else self.profile.port_range
-
-    def _pool(self, protocol: int) -> PortPool:
-        if protocol not in self._pools:
-            self._pools[protocol] = PortPool()
-        return self._pools[protocol]
 
     def _expire(self, now: int) -> None:
         """Remove what has expired; each mapping is looked at once per timeout."""
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
-            mapping = heappop(deadlines)[2]
-            if self._by_key.get(mapping.key) is not mapping:
+            at, _, mapping = heappop(deadlines)
+            if self._by_key.get(mapping.key) is not mapping or at != mapping.watched_at:
                 continue
             if mapping.expires_at <= now:
                 self._remove(mapping)
@@ -197,42 +264,11 @@ class NatTable:
                 self._watch(mapping, mapping.expires_at)
 
     def _watch(self, mapping: Mapping, at: int) -> None:
+        mapping.watched_at = at
         self._serial += 1
         heappush(self._deadlines, (at, self._serial, mapping))
 
     def _remove(self, mapping: Mapping) -> None:
         del self._by_key[mapping.key]
-        self._release(mapping)
-
-    def _release(self, mapping: Mapping) -> None:
-        port = mapping.external[1]
-        del self._by_port[mapping.protocol, port]
-        self._pool(mapping.protocol).free(port)
-
-
-class PortPool:
-    """The external ports of one protocol."""
-
-    def __init__(self) -> None:
-        self._used = bytearray(65536)
-
-    def take(self, port: int) -> bool:
-        """Take that very port, if it is free."""
-        if self._used[port]:
-            return False
-        self._used[port] = 1
-        return True
-
-    def take_random(self, low: int, high: int, choose: Callable[[int], int]) -> int | None:
-        """Take the first free port from a random one on, going round from `high` to `low`."""
-        start = low + choose(high - low + 1)
-        port = self._used.find(0, start, high + 1)
-        if port < 0:
-            port = self._used.find(0, low, start)
-        if port < 0:
-            return None
-        self._used[port] = 1
-        return port
-
-    def free(self, port: int) -> None:
-        self._used[port] = 0
+        del self._by_external[mapping.protocol, mapping.external]
+        self.book.give_back(mapping.protocol, mapping.internal, mapping.external)

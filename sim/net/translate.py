@@ -21,6 +21,7 @@ _QUERIES = frozenset({IcmpType.ECHO_REQUEST, IcmpType.ECHO_REPLY})
 _ERRORS = frozenset({IcmpType.DESTINATION_UNREACHABLE, IcmpType.TIME_EXCEEDED, IcmpType.PARAMETER_PROBLEM})
 _LEAST_BYTES: dict[int, int] = {Protocol.UDP: 8, Protocol.TCP: 20, Protocol.ICMP: 8}
 _QUOTED_BYTES = 8  # what every ICMP error quotes of the upper layer (RFC 792)
+_TCP = int(Protocol.TCP)
 _CHECKSUM_AT: dict[int, int] = {Protocol.UDP: 6, Protocol.TCP: 16}
 
 
@@ -62,12 +63,37 @@ def endpoints(data: bytearray) -> tuple[int, Sock, Sock]:
     return _endpoints(data, upper, protocol)
 
 
+def tcp_flags(data: bytearray, protocol: int) -> int:
+    """The flags of TCP in a packet that `endpoints` understood; 0 for another protocol."""
+    return data[upper_offset(data) + 13] if protocol == _TCP else 0
+
+
+def is_later_fragment(data: bytearray) -> bool:
+    """Whether a sound IPv4 packet is a fragment that does not hold the ports."""
+    return bool(data[6] & 0x1F or data[7])
+
+
 def is_echo(data: bytearray, kind: IcmpType) -> bool:
     """Whether a sound IPv4 packet that is no fragment is ICMP of that type."""
     if data[9] != Protocol.ICMP:
         return False
     upper = upper_offset(data)
     return len(data) > upper and data[upper] == kind
+
+
+def rewrite_address(data: bytearray, end: End, new: bytes) -> None:
+    """Replace an address of any sound IPv4 packet, or fragment of one; what it carries keeps its ports.
+
+    The checksum of TCP and UDP follows, and in an ICMP error the packet that it quotes (RFC 5508 4).
+    WireError and UntranslatableError for an error whose quotation cannot be read.
+    """
+    if not is_later_fragment(data):
+        if is_icmp_error(data):
+            _rewrite_quoted_address(data, DST if end is SRC else SRC, new)
+        else:
+            upper, protocol = upper_offset(data), data[9]
+            _follow(data, upper, protocol, bytes(data[end.address_at : end.address_at + 4]), new)
+    _rewrite_address(data, 0, end, new)
 
 
 def rewrite(data: bytearray, end: End, new: Sock) -> None:
@@ -90,6 +116,31 @@ def rewrite_error(data: bytearray, outer: End, address: bytes, quoted: End, new:
     _rewrite(data, at, upper, quoted, new)
     _update_field(data, upper_offset(data) + 2, before, data[at:end])
     _rewrite_address(data, 0, outer, address)
+
+
+def _rewrite_quoted_address(data: bytearray, end: End, new: bytes) -> None:
+    """Replace an address in the packet that an ICMP error is about; its checksums are no concern of ours."""
+    at = upper_offset(data) + ICMP_HEADER_BYTES
+    inner = ip.parse_quoted(memoryview(data)[at:])
+    if inner.version != 4:
+        raise UntranslatableError("ICMP error about a packet of another IP version")
+    before = bytes(data[at : at + 20])
+    _rewrite_address(data, at, end, new)
+    _update_field(data, upper_offset(data) + 2, before, data[at : at + 20])
+
+
+def _follow(data: bytearray, upper: int, protocol: int, old: bytes, new: bytes) -> None:
+    """Bring a TCP or UDP checksum in line with a change of what it covers, if the packet has one."""
+    checksum_at = upper + _CHECKSUM_AT.get(protocol, len(data))
+    if checksum_at + 2 > len(data):
+        return
+    (checksum,) = _PORT.unpack_from(data, checksum_at)
+    if protocol == Protocol.UDP and checksum == 0:
+        return
+    checksum = update_field(checksum, old, new)
+    if protocol == Protocol.UDP and checksum == 0:
+        checksum = 0xFFFF
+    _PORT.pack_into(data, checksum_at, checksum)
 
 
 def upper_offset(data: bytearray) -> int:
@@ -134,16 +185,7 @@ def _rewrite(data: bytearray, at: int, upper: int, end: End, new: Sock) -> None:
         (checksum,) = _PORT.unpack_from(data, upper + 2)
         _PORT.pack_into(data, upper + 2, update(checksum, old_port, port))
         return
-    checksum_at = upper + _CHECKSUM_AT[protocol]
-    if checksum_at + 2 > len(data):
-        return
-    (checksum,) = _PORT.unpack_from(data, checksum_at)
-    if protocol == Protocol.UDP and checksum == 0:
-        return
-    checksum = update_field(checksum, old + _PORT.pack(old_port), address + _PORT.pack(port))
-    if protocol == Protocol.UDP and checksum == 0:
-        checksum = 0xFFFF
-    _PORT.pack_into(data, checksum_at, checksum)
+    _follow(data, upper, protocol, old + _PORT.pack(old_port), address + _PORT.pack(port))
 
 
 def _rewrite_address(data: bytearray, at: int, end: End, address: bytes) -> bytes:

@@ -168,7 +168,7 @@ class _Walker:
         ipv4 = len(self._way.sources[0]) == 4
         if isinstance(node, NatBox) and ipv4 and entry and port.name == node.outside != entry:
             self._way.nats.append((node.name, self._way.sources))
-            self._way.sources = (node.nat.address,)
+            self._way.sources = node.nat.addresses
 
     def _jump(self, node: IpNode, dst: bytes) -> Jump | None:
         if not self._tunnels or node.name in self._entered:

@@ -17,7 +17,7 @@ UDP = Protocol.UDP
 
 def tracker(**changes: object) -> ConnectionTracker:
     profile = NAT_PRESETS["linux"].override(changes)
-    return ConnectionTracker(profile, E, random.Random(1).randrange)
+    return ConnectionTracker(profile, (E,), random.Random(1).randrange)
 
 
 def out(table: ConnectionTracker, src: Sock, dst: Sock, at: float = 0) -> int:
@@ -94,7 +94,7 @@ def test_rebinding_moves_every_entry_and_moving_forgets_them() -> None:
     assert entry.external[1] != 5000
     assert table.internal_of(UDP, entry.external, 1, (R, 1)) == (A, 5000)
     assert table.internal_of(UDP, (E, 5000), 1, (R, 1)) is None
-    table.move(S)
+    table.move((S,))
     assert (len(table), list(table.mappings(1))) == (0, [])
 
 

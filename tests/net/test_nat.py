@@ -11,7 +11,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, TCPerror, 
 from scapy.packet import Packet as Scapy
 from scapy.packet import Raw
 
-from sim.net.nat import NAT_PRESETS, NatBox
+from sim.net.nat import NAT_PRESETS, NatBox, NatTable
+from sim.net.nat_profile import Fragments, Hairpinning, Pooling
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.units import NS_PER_S
@@ -378,6 +379,139 @@ def test_without_hairpinning_the_box_keeps_its_address_to_itself() -> None:
     home.settle()
     assert bert.datagrams == []
     assert dropped(home.nat) == {"UDP port unreachable": 1}
+
+
+def test_hairpinning_with_the_internal_source_lets_the_answer_pass_the_box_by() -> None:
+    """RFC 4787 6: the other kind, which REQ-9 a) forbids; answers come from where nobody asked."""
+    home = Home(replace(NAT_PRESETS["cgn"], hairpinning=Hairpinning.INTERNAL_SOURCE))
+    bert = Ear()
+    home.bert.bind_udp(500, bert)
+    home.bert.send_udp(b"", (BERT, 500), (SERVER, 500), 0)
+    home.settle()
+    (mapping,) = home.nat.nat.mappings(home.sim.now)
+    home.alice.send_udp(b"peer", (ALICE, 500), mapping.external, home.sim.now)
+    home.settle()
+    assert [(payload, src) for payload, src, _, _ in bert.datagrams] == [(b"peer", (ALICE, 500))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrived", "drops"),
+    [
+        (Fragments.REASSEMBLE, 2000, {}),
+        (Fragments.DROP, 0, {"NAT drops fragments": 2}),
+        (Fragments.FIRST_ONLY, 0, {"NAT drops fragments": 1}),
+    ],
+)
+def test_fragments_pass_by_rule(kind: Fragments, arrived: int, drops: dict[str, int]) -> None:
+    home = Home(replace(HOME, fragments=kind))
+    server = Ear()
+    home.server.bind_udp(500, server)
+    home.alice.send_udp(bytes(2000), (ALICE, 500), (SERVER, 500), 0)
+    home.settle()
+    assert sum(len(payload) for payload, *_ in server.datagrams) == arrived
+    assert dropped(home.nat) == drops
+    if kind is Fragments.FIRST_ONLY:
+        home.settle(100 * NS_PER_S)
+        assert dict(home.server.drops) == {"reassembly time exceeded": 1}
+
+
+def test_all_addresses_of_the_outside_port_are_external() -> None:
+    home = Home(replace(NAT_PRESETS["symmetric"], pooling=Pooling.ARBITRARY))
+    second = pack_address("203.0.113.11")
+    home.nat.ports["wan"].add_address(second, 24)
+    server = Ear()
+    home.server.bind_udp(500, server)
+    for port in range(30):
+        home.alice.send_udp(b"", (ALICE, 7000 + port), (SERVER, 500), home.sim.now)
+    home.settle()
+    assert {src[0] for _, src, _, _ in server.datagrams} == {WAN, second}
+    alice = [Ear() for _ in range(30)]
+    for port, ear in enumerate(alice):
+        home.alice.bind_udp(7000 + port, ear)
+    for _, src, _, now in tuple(server.datagrams):
+        home.server.send_udp(b"back", (SERVER, 500), src, now)
+    home.settle()
+    assert [len(ear.datagrams) for ear in alice] == [1] * 30
+
+
+# One to one
+
+PUBLIC = pack_address("203.0.113.20")
+
+
+def one_to_one() -> Home:
+    home = Home()
+    home.nat.ports["wan"].add_address(PUBLIC, 24)
+    home.nat.one_to_one(ALICE, PUBLIC)
+    return home
+
+
+@pytest.mark.parametrize("kind", ["udp", "none", "tcp", "icmp", "esp", "ah"])
+def test_one_to_one_changes_the_address_of_any_protocol(kind: str) -> None:
+    """RFC 3022 2.1: both ways, from whichever side it starts, with every checksum right."""
+    home = one_to_one()
+    seen, back = watch(home.server), watch(home.alice)
+    upper = Raw(bytes(40)) if kind in ("esp", "ah") else transport(kind, 500, 500)
+    proto = {"esp": 50, "ah": 51}.get(kind)
+    there = IP(src="192.168.1.10", dst="198.51.100.1") / upper
+    here = IP(src="198.51.100.1", dst="203.0.113.20") / upper
+    if proto:
+        there.proto = here.proto = proto
+    inject(home.server, here)
+    inject(home.alice, there)
+    home.settle()
+    assert (seen[0].src, back[0].dst) == ("203.0.113.20", "192.168.1.10")
+    for packet in (seen[0], back[0]):
+        assert bytes(packet) == recomputed(packet)
+    if proto:
+        assert bytes(seen[0].payload) == bytes(there.payload)
+
+
+def test_one_to_one_passes_fragments_as_they_are() -> None:
+    home = one_to_one()
+    server = Ear()
+    home.server.bind_udp(500, server)
+    home.alice.send_udp(bytes(3000), (ALICE, 500), (SERVER, 500), 0)
+    home.settle()
+    assert [(len(payload), src) for payload, src, _, _ in server.datagrams] == [(3000, (PUBLIC, 500))]
+    assert len(home.nat.nat) == 0
+
+
+def test_one_to_one_translates_what_an_icmp_error_quotes() -> None:
+    home = one_to_one()
+    heard = listen(home.alice)
+    home.alice.send_udp(b"?", (ALICE, 500), (SERVER, 9), 0)  # nobody listens
+    home.settle()
+    (message,) = heard
+    quoted = IP(message.body)
+    assert (quoted.src, quoted.dst) == ("192.168.1.10", "198.51.100.1")
+    assert header_sum_holds(bytes(quoted)[:20])
+
+
+def test_the_other_hosts_of_a_one_to_one_box_share_its_other_address() -> None:
+    home = one_to_one()
+    server = Ear()
+    home.server.bind_udp(500, server)
+    home.bert.send_udp(b"", (BERT, 500), (SERVER, 500), 0)
+    home.settle()
+    assert [src for _, src, _, _ in server.datagrams] == [(WAN, 500)]
+    with pytest.raises(ValueError, match="one other only"):
+        home.nat.one_to_one(BERT, PUBLIC)
+
+
+# Forwarding
+
+
+def test_a_forwarded_port_leads_inside_without_being_asked() -> None:
+    home = Home()
+    alice = Ear()
+    home.alice.bind_udp(500, alice)
+    nat = home.nat.nat
+    assert isinstance(nat, NatTable)
+    nat.forward(17, 500, (ALICE, 500))
+    home.server.send_udp(b"hello", (SERVER, 500), (WAN, 500), 0)
+    home.settle()
+    assert [(payload, src) for payload, src, _, _ in alice.datagrams] == [(b"hello", (SERVER, 500))]
 
 
 def test_rebinding_is_seen_by_the_next_packet_from_inside() -> None:
