@@ -1,7 +1,8 @@
 """Ciphers as ESP and the SK payload use them: one AEAD, or one cipher and one MAC over its output.
 
-RFC 4303 2 to 3.3 and RFC 7296 3.14 for the layout, RFC 4106, 4309, 7634 and 5282 for AEADs: the nonce is
-salt ‖ IV. The other ciphers are in `sim.crypto.block`. Padding and trailers belong to the callers.
+RFC 4303 2 to 3.3 and RFC 7296 3.14 for the layout, RFC 4106, 4309, 4543, 7634 and 5282 for AEADs: the nonce
+is salt ‖ IV, and by RFC 8750 that IV need not travel. The other ciphers are in `sim.crypto.block`. Padding
+and trailers belong to the callers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20
 from sim.crypto.block import AesCtr, BlockCipher, Null, aes_cbc, triple_des_cbc
 from sim.crypto.errors import IntegrityError
 from sim.crypto.gcm import ShortGcm
+from sim.crypto.gmac import Gmac
 from sim.crypto.ids import EncryptionId
 from sim.crypto.suites import Encryption, Integrity
 from sim.wire.buffer import Buf
@@ -28,6 +30,7 @@ class Cipher(Protocol):
     """One direction's keys, ready for use: `iv ‖ ciphertext ‖ ICV` is what goes on the wire."""
 
     iv_bytes: int
+    """How much of an IV travels."""
     icv_bytes: int
     block_bytes: int
 
@@ -65,7 +68,8 @@ def cipher(
     """
     check_keys(encryption, integrity, encryption_key, integrity_key)
     if integrity is None:
-        return AeadCipher(encryption, encryption_key, keep=keep)
+        kind = AeadCipher if encryption.iv_bytes else ImplicitIvCipher
+        return kind(encryption, encryption_key, keep=keep)
     return MacCipher(encryption, integrity, encryption_key, integrity_key, rand)
 
 
@@ -83,7 +87,7 @@ def check_keys(
         _check_key(integrity.name, integrity_key, integrity.key_bytes)
 
 
-Aead = AESGCM | AESCCM | ChaCha20Poly1305 | ShortGcm
+Aead = AESGCM | AESCCM | ChaCha20Poly1305 | ShortGcm | Gmac
 _AEADS: dict[EncryptionId, Callable[[bytes], Aead]] = {
     EncryptionId.ENCR_AES_CCM_8: partial(AESCCM, tag_length=8),
     EncryptionId.ENCR_AES_CCM_12: partial(AESCCM, tag_length=12),
@@ -91,7 +95,11 @@ _AEADS: dict[EncryptionId, Callable[[bytes], Aead]] = {
     EncryptionId.ENCR_AES_GCM_8: partial(ShortGcm, icv_bytes=8),
     EncryptionId.ENCR_AES_GCM_12: partial(ShortGcm, icv_bytes=12),
     EncryptionId.ENCR_AES_GCM_16: AESGCM,
+    EncryptionId.ENCR_NULL_AUTH_AES_GMAC: Gmac,
     EncryptionId.ENCR_CHACHA20_POLY1305: ChaCha20Poly1305,
+    EncryptionId.ENCR_AES_CCM_8_IIV: partial(AESCCM, tag_length=8),
+    EncryptionId.ENCR_AES_GCM_16_IIV: AESGCM,
+    EncryptionId.ENCR_CHACHA20_POLY1305_IIV: ChaCha20Poly1305,
 }
 
 
@@ -148,6 +156,46 @@ class AeadCipher:
         except InvalidTag:
             raise IntegrityError(f"the ICV of {self.name} does not fit") from None
 
+
+class ImplicitIvCipher:
+    """An AEAD whose IV is the packet's sequence number and does not travel (RFC 8750 4).
+
+    It reads that number where ESP authenticates it: `aad` is SPI ‖ sequence number, the number of 32 or, with
+    ESN, of 64 bits, which zeros in front fill up. So no other `aad` is one (ValueError), and no number may be
+    used twice under one key: for ESP alone.
+    """
+
+    __slots__ = ("_explicit", "block_bytes", "icv_bytes", "iv_bytes", "name")
+
+    def __init__(self, encryption: Encryption, key: bytes, *, keep: bool = True) -> None:
+        self._explicit = AeadCipher(encryption, key, keep=keep)
+        self.name = encryption.name
+        self.iv_bytes = encryption.iv_bytes
+        self.icv_bytes = encryption.icv_bytes
+        self.block_bytes = encryption.block_bytes
+
+    def next_iv(self, counter: int) -> bytes:
+        return b""
+
+    def seal_into(self, aad: Buf, iv: Buf, plaintext: Buf, out: memoryview, tail: Buf = b"") -> None:
+        self._explicit.seal_into(aad, self._iv_of(aad, iv), plaintext, out)
+
+    def open(self, aad: Buf, iv: Buf, sealed: Buf, tail: Buf = b"") -> bytes:
+        return self._explicit.open(aad, self._iv_of(aad, iv), sealed)
+
+    def open_into(self, aad: Buf, iv: Buf, sealed: Buf, out: bytearray, tail: Buf = b"") -> None:
+        self._explicit.open_into(aad, self._iv_of(aad, iv), sealed, out)
+
+    def _iv_of(self, aad: Buf, iv: Buf) -> bytes:
+        if len(iv):
+            raise _bad_iv(self, iv)
+        if len(aad) not in _SPI_AND_NUMBER:
+            raise ValueError(f"{self.name} finds its IV in SPI and sequence number, not in {len(aad)} octets")
+        return bytes(aad[_SPI_BYTES:]).rjust(8, b"\x00")
+
+
+_SPI_BYTES = 4
+_SPI_AND_NUMBER = (8, 12)
 
 _CIPHERS: dict[EncryptionId, Callable[[bytes], BlockCipher]] = {
     EncryptionId.ENCR_3DES: triple_des_cbc,
@@ -214,5 +262,5 @@ def _check_key(name: str, key: bytes, size: int) -> None:
         raise ValueError(f"{name} takes {size} octets of key, not {len(key)}")
 
 
-def _bad_iv(sealer: AeadCipher | MacCipher, iv: Buf) -> ValueError:
+def _bad_iv(sealer: AeadCipher | ImplicitIvCipher | MacCipher, iv: Buf) -> ValueError:
     return ValueError(f"{sealer.name} takes {sealer.iv_bytes} octets of IV, not {len(iv)}")

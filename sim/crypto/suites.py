@@ -1,7 +1,7 @@
 """The algorithms that work, by transform id. A new algorithm is a new row.
 
-Sizes are octets and come from RFC 2410, 2451, 3602, 3686, 4106, 4309, 7634 (ciphers), 2404, 3566, 4494, 4868
-(integrity), 7296 2.13, 4434, 4615 (PRFs).
+Sizes are octets and come from RFC 2410, 2451, 3602, 3686, 4106, 4309, 4543, 7634, 8750 (ciphers), 2404, 3566,
+4494, 4868 (integrity), 7296 2.13, 4434, 4615 (PRFs).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Encryption:
     """A cipher at one key length. An AEAD has its own ICV; any other takes that of its Integrity.
 
     `key_bits` is the Key Length attribute as negotiated, None for a cipher with one fixed length
-    (RFC 7296 3.3.5). `block_bytes` is what the plaintext must be a multiple of.
+    (RFC 7296 3.3.5). `iv_bytes` of an IV travel: none where the sequence number stands for it (RFC 8750).
+    `block_bytes` is what the plaintext must be a multiple of.
     """
 
     id: EncryptionId
@@ -40,6 +41,14 @@ class Encryption:
         """What the cipher takes from the keying material: the key, then the salt (RFC 4106 8.1)."""
         return self.key_bytes + self.salt_bytes
 
+    @property
+    def esp_only(self) -> bool:
+        """Whether no IKE SA may use it: it hides nothing, or its IV comes from ESP's sequence number.
+
+        RFC 7296 5, RFC 4543 7, RFC 8750 8.
+        """
+        return self.id in _ESP_ONLY
+
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
@@ -52,8 +61,27 @@ class Integrity:
     start: MacStart
 
 
-def _aead(id_: EncryptionId, name: str, bits: int, salt_bytes: int, icv_bytes: int) -> Encryption:
-    return Encryption(id_, bits, bits // 8, salt_bytes, 8, icv_bytes, 1, aead=True, name=f"{name}_{bits}")
+_ESP_ONLY = frozenset(
+    {
+        EncryptionId.ENCR_NULL,
+        EncryptionId.ENCR_NULL_AUTH_AES_GMAC,
+        EncryptionId.ENCR_AES_CCM_8_IIV,
+        EncryptionId.ENCR_AES_GCM_16_IIV,
+        EncryptionId.ENCR_CHACHA20_POLY1305_IIV,
+    }
+)
+
+
+def _aead(
+    id_: EncryptionId, name: str, bits: int, salt_bytes: int, icv_bytes: int, iv_bytes: int = 8
+) -> Encryption:
+    return Encryption(
+        id_, bits, bits // 8, salt_bytes, iv_bytes, icv_bytes, 1, aead=True, name=f"{name}_{bits}"
+    )
+
+
+def _chacha(id_: EncryptionId, name: str, iv_bytes: int) -> Encryption:
+    return Encryption(id_, None, 32, 4, iv_bytes, 16, 1, aead=True, name=name)
 
 
 def _aes_cbc(bits: int) -> Encryption:
@@ -76,22 +104,24 @@ _AES_AEADS = (
     (EncryptionId.ENCR_AES_CCM_16, "AES_CCM_16", 3, 16),
     (EncryptionId.ENCR_AES_CCM_12, "AES_CCM_12", 3, 12),
     (EncryptionId.ENCR_AES_CCM_8, "AES_CCM_8", 3, 8),
+    (EncryptionId.ENCR_NULL_AUTH_AES_GMAC, "NULL_AUTH_AES_GMAC", 4, 16),
+    (EncryptionId.ENCR_AES_GCM_16_IIV, "AES_GCM_16_IIV", 4, 16, 0),
+    (EncryptionId.ENCR_AES_CCM_8_IIV, "AES_CCM_8_IIV", 3, 8, 0),
 )
 
 ENCRYPTION: dict[tuple[EncryptionId, int | None], Encryption] = {
     (row.id, row.key_bits): row
     for row in (
         *(_aead(id_, name, bits, *sizes) for id_, name, *sizes in _AES_AEADS for bits in _AES_BITS),
-        Encryption(
-            EncryptionId.ENCR_CHACHA20_POLY1305, None, 32, 4, 8, 16, 1, aead=True, name="CHACHA20_POLY1305"
-        ),
+        _chacha(EncryptionId.ENCR_CHACHA20_POLY1305, "CHACHA20_POLY1305", 8),
+        _chacha(EncryptionId.ENCR_CHACHA20_POLY1305_IIV, "CHACHA20_POLY1305_IIV", 0),
         *map(_aes_cbc, _AES_BITS),
         *map(_aes_ctr, _AES_BITS),
         Encryption(EncryptionId.ENCR_3DES, None, 24, 0, 8, 0, 8, aead=False, name="3DES_CBC"),
         Encryption(EncryptionId.ENCR_NULL, None, 0, 0, 0, 0, 1, aead=False, name="NULL"),
     )
 }
-"""NULL is for ESP alone: who negotiates an IKE SA must refuse it (RFC 7296 5)."""
+"""Some are `esp_only`: who negotiates an IKE SA must refuse them."""
 
 INTEGRITY: dict[IntegrityId, Integrity] = {
     row.id: row

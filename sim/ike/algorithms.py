@@ -1,5 +1,8 @@
 """The words of strongSwan's proposal strings, and the transforms that they stand for.
 
+`aes128gcm16iiv`, `aes128ccm8iiv` and `chacha20poly1305iiv` are our own: no other stack has a word for an AEAD
+whose IV does not travel (RFC 8750). Who offers one should offer its relative with an IV as well (RFC 8750 5).
+
 The table names more than `sim.crypto.suites` can do: a known algorithm that has no row there is refused as
 "not supported yet", so that a user can tell it from a typing error.
 """
@@ -27,9 +30,12 @@ _KEYED = {
     "gcm12": EncryptionId.ENCR_AES_GCM_12,
     "gcm16": EncryptionId.ENCR_AES_GCM_16,
     "gmac": EncryptionId.ENCR_NULL_AUTH_AES_GMAC,
+    "ccm8iiv": EncryptionId.ENCR_AES_CCM_8_IIV,
+    "gcm16iiv": EncryptionId.ENCR_AES_GCM_16_IIV,
 }
 _UNKEYED = {
     "chacha20poly1305": EncryptionId.ENCR_CHACHA20_POLY1305,
+    "chacha20poly1305iiv": EncryptionId.ENCR_CHACHA20_POLY1305_IIV,
     "3des": EncryptionId.ENCR_3DES,
     "null": EncryptionId.ENCR_NULL,
 }
@@ -172,8 +178,20 @@ _AEADS = {
 }
 
 
+_NOT_SECRET = "an IKE SA must encrypt (RFC 7296 5)"
+_NO_SEQUENCE = "its IV is ESP's sequence number, which no IKE message has (RFC 8750 8)"
+ESP_ONLY: dict[int, str] = {
+    EncryptionId.ENCR_NULL: _NOT_SECRET,
+    EncryptionId.ENCR_NULL_AUTH_AES_GMAC: _NOT_SECRET,
+    EncryptionId.ENCR_AES_CCM_8_IIV: _NO_SEQUENCE,
+    EncryptionId.ENCR_AES_GCM_16_IIV: _NO_SEQUENCE,
+    EncryptionId.ENCR_CHACHA20_POLY1305_IIV: _NO_SEQUENCE,
+}
+"""The ciphers that no IKE SA may use, and why."""
+
+
 def is_aead(encryption_id: int) -> bool:
-    """Whether a cipher, implemented or not, brings its own integrity (RFC 5282, RFC 4106, RFC 7634)."""
+    """Whether a cipher, implemented or not, brings its own integrity (RFC 5282, 4106, 4543, 7634, 8750)."""
     return encryption_id in _AEADS
 
 

@@ -20,6 +20,7 @@ from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF, Encrypti
 from sim.ike.algorithms import (
     ADDITIONAL,
     ALIASES,
+    ESP_ONLY,
     IMPLIED_PRF,
     KEY_EXCHANGES,
     NAMES,
@@ -211,8 +212,10 @@ def _requires_additional(transforms: tuple[Transform, ...]) -> bool:
 @lru_cache(256)
 def _ike_suite(chosen: tuple[Transform, ...]) -> IkeSuite:
     kex, encryption = _kex(chosen), _encryption(chosen)
-    if kex is None or encryption.id == EncryptionId.ENCR_NULL:
-        raise ValueError("an IKE SA needs a key exchange and encryption (RFC 7296 5)")
+    if kex is None or encryption.esp_only:
+        raise ValueError(
+            "an IKE SA needs a key exchange, and encryption that is not for ESP alone (RFC 7296 5)"
+        )
     return IkeSuite(encryption, _integrity(chosen), PRF[PrfId(_id(chosen, TransformType.PRF))], kex)
 
 
@@ -237,8 +240,16 @@ def _transform(word: str, text: str, protocol: int) -> Transform:
 
 def _known(protocol: int) -> str:
     kinds = _TYPES[ProtocolId(protocol)]
-    known = [name for name, t in TOKENS.items() if is_supported(t) and t.type in kinds]
+    known = [
+        name
+        for name, t in TOKENS.items()
+        if is_supported(t) and t.type in kinds and not (protocol == ProtocolId.IKE and _is_for_esp(t))
+    ]
     return ", ".join(name for name in known if TOKENS[name].type not in ADDITIONAL)
+
+
+def _is_for_esp(transform: Transform) -> bool:
+    return transform.type == TransformType.ENCR and transform.id in ESP_ONLY
 
 
 def _implied_prfs(transforms: Sequence[Transform]) -> list[Transform]:
@@ -275,8 +286,9 @@ def _ike_problem(transforms: Sequence[Transform]) -> str:
         return "an IKE proposal needs a key exchange method, such as x25519"
     if any(t.id == NONE for t in groups):
         return "an IKE proposal cannot do without a key exchange"
-    if any(t.id == EncryptionId.ENCR_NULL for t in _of(transforms, TransformType.ENCR)):
-        return "an IKE SA must encrypt: null is for ESP alone (RFC 7296 5)"
+    for cipher in _of(transforms, TransformType.ENCR):
+        if why := ESP_ONLY.get(cipher.id):
+            return f"{_name(cipher)} is for ESP alone: {why}"
     if not _of(transforms, TransformType.PRF):
         return "with an AEAD cipher an IKE proposal must name a PRF, such as prfsha256"
     return ""

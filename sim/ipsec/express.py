@@ -32,7 +32,8 @@ _MAX_HEADS = 4096
 
 def fits(spec: ChildSpec) -> bool:
     """Whether packets of such an SA can take this way."""
-    return spec.encryption.aead and not spec.esn and len(spec.remote[0]) == 4 and (spec.copy_df or spec.df)
+    plain = spec.encryption.iv_bytes == _IV_BYTES and not spec.esn
+    return plain and spec.encryption.aead and len(spec.remote[0]) == 4 and (spec.copy_df or spec.df)
 
 
 def express_sealer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import unpack_from
 from typing import Any
 
@@ -13,6 +13,9 @@ from sim.crypto.cipher import cipher
 from sim.crypto.ids import EncryptionId
 from sim.crypto.suites import ENCRYPTION, INTEGRITY
 from tests.crypto.vectors import DATA, SHA256, cases, no_rand, octets, seal
+
+TRIPLE_DES_KEY = bytes.fromhex("4043434545464649494a4a4c4c4f4f515152525454575758")
+AES_KEY = bytes.fromhex("aaaabbbbccccdddd") + TRIPLE_DES_KEY
 
 
 def test_rfc_3686_counter_mode() -> None:
@@ -43,11 +46,18 @@ def test_published_triple_des_cbc_vectors() -> None:
     assert ran == 4
 
 
-def test_triple_des_packets_of_another_stack() -> None:
-    """RFC 2451: IV of eight octets, HMAC-96 behind; inside is IP with ESP's trailer."""
-    ran = 0
-    for packet in esp_packets():
-        plaintext = triple_des_cbc(TCPDUMP_KEY).decrypt(packet[8:16], packet[16:-12])
+@pytest.mark.parametrize(
+    ("file", "make", "key", "iv_bytes"),
+    [
+        ("02-sunrise-sunset-esp", triple_des_cbc, TRIPLE_DES_KEY, 8),
+        ("08-sunrise-sunset-aes", aes_cbc, AES_KEY, 16),
+    ],
+)
+def test_packets_of_another_stack(file: str, make: Callable[[bytes], Cbc], key: bytes, iv_bytes: int) -> None:
+    """RFC 2451, RFC 3602: the IV first, HMAC-96 behind; inside is IP with ESP's trailer."""
+    ran, body = 0, 8 + iv_bytes
+    for packet in esp_packets(file):
+        plaintext = make(key).decrypt(packet[8:body], packet[body:-12])
         padding, next_header = plaintext[-2], plaintext[-1]
         assert (plaintext[0], next_header) == (0x45, 4)
         assert plaintext[-2 - padding : -2] == bytes(range(1, padding + 1))
@@ -91,12 +101,9 @@ def test_who_may_count_its_ivs() -> None:
     assert not Cbc.counted
 
 
-TCPDUMP_KEY = bytes.fromhex("4043434545464649494a4a4c4c4f4f515152525454575758")
-
-
-def esp_packets() -> Iterator[bytes]:
+def esp_packets(file: str) -> Iterator[bytes]:
     """The packets, from the SPI on, of a capture of Ethernet frames."""
-    data = (DATA / "tcpdump" / "02-sunrise-sunset-esp.pcap").read_bytes()
+    data = (DATA / "tcpdump" / f"{file}.pcap").read_bytes()
     at = 24
     while at < len(data):
         (size,) = unpack_from("<I", data, at + 8)

@@ -16,6 +16,8 @@ from sim.crypto.suites import ENCRYPTION, INTEGRITY, Encryption, Integrity
 from tests.crypto.vectors import (
     SHA1,
     SHA256,
+    SHA384,
+    SHA512,
     SUITES,
     accepts,
     any_cipher,
@@ -31,6 +33,13 @@ from tests.crypto.vectors import (
 )
 
 ESP = load("rfc-vectors/mcgrew_gcm_esp.json")["vectors"]
+AAD, OTHER_AAD = b"SPI.0001", b"SPI.0002"
+EXPLICIT = {
+    EncryptionId.ENCR_AES_GCM_16_IIV: EncryptionId.ENCR_AES_GCM_16,
+    EncryptionId.ENCR_AES_CCM_8_IIV: EncryptionId.ENCR_AES_CCM_8,
+    EncryptionId.ENCR_CHACHA20_POLY1305_IIV: EncryptionId.ENCR_CHACHA20_POLY1305,
+}
+IMPLICIT = [row for row in ENCRYPTION.values() if row.id in EXPLICIT]
 suites = pytest.mark.parametrize(
     ("encryption", "integrity"), SUITES, ids=lambda row: row.name if row else "aead"
 )
@@ -62,6 +71,54 @@ def test_rfc_7634_esp_packet_is_sealed_and_opened() -> None:
     one = chacha(key, salt)
     assert packet == aad + iv + seal(one, aad, iv, plaintext)
     assert one.open(aad, iv, packet[16:]) == plaintext
+
+
+def test_rfc_4543_esp_packet_is_sealed_and_opened() -> None:
+    """The payload is on the wire as it was; the ICV covers SPI, sequence number, IV and payload."""
+    (vector,) = load("rfc-vectors/gmac_esp.json")["vectors"]
+    key, salt, aad, iv, payload, packet = octets(
+        vector, "key", "salt", "aad", "iv", "plaintext_with_trailer", "packet"
+    )
+    one = cipher(ENCRYPTION[EncryptionId.ENCR_NULL_AUTH_AES_GMAC, 128], None, key + salt, b"", no_rand)
+    assert packet == aad + iv + seal(one, aad, iv, payload)
+    assert one.open(aad, iv, packet[16:]) == payload
+    assert not accepts(one, aad, bytes(7) + b"\x01", packet[16:])
+
+
+def test_published_gmac_vector_whose_message_holds_its_iv() -> None:
+    """The message is aad ‖ IV ‖ payload of RFC 4543 3; the published tag is the start of the ICV."""
+    (_, test), *others = cases("intel-ipsec-mb/gmac_test.json")
+    key, nonce, message, tag = octets(test, "key", "iv", "msg", "tag")
+    one = cipher(ENCRYPTION[EncryptionId.ENCR_NULL_AUTH_AES_GMAC, 128], None, key + nonce[:4], b"", no_rand)
+    assert message[4:12] == nonce[4:]
+    payload = message[12:]
+    assert seal(one, message[:4], nonce[4:], payload)[len(payload) :].startswith(tag)
+    assert not any(octets(other, "iv")[0][4:] in octets(other, "msg")[0] for _, other in others)
+
+
+@pytest.mark.parametrize("row", IMPLICIT, ids=lambda row: row.name)
+@pytest.mark.parametrize("number", ["00000001", "ffffffff", "0000000100000000", "8000000000000001"])
+def test_rfc_8750_iv_is_the_sequence_number_behind_zeros(row: Encryption, number: str) -> None:
+    """The octets are those of the AEAD with that IV, which then is not sent (RFC 8750 4)."""
+    keys = bytes(range(row.keymat_bytes))
+    implicit = cipher(row, None, keys, b"", no_rand)
+    explicit = cipher(ENCRYPTION[EXPLICIT[row.id], row.key_bits], None, keys, b"", no_rand)
+    aad, text = bytes.fromhex("00004321" + number), bytes(range(60))
+    assert (implicit.iv_bytes, implicit.next_iv(7)) == (0, b"")
+    sealed = seal(implicit, aad, b"", text)
+    assert sealed == seal(explicit, aad, bytes.fromhex(number.rjust(16, "0")), text)
+    assert implicit.open(aad, b"", sealed) == text
+
+
+@pytest.mark.parametrize("row", IMPLICIT, ids=lambda row: row.name)
+def test_rfc_8750_without_a_sequence_number_there_is_no_iv(row: Encryption) -> None:
+    """RFC 8750 8: an IKE message, whose AAD is its headers, cannot have one."""
+    one = any_cipher(row, None)
+    for aad in (b"", bytes(4), bytes(28), bytes(32)):
+        with pytest.raises(ValueError, match=f"not in {len(aad)} octets"):
+            seal(one, aad, b"", b"text")
+        with pytest.raises(ValueError, match="finds its IV in SPI and sequence number"):
+            one.open(aad, b"", bytes(40))
 
 
 def test_rfc_7634_ike_message_is_sealed_and_opened() -> None:
@@ -118,15 +175,20 @@ def test_rfc_4868_mac_covers_aad_iv_ciphertext_and_tail(vector: dict[str, Any]) 
     assert one.open(aad, iv, mac[:16], tail) == b""
 
 
-def test_wycheproof_hmac_sha2_256_128_icv() -> None:
+@pytest.mark.parametrize(
+    ("file", "row"), [("sha256", SHA256), ("sha384", SHA384), ("sha512", SHA512)], ids=lambda x: str(x)[:6]
+)
+def test_wycheproof_hmac_sha2_icv(file: str, row: Integrity) -> None:
+    """RFC 4868 2.6: of each hash the first half."""
     ran = 0
-    for group, test in cases("wycheproof/hmac_sha256_test.json"):
+    for group, test in cases(f"wycheproof/hmac_{file}_test.json"):
         key, message, tag = octets(test, "key", "msg", "tag")
-        if len(key) != 32 or group["tagSize"] != 128 or len(message) < 16:
+        if (len(key), group["tagSize"]) != (row.key_bytes, 8 * row.icv_bytes) or len(message) < 16:
             continue  # other sizes than ours; too short to hold an IV
-        opened = accepts(cbc(bytes(16), key), message[16:], message[:16], tag)
+        one = cbc(bytes(16), key, row)
+        opened = accepts(one, message[16:], message[:16], tag)
         if message[16:]:
-            opened = accepts(cbc(bytes(16), key), b"", message[:16], tag, message[16:])
+            opened = accepts(one, b"", message[:16], tag, message[16:])
         assert opened == (test["result"] == "valid"), test["tcId"]
         ran += 1
     assert ran > 30
@@ -246,9 +308,9 @@ def test_a_flipped_bit_anywhere_is_refused(
 def test_sealed_octets_cut_anywhere_are_refused(encryption: Encryption, integrity: Integrity | None) -> None:
     one = any_cipher(encryption, integrity)
     iv = bytes(one.iv_bytes)
-    sealed = seal(one, b"aad", iv, bytes(64))
+    sealed = seal(one, AAD, iv, bytes(64))
     for size in range(len(sealed)):
-        assert not accepts(one, b"aad", iv, sealed[:size])
+        assert not accepts(one, AAD, iv, sealed[:size])
 
 
 @suites
@@ -257,9 +319,9 @@ def test_plaintext_may_be_the_start_of_the_output(
 ) -> None:
     one = any_cipher(encryption, integrity)
     iv, plaintext = bytes(one.iv_bytes), bytes(range(256)) * 5
-    expected = seal(one, b"aad", iv, plaintext, b"tail")
+    expected = seal(one, AAD, iv, plaintext, b"tail")
     out = memoryview(bytearray(plaintext + b"\xa5" * one.icv_bytes))
-    one.seal_into(b"aad", iv, out[: len(plaintext)], out, b"tail")
+    one.seal_into(AAD, iv, out[: len(plaintext)], out, b"tail")
     assert bytes(out) == expected
 
 
@@ -272,10 +334,10 @@ def test_a_packet_does_not_depend_on_those_before_it(
     for n in (3, 1, 0, 5, 2):
         iv, plaintext = bytes([n]) * one.iv_bytes, bytes([n]) * 16 * n
         fresh = any_cipher(encryption, integrity)
-        sealed = seal(fresh, b"aad", iv, plaintext)
-        assert seal(one, b"aad", iv, plaintext) == sealed
-        assert not accepts(one, b"other", iv, sealed)
-        assert one.open(b"aad", iv, sealed) == fresh.open(b"aad", iv, sealed) == plaintext
+        sealed = seal(fresh, AAD, iv, plaintext)
+        assert seal(one, AAD, iv, plaintext) == sealed
+        assert not accepts(one, OTHER_AAD, iv, sealed)
+        assert one.open(AAD, iv, sealed) == fresh.open(AAD, iv, sealed) == plaintext
 
 
 @pytest.mark.parametrize("size", [1, 15, 17, 31])
@@ -283,20 +345,18 @@ def test_part_of_a_block_is_refused_and_does_no_harm_to_the_next_packet(size: in
     """A peer can put a good ICV on a ciphertext that is no whole number of blocks."""
     key, iv, ciphertext = bytes(range(32)), bytes(16), bytes(size)
     one = cbc(bytes(16), key)
-    assert not accepts(
-        one, b"aad", iv, ciphertext + hmac.digest(key, b"aad" + iv + ciphertext, "sha256")[:16]
-    )
-    assert one.open(b"aad", iv, seal(one, b"aad", iv, bytes(32))) == bytes(32)
+    assert not accepts(one, AAD, iv, ciphertext + hmac.digest(key, AAD + iv + ciphertext, "sha256")[:16])
+    assert one.open(AAD, iv, seal(one, AAD, iv, bytes(32))) == bytes(32)
 
 
 @suites
 def test_every_kind_of_buffer_is_taken(encryption: Encryption, integrity: Integrity | None) -> None:
     one = any_cipher(encryption, integrity)
     iv, plaintext = bytes(one.iv_bytes), bytes(32)
-    sealed = seal(one, b"aad", iv, plaintext, b"tail")
+    sealed = seal(one, AAD, iv, plaintext, b"tail")
     for kind in (bytearray, memoryview):
-        assert seal(one, kind(b"aad"), kind(iv), kind(plaintext), kind(b"tail")) == sealed
-        assert one.open(kind(b"aad"), kind(iv), kind(sealed), kind(b"tail")) == plaintext
+        assert seal(one, kind(AAD), kind(iv), kind(plaintext), kind(b"tail")) == sealed
+        assert one.open(kind(AAD), kind(iv), kind(sealed), kind(b"tail")) == plaintext
 
 
 @suites
@@ -304,9 +364,9 @@ def test_a_wrong_size_is_named(encryption: Encryption, integrity: Integrity | No
     one = any_cipher(encryption, integrity)
     for size in {0, 4, 7, 8, 9, 12, 15, 16, 17} - {one.iv_bytes}:
         with pytest.raises(ValueError, match=f"{one.iv_bytes} octets of IV, not {size}"):
-            one.open(b"", bytes(size), bytes(64))
+            one.open(AAD, bytes(size), bytes(64))
         with pytest.raises(ValueError, match=f"{one.iv_bytes} octets of IV, not {size}"):
-            seal(one, b"", bytes(size), bytes(64))
+            seal(one, AAD, bytes(size), bytes(64))
     good = encryption.keymat_bytes
     integrity_key = bytes(integrity.key_bytes if integrity else 0)
     for size in {0, abs(good - 1), good + 1} - {good}:
@@ -361,7 +421,7 @@ def packets(draw: st.DrawFn, one: Cipher) -> tuple[bytes, bytes, bytes, bytes]:
     blocks = draw(st.integers(0, 100 // one.block_bytes))
     size = blocks * one.block_bytes
     return (
-        draw(st.binary(max_size=40)),
+        draw(st.binary(min_size=8, max_size=8) | st.binary(min_size=12, max_size=12)),
         draw(st.binary(min_size=one.iv_bytes, max_size=one.iv_bytes)),
         draw(st.binary(min_size=size, max_size=size)),
         draw(st.binary(max_size=4)),
@@ -387,6 +447,6 @@ def test_a_cipher_that_keeps_no_context_does_the_same(
     kept, other = (cipher(encryption, integrity, *keys, bytes, keep=keep) for keep in (True, False))
     for number in (1, 2):
         iv, text = kept.next_iv(number), bytes(range(48))
-        sealed = seal(kept, b"header", iv, text)
-        assert seal(other, b"header", iv, text) == sealed
-        assert other.open(b"header", iv, sealed) == text
+        sealed = seal(kept, AAD, iv, text)
+        assert seal(other, AAD, iv, text) == sealed
+        assert other.open(AAD, iv, sealed) == text

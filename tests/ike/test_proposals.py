@@ -99,8 +99,17 @@ def test_strongswans_other_spellings() -> None:
         ("aes128gcm16-prfsha256-x25519-ke1_mlkem769", IKE, "'ke1_mlkem769' is no algorithm"),
         ("aes128gcm16-prfsha256-mlkem512", IKE, "mlkem512 is not supported yet; supported are .*x25519"),
         ("aes128-md5-x25519", IKE, "md5 is not supported yet"),
-        ("aes192gmac", ESP, "aes192gmac is not supported yet"),
-        ("null-sha256-x25519", IKE, "an IKE SA must encrypt"),
+        ("aes192gmac-sha256", ESP, "no integrity algorithm beside it"),
+        ("null-sha256-x25519", IKE, "null is for ESP alone: an IKE SA must encrypt"),
+        ("aes128gmac-prfsha256-x25519", IKE, "aes128gmac is for ESP alone: an IKE SA must encrypt"),
+        (
+            "aes128gcm16-aes128gcm16iiv-prfsha256-x25519",
+            IKE,
+            "aes128gcm16iiv is for ESP alone: its IV is ESP's",
+        ),
+        ("aes256ccm8iiv-prfsha256-x25519", IKE, "aes256ccm8iiv is for ESP alone"),
+        ("chacha20poly1305iiv-prfsha256-x25519", IKE, "chacha20poly1305iiv is for ESP alone"),
+        ("aes128gcm12iiv", ESP, "'aes128gcm12iiv' is no algorithm; known are .*aes128gcm16iiv"),
         ("null", ESP, "needs an integrity algorithm"),
         ("aes128gcm16-aes128-sha256-x25519", IKE, "separate proposals"),
         ("aes128gcm16-sha256-prfsha256-x25519", IKE, "no integrity algorithm beside it"),
@@ -126,7 +135,11 @@ def test_only_what_the_protocol_can_use_is_offered_as_a_remedy() -> None:
     with pytest.raises(ValueError, match="known are") as raised:
         parse_proposal("aes129", ESP)
     assert "aes128gcm16, " in str(raised.value)
-    assert not any(f" {word}" in str(raised.value) for word in ("prfsha256", "aes192gmac", "ke1_x25519"))
+    assert not any(f" {word}" in str(raised.value) for word in ("prfsha256", "ke1_x25519"))
+    with pytest.raises(ValueError, match="known are") as raised:
+        parse_proposal("aes129", IKE)
+    esp_only = ("null", "aes128gmac", "aes128gcm16iiv", "aes256ccm8iiv", "chacha20poly1305iiv")
+    assert not any(f" {word}" in str(raised.value) for word in esp_only)
 
 
 def test_every_supported_algorithm_has_a_name() -> None:
@@ -147,6 +160,8 @@ def test_every_supported_algorithm_has_a_name() -> None:
         (ESP, "aes128gcm16-noesn-esn"),
         (ESP, "aes128gcm16-x25519-modpnone"),
         (ESP, "null-aesxcbc-esn"),
+        (ESP, "aes256gmac-esn"),
+        (ESP, "aes128gcm16iiv-aes256ccm8iiv-chacha20poly1305iiv-aes128gcm16"),
         (IKE, "3des-aes192ctr-aescmac-sha384-x448-mlkem1024"),
     ],
 )
@@ -498,13 +513,28 @@ def test_a_peer_that_insists_on_an_additional_key_exchange_finds_no_proposal() -
     assert chosen.transforms == (*plain.transforms, Transform(6, 0))
 
 
-def test_c34_null_encryption_is_no_suite_of_an_ike_sa() -> None:
-    """RFC 7296 5: whatever was negotiated."""
-    null = Transform(ENCR, EncryptionId.ENCR_NULL)
-    proposal = ike("aes256-sha256-modp2048")
-    with pytest.raises(ValueError, match="needs a key exchange and encryption"):
-        ike_suite(proposal._replace(transforms=(null, *proposal.transforms[1:])))
-    assert esp_suite(esp("null-sha256")).encryption.name == "NULL"
+@pytest.mark.parametrize(
+    "word", ["null", "aes128gmac", "aes128ccm8iiv", "aes256gcm16iiv", "chacha20poly1305iiv"]
+)
+def test_c34_a_cipher_for_esp_alone_is_no_suite_of_an_ike_sa(word: str) -> None:
+    """RFC 7296 5, RFC 8750 8: whatever was negotiated."""
+    proposal = ike("aes256-sha256-modp2048" if word == "null" else "aes128gcm16-prfsha256-x25519")
+    with pytest.raises(ValueError, match="encryption that is not for ESP alone"):
+        ike_suite(proposal._replace(transforms=(TOKENS[word], *proposal.transforms[1:])))
+    suite = esp_suite(esp("null-sha256" if word == "null" else word))
+    assert (int(suite.encryption.id), suite.encryption.key_bits) == (TOKENS[word].id, TOKENS[word].key_bits)
+
+
+def test_an_implicit_iv_is_chosen_where_both_have_it() -> None:
+    """RFC 8750 5: the initiator proposes it and the same cipher with an IV; a peer without takes that."""
+    offered = offer([esp("aes128gcm16iiv-aes128gcm16")], b"SPI1")
+    for accepted, chosen in (
+        ("aes128gcm16iiv-aes128gcm16", "aes128gcm16iiv"),
+        ("aes128gcm16", "aes128gcm16"),
+    ):
+        answer = select(offered, [esp(accepted)])
+        assert answer is not None
+        assert format_proposal(answer) == chosen
 
 
 def ike(text: str) -> Proposal:

@@ -38,6 +38,11 @@ def test_what_the_rfcs_do_not_name_has_no_status(name: str) -> None:
     assert status_of(IKE, TOKENS[name]) is None
 
 
+@pytest.mark.parametrize("name", ["aes128gmac", "aes128ccm8iiv", "aes128gcm16iiv", "chacha20poly1305iiv"])
+def test_ciphers_for_esp_that_rfc_8221_does_not_name_have_no_status(name: str) -> None:
+    assert status_of(ESP, TOKENS[name]) is None
+
+
 def test_weak_and_at_work_are_exactly_these() -> None:
     weak = {
         (protocol.name, name)

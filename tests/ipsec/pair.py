@@ -8,6 +8,8 @@ from typing import Any
 
 from sim.crypto.ids import EncryptionId, IntegrityId
 from sim.crypto.suites import ENCRYPTION, INTEGRITY, Encryption, Integrity
+from sim.ike.algorithms import NAMES
+from sim.ike.constants import TransformType
 from sim.ipsec.engine import Engine
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Drop, Verdict
@@ -17,6 +19,15 @@ from sim.wire.esp import Mode
 from sim.wire.selector import Selector
 
 Suite = tuple[Encryption, Integrity | None]
+
+
+def word(row: Encryption | Integrity) -> str:
+    """An algorithm as proposals name it."""
+    if isinstance(row, Encryption):
+        return NAMES[TransformType.ENCR, row.id, row.key_bits]
+    return NAMES[TransformType.INTEG, row.id, None]
+
+
 _GCM, _CBC = EncryptionId.ENCR_AES_GCM_16, EncryptionId.ENCR_AES_CBC
 _SHA1, _SHA256 = IntegrityId.AUTH_HMAC_SHA1_96, IntegrityId.AUTH_HMAC_SHA2_256_128
 SUITES: dict[str, Suite] = {
@@ -32,6 +43,16 @@ SUITES: dict[str, Suite] = {
     ),
     "3des-aescmac": (ENCRYPTION[EncryptionId.ENCR_3DES, None], INTEGRITY[IntegrityId.AUTH_AES_CMAC_96]),
     "null-sha512": (ENCRYPTION[EncryptionId.ENCR_NULL, None], INTEGRITY[IntegrityId.AUTH_HMAC_SHA2_512_256]),
+    "aes192gmac": (ENCRYPTION[EncryptionId.ENCR_NULL_AUTH_AES_GMAC, 192], None),
+    "aes128gcm16iiv": (ENCRYPTION[EncryptionId.ENCR_AES_GCM_16_IIV, 128], None),
+    "aes256ccm8iiv": (ENCRYPTION[EncryptionId.ENCR_AES_CCM_8_IIV, 256], None),
+    "chacha20poly1305iiv": (ENCRYPTION[EncryptionId.ENCR_CHACHA20_POLY1305_IIV, None], None),
+}
+"""One of each kind, for the tests of what does not depend on sizes of keys."""
+EVERY_SUITE: dict[str, Suite] = SUITES | {
+    "-".join(word(part) for part in (encryption, integrity) if part): (encryption, integrity)
+    for encryption in ENCRYPTION.values()
+    for integrity in ([None] if encryption.aead else INTEGRITY.values())
 }
 
 A4, B4 = pack_address("192.0.2.1"), pack_address("198.51.100.1")
@@ -97,7 +118,7 @@ def make_spec(
     **settings: Any,
 ) -> ChildSpec:
     """A's side of a Child SA; `settings` are fields of ChildSpec."""
-    encryption, integrity = SUITES[suite]
+    encryption, integrity = EVERY_SUITE[suite]
     local, remote = (A4, B4) if outer == 4 else (A6, B6)
     hosts = mode is Mode.TRANSPORT
     fields: dict[str, Any] = {

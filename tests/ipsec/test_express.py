@@ -15,7 +15,7 @@ from sim.ipsec.verdict import Drop, Reason
 from sim.wire import udp
 from tests.ipsec.pair import HOST_A4, HOST_B4, SPI_B, Pair, make_pair, make_spec
 
-AEADS = ("aes128gcm16", "aes256gcm16", "chacha20poly1305")
+AEADS = ("aes128gcm16", "aes256gcm16", "chacha20poly1305", "aes192gmac")
 
 
 @pytest.mark.parametrize("suite", AEADS)
@@ -66,6 +66,7 @@ def test_a_packet_that_would_pass_the_longest_ip_packet_is_refused_here_too() ->
     ("suite", "settings"),
     [
         ("aes128-sha1", {}),
+        ("aes128gcm16iiv", {}),
         ("aes128gcm16", {"esn": True}),
         ("aes128gcm16", {"outer": 6}),
         ("aes128gcm16", {"copy_df": False, "df": False}),

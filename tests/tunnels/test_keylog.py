@@ -56,7 +56,7 @@ def test_an_esp_row_has_the_fields_of_wireshark_s_esp_sa(suite: str) -> None:
         assert mac_key == "" if not mac_bytes else re.fullmatch(f"0x[0-9a-f]{{{2 * mac_bytes}}}", mac_key)
 
 
-@pytest.mark.parametrize("suite", [*ESP, "chacha20poly1305"])
+@pytest.mark.parametrize("suite", [*ESP, "chacha20poly1305", "aes128gcm16iiv"])
 def test_what_is_written_is_read_again_and_nothing_that_is_cut_off(suite: str) -> None:
     keys = Lab(f"{CHILD}.esp_proposals=[{suite}]").up().world.keys
     for file, text in (("esp_sa", keys.esp_sa()), ("ikev2_decryption_table", keys.ikev2_decryption_table())):
@@ -92,6 +92,14 @@ def test_a_suite_that_wireshark_lacks_is_a_comment_that_keeps_the_keys() -> None
         assert text
         assert all(line.startswith(COMMENT) for line in text.splitlines())
         assert re.search(r"[0-9a-f]{72}", text), "32 octets of key and 4 of salt"
+
+
+@pytest.mark.parametrize("suite", ["aes128gmac", "aes128ccm16", "aes128gcm16iiv", "chacha20poly1305iiv"])
+def test_esp_that_wireshark_lacks_is_a_comment_that_keeps_the_keys(suite: str) -> None:
+    """It has no CCM and no GMAC for ESP, and takes the first octets of a payload without an IV for one."""
+    text = Lab(f"{CHILD}.esp_proposals=[{suite}]").up().world.keys.esp_sa()
+    assert text.count("\n") == 2
+    assert all(line.startswith(COMMENT) and re.search(r"[0-9a-f]{38}", line) for line in text.splitlines())
 
 
 def test_every_line_ends_with_a_newline_and_none_is_twice() -> None:

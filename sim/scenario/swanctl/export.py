@@ -263,6 +263,10 @@ class _Writer:
         yield f"local_ts = {_LIST.join(format_selectors(child.local_ts))}"
         yield f"remote_ts = {_LIST.join(format_selectors(child.remote_ts))}"
         yield f"esp_proposals = {_LIST.join(map(their_proposal, child.esp_proposals))}"
+        if any("iiv" in text.lower() for text in child.esp_proposals):
+            self._note(
+                (name, "children", label, "esp_proposals"), "strongSwan has no implicit IVs (RFC 8750)"
+            )
         yield f"replay_window = {child.replay_window}"
         yield f"copy_df = {_yes(child.copy_df)}"
         yield f"start_action = {child.start_action}"

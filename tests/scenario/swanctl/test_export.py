@@ -165,6 +165,14 @@ def test_what_strongswan_does_otherwise_is_told_with_its_line(old: str, new: str
     assert any(note.startswith(f"lab.yaml:{line}: connections.alice.rw.") and words in note for note in notes)
 
 
+def test_an_implicit_iv_that_strongswan_lacks_is_told() -> None:
+    """RFC 8750; the words are written all the same, as the peer may not be strongSwan."""
+    for suite, told in (("aes128gmac", False), ("aes128gcm16iiv-aes128gcm16", True)):
+        text = changed(("{remote_ts: [10.1", f"{{esp_proposals: [{suite}], remote_ts: [10.1"))
+        notes = [str(note) for note in export(load_text(text)).notes]
+        assert any("no implicit IVs (RFC 8750)" in note for note in notes) is told
+
+
 def test_nothing_is_told_where_strongswan_does_the_same() -> None:
     text = changed(("auth: {psk: secret}", "auth: {psk: secret}\n    return_routability: false"))
     assert export(load_text(text)).notes == ()
