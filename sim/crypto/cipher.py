@@ -83,6 +83,8 @@ def check_keys(
             raise ValueError(f"{encryption.name} brings its own integrity and takes no second one")
     elif integrity is None:
         raise ValueError(f"{encryption.name} needs an integrity algorithm beside it")
+    elif integrity.iv_bytes:
+        raise ValueError(f"{integrity.name} is for AH; ESP has it as a cipher (RFC 4543 3)")
     else:
         _check_key(integrity.name, integrity_key, integrity.key_bytes)
 

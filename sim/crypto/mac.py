@@ -1,4 +1,4 @@
-"""MACs keyed once and copied for each message: HMAC, AES-XCBC (RFC 3566) and AES-CMAC (RFC 4493)."""
+"""MACs keyed once and copied for each message: HMAC, AES-XCBC (RFC 3566), AES-CMAC (RFC 4493), AES-GMAC."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hmac import digest as hmac_of
 from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.ciphers import Cipher as PycaCipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -84,6 +85,36 @@ class Xcbc:
 
     def copy(self) -> Xcbc:
         return Xcbc(self._chaining, self._whole, self._padded, self._data)
+
+
+GMAC_IV_BYTES = 8
+GMAC_SALT_BYTES = 4
+
+
+def gmac(key: bytes) -> KeyedGmac:
+    """AES-GMAC with a key that ends with its salt (RFC 4543 2, 5.2)."""
+    return KeyedGmac(AESGCM(key[:-GMAC_SALT_BYTES]), key[-GMAC_SALT_BYTES:])
+
+
+class KeyedGmac:
+    """The tag of AES-GCM over data alone; the first octets of its message are the IV."""
+
+    __slots__ = ("_data", "_gcm", "_salt")
+
+    def __init__(self, gcm: AESGCM, salt: bytes, data: bytes = b"") -> None:
+        self._gcm = gcm
+        self._salt = salt
+        self._data = data
+
+    def update(self, data: Buf) -> None:
+        self._data = b"".join((self._data, data))
+
+    def finalize(self) -> bytes:
+        nonce = self._salt + self._data[:GMAC_IV_BYTES]
+        return self._gcm.encrypt(nonce, b"", self._data[GMAC_IV_BYTES:])
+
+    def copy(self) -> KeyedGmac:
+        return KeyedGmac(self._gcm, self._salt, self._data)
 
 
 def any_key(start: MacStart) -> WholeMac:

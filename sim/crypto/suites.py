@@ -13,7 +13,18 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.kem import ML_KEMS
 from sim.crypto.kex import CURVE448, CURVE25519, ECP_GROUPS, MODP_GROUPS, KeyExchange
-from sim.crypto.mac import MacStart, any_key, cmac, hmac, padded_key, whole_hmac, xcbc
+from sim.crypto.mac import (
+    GMAC_IV_BYTES,
+    GMAC_SALT_BYTES,
+    MacStart,
+    any_key,
+    cmac,
+    gmac,
+    hmac,
+    padded_key,
+    whole_hmac,
+    xcbc,
+)
 from sim.crypto.prf import Prf
 
 
@@ -52,13 +63,14 @@ class Encryption:
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """A MAC cut to `icv_bytes`."""
+    """A MAC cut to `icv_bytes`. `iv_bytes` is the size of the IV that it takes in front of its message."""
 
     id: IntegrityId
     key_bytes: int
     icv_bytes: int
     name: str
     start: MacStart
+    iv_bytes: int = 0
 
 
 _ESP_ONLY = frozenset(
@@ -134,6 +146,17 @@ INTEGRITY: dict[IntegrityId, Integrity] = {
         Integrity(IntegrityId.AUTH_HMAC_SHA2_512_256, 64, 32, "HMAC_SHA2_512_256", hmac(SHA512)),
     )
 }
+
+_GMACS = {
+    IntegrityId.AUTH_AES_128_GMAC: 128,
+    IntegrityId.AUTH_AES_192_GMAC: 192,
+    IntegrityId.AUTH_AES_256_GMAC: 256,
+}
+AH_INTEGRITY: dict[IntegrityId, Integrity] = INTEGRITY | {
+    id_: Integrity(id_, bits // 8 + GMAC_SALT_BYTES, 16, f"AES_{bits}_GMAC", gmac, GMAC_IV_BYTES)
+    for id_, bits in _GMACS.items()
+}
+"""AH takes AES-GMAC as well, which ESP has as a cipher instead (RFC 4543 3, 4)."""
 
 PRF: dict[PrfId, Prf] = {
     row.id: row

@@ -21,6 +21,7 @@ from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable, selectors_of
 from sim.ipsec.verdict import BYPASS, DROP, Acquire, Reason, Verdict
 from sim.ipsec.volume import MeteredInboundSa, MeteredOutboundSa
+from sim.wire import ah
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
 from sim.wire.esp import HEADER, HEADER_BYTES
@@ -37,8 +38,13 @@ _LOCATE = Struct(">BxHxxHxBxx4s4sII")
 _LOCATE_BYTES = _LOCATE.size
 _locate = _LOCATE.unpack_from
 _esp_header = HEADER.unpack_from
+_ah_header = ah.HEADER.unpack_from
 _in_udp = Struct(">4xHxxII").unpack_from  # length, then SPI or non-ESP marker, sequence number
-_ESP, _UDP = int(Protocol.ESP), int(Protocol.UDP)  # an IntEnum's member costs 0.07 us to look up
+_AH, _ESP, _UDP = (
+    int(Protocol.AH),
+    int(Protocol.ESP),
+    int(Protocol.UDP),
+)  # an IntEnum's member costs 0.07 us to look up
 _FRAGMENT_BITS = MF | OFFSET_MASK
 
 
@@ -57,6 +63,7 @@ class Engine:
         self._pairs: dict[int, Pair] = {}
         self.openers: dict[int, InboundSa] = {}
         """What opens ESP, by SPI; to be looked at only."""
+        self._ah_openers: dict[int, InboundSa] = {}
         self._leaving: dict[FlowKey, Handler] = {}
         self._arriving: dict[FlowKey, Verdict] = {}
         self.events: deque[Event] = deque()
@@ -70,7 +77,7 @@ class Engine:
 
     @property
     def local_addresses(self) -> frozenset[bytes]:
-        """The addresses at which ESP is opened; assign the whole set anew when one comes or goes."""
+        """The addresses at which ESP and AH are opened; assign the whole set anew when one comes or goes."""
         return self._local
 
     @local_addresses.setter
@@ -100,7 +107,7 @@ class Engine:
         else:
             inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
-        self.openers[spec.spi_in] = inbound
+        self._openers_of(spec)[spec.spi_in] = inbound
         old = self._pairs.get(successor_of)
         if old is None or old.policy not in self.spd:
             self.spd.add_sa(policy, behind)
@@ -118,8 +125,9 @@ class Engine:
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""
         self.retire(spi_in)
-        if self._pairs.pop(spi_in, None) is not None:
-            del self.openers[spi_in]
+        pair = self._pairs.pop(spi_in, None)
+        if pair is not None:
+            del self._openers_of(pair.inbound.spec)[spi_in]
 
     def move(self, spi_in: int, local: Sock, remote: Sock, encap: bool) -> None:
         """Give a pair of SAs other outer addresses; SPIs, sequence numbers, window and counters stay.
@@ -149,10 +157,10 @@ class Engine:
         return handler(ip, now)
 
     def inbound(self, ip: bytearray, now: int) -> Outcome:
-        """The inner packet of ESP for this node; BYPASS for what arrives rightly in the clear; else Drop.
+        """What ESP or AH for this node held; BYPASS for what arrives rightly in the clear; else Drop.
 
         Takes any octets whatever and never raises. Octets that fail a check change nothing but counters.
-        `ip` is spent if it was ESP.
+        `ip` is spent if it was one of these.
         """
         size = len(ip)
         if size >= _LOCATE_BYTES:
@@ -162,6 +170,8 @@ class Engine:
                     return self._open(ip, IPV4_HEADER_BYTES, word, low, None, now)
                 if protocol == _UDP and word & 0xFFFF == self._natt_port:
                     return self._natt(ip, IPV4_HEADER_BYTES, (src, word >> 16), now)
+                if protocol == _AH:
+                    return self._open_ah(ip, IPV4_HEADER_BYTES, now)
         verdict = self._arriving.get(flow_key(ip))
         return self._inbound_slow(ip, now) if verdict is None else verdict
 
@@ -212,7 +222,22 @@ class Engine:
 
     def _open(self, ip: bytearray, at: int, spi: int, low: int, peer: Sock | None, now: int) -> Outcome:
         opener = self.openers.get(spi)
-        return DROP[Reason.UNKNOWN_SPI] if opener is None else opener.open(ip, at, low, peer, now)
+        if opener is None:
+            return DROP[Reason.WRONG_PROTOCOL if spi in self._ah_openers else Reason.UNKNOWN_SPI]
+        return opener.open(ip, at, low, peer, now)
+
+    def _open_ah(self, ip: bytearray, at: int, now: int) -> Outcome:
+        if len(ip) < at + ah.HEADER_BYTES:
+            return DROP[Reason.MALFORMED_AH]
+        _, _, _, spi, low = _ah_header(ip, at)
+        opener = self._ah_openers.get(spi)
+        if opener is None:
+            return DROP[Reason.WRONG_PROTOCOL if spi in self.openers else Reason.UNKNOWN_SPI]
+        return opener.open_any(ip, at, low, None, now)
+
+    def _openers_of(self, spec: ChildSpec) -> dict[int, InboundSa]:
+        """So an SPI leads only to an SA of the protocol that a packet has (RFC 4301 4.1)."""
+        return self._ah_openers if spec.protocol is Protocol.AH else self.openers
 
     def _natt(self, ip: bytearray, at: int, peer: Sock, now: int) -> Outcome:
         """A datagram to the NAT traversal port, whose UDP header is at `at`: ESP, or IKE's (RFC 3948 2)."""
@@ -233,7 +258,7 @@ class Engine:
         except WireError:
             return DROP[Reason.MALFORMED_IP]
         if header.dst in self._local:
-            if header.protocol == _ESP:
+            if header.protocol == _ESP or header.protocol == _AH:
                 return self._open_parsed(ip, header, now)
             if traffic.protocol == _UDP and traffic.dst_port == self._natt_port:
                 if header.is_fragment:
@@ -246,7 +271,9 @@ class Engine:
     def _open_parsed(self, ip: bytearray, header: IpHeader, now: int) -> Outcome:
         at = header.upper_offset
         if header.is_fragment:
-            return DROP[Reason.FRAGMENT]  # RFC 4303 3.4.1: reassembly comes before ESP
+            return DROP[Reason.FRAGMENT]  # RFC 4303 and 4302 3.4.1: reassembly comes first
+        if header.protocol == _AH:
+            return self._open_ah(ip, at, now)
         if len(ip) < at + HEADER_BYTES:
             return DROP[Reason.MALFORMED_ESP]
         spi, low = _esp_header(ip, at)

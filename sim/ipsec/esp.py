@@ -43,12 +43,12 @@ class EspSealer:
     __slots__ = (
         "_aead",
         "_align",
-        "_cipher",
         "_esn",
         "_fixed",
         "_last",
         "_prefix",
         "_put_prefix",
+        "cipher",
         "seq",
         "spi",
     )
@@ -56,7 +56,7 @@ class EspSealer:
     def __init__(self, cipher: Cipher, spi: int, *, aead: bool, esn: bool) -> None:
         self.spi = spi
         self.seq = 0
-        self._cipher = cipher
+        self.cipher = cipher
         self._aead = aead
         self._esn = esn
         self._last = LAST_ESN if esn else LAST_SEQ
@@ -71,7 +71,7 @@ class EspSealer:
 
     def max_payload(self, size: int) -> int:
         """The largest payload whose ESP fits into `size` octets; negative if none does."""
-        room = size - self._prefix - self._cipher.icv_bytes
+        room = size - self._prefix - self.cipher.icv_bytes
         return room - room % self._align - TRAILER_BYTES
 
     def seal(self, room: int, payload: bytearray, next_header: bytes) -> bytearray:
@@ -86,7 +86,7 @@ class EspSealer:
         size = len(payload)
         padding = -(size + TRAILER_BYTES) % self._align
         out = bytearray(room + self._fixed + size + padding)
-        cipher = self._cipher
+        cipher = self.cipher
         header = _header(self.spi, seq & LAST_SEQ)
         iv = cipher.next_iv(seq)
         self._put_prefix(out, room, header, iv)
@@ -100,20 +100,20 @@ class EspSealer:
 
     def _seal_esn(self, header: bytes, iv: bytes, plaintext: bytearray, out: memoryview) -> None:
         if self._aead:
-            self._cipher.seal_into(_esn_header(self.spi, self.seq), iv, plaintext, out)
+            self.cipher.seal_into(_esn_header(self.spi, self.seq), iv, plaintext, out)
         else:
-            self._cipher.seal_into(header, iv, plaintext, out, (self.seq >> 32).to_bytes(4, "big"))
+            self.cipher.seal_into(header, iv, plaintext, out, (self.seq >> 32).to_bytes(4, "big"))
 
 
 class EspOpener:
     """One direction's keys, SPI and replay window, for receiving."""
 
-    __slots__ = ("_aead", "_align", "_cipher", "_esn", "_least", "_prefix", "_take_prefix", "spi", "window")
+    __slots__ = ("_aead", "_align", "_esn", "_least", "_prefix", "_take_prefix", "cipher", "spi", "window")
 
     def __init__(self, cipher: Cipher, spi: int, window: ReplayWindow, *, aead: bool, esn: bool) -> None:
         self.spi = spi
         self.window = window
-        self._cipher = cipher
+        self.cipher = cipher
         self._aead = aead
         self._esn = esn
         self._align = max(cipher.block_bytes, ALIGNMENT)
@@ -136,12 +136,12 @@ class EspOpener:
             raise PacketError(Reason.LATE if window.is_late(seq) else Reason.REPLAYED)
         header, iv = self._take_prefix(packet, at)
         sealed = memoryview(packet)[at + self._prefix :]
-        payload = bytearray(len(sealed) - self._cipher.icv_bytes)
+        payload = bytearray(len(sealed) - self.cipher.icv_bytes)
         try:
             if self._esn:
                 self._open_esn(header, iv, sealed, seq, payload)
             else:
-                self._cipher.open_into(header, iv, sealed, payload)
+                self.cipher.open_into(header, iv, sealed, payload)
         except IntegrityError:
             raise PacketError(Reason.INTEGRITY) from None
         newest = window.accept(seq)
@@ -153,6 +153,6 @@ class EspOpener:
 
     def _open_esn(self, header: bytes, iv: bytes, sealed: memoryview, seq: int, out: bytearray) -> None:
         if self._aead:
-            self._cipher.open_into(_esn_header(self.spi, seq), iv, sealed, out)
+            self.cipher.open_into(_esn_header(self.spi, seq), iv, sealed, out)
         else:
-            self._cipher.open_into(header, iv, sealed, out, (seq >> 32).to_bytes(4, "big"))
+            self.cipher.open_into(header, iv, sealed, out, (seq >> 32).to_bytes(4, "big"))

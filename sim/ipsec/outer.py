@@ -1,4 +1,4 @@
-"""The headers in front of ESP: the outer IP header of tunnel mode, and UDP with NAT traversal.
+"""The headers in front of ESP or AH: the outer IP header of tunnel mode, and UDP with NAT traversal.
 
 RFC 4301 5.1.2.1 and 5.1.2.2 (which field comes from where), RFC 6040 4.1 (ECN copied), RFC 3948 2.1 (UDP).
 The outer TTL, identification and flow label are our own and options are never copied. The UDP checksum is 0
@@ -23,15 +23,22 @@ _pack_udp = Struct(">HHHH").pack_into
 
 
 class Outer4:
-    """IPv4 around ESP, and UDP if there are `ports`; what an SA never changes is packed and summed once."""
+    """IPv4 in front of ESP or AH, with UDP if there are `ports`; what stays is packed and summed once."""
 
     __slots__ = ("_constant", "_ends", "_identification", "_pack", "_ttl_protocol", "_udp", "size")
 
-    def __init__(self, src: bytes, dst: bytes, ttl: int, ports: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        src: bytes,
+        dst: bytes,
+        ttl: int,
+        ports: tuple[int, int] | None = None,
+        protocol: Protocol = Protocol.ESP,
+    ) -> None:
         self._udp = ports is not None
         self._ends = src + dst + (_PORTS.pack(*ports) if ports else b"")
         self._pack = _pack_v4_udp if ports else _pack_v4
-        self._ttl_protocol = ttl << 8 | (Protocol.UDP if ports else Protocol.ESP)
+        self._ttl_protocol = ttl << 8 | (Protocol.UDP if ports else protocol)
         self._constant = 0x4500 + self._ttl_protocol + pseudo_header_sum(src, dst, 0, 0) % 0xFFFF
         self._identification = 0
         self.size = IPV4_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
@@ -54,13 +61,20 @@ class Outer4:
 
 
 class Outer6:
-    """IPv6 around ESP, and UDP if there are `ports`."""
+    """IPv6 around ESP or AH, and UDP if there are `ports`."""
 
     __slots__ = ("_addresses", "_next_hop_limit", "_ports", "size")
 
-    def __init__(self, src: bytes, dst: bytes, ttl: int, ports: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        src: bytes,
+        dst: bytes,
+        ttl: int,
+        ports: tuple[int, int] | None = None,
+        protocol: Protocol = Protocol.ESP,
+    ) -> None:
         self._addresses = src + dst
-        self._next_hop_limit = (Protocol.UDP if ports else Protocol.ESP) << 8 | ttl
+        self._next_hop_limit = (Protocol.UDP if ports else protocol) << 8 | ttl
         self._ports = ports
         self.size = IPV6_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
 
@@ -75,13 +89,14 @@ class Outer6:
 Outer = Outer4 | Outer6
 
 
-def outer(local: Sock, remote: Sock, *, encap: bool, ttl: int) -> Outer:
+def outer(local: Sock, remote: Sock, *, encap: bool, ttl: int, protocol: Protocol = Protocol.ESP) -> Outer:
     """The headers for tunnel mode between two addresses; ValueError when their families differ."""
     (src, _), (dst, _) = local, remote
     if len(src) != len(dst):
         raise ValueError("the ends of a tunnel are of different IP versions")
     ports = (local[1], remote[1]) if encap else None
-    return Outer4(src, dst, ttl, ports) if len(src) == 4 else Outer6(src, dst, ttl, ports)
+    kind = Outer4 if len(src) == 4 else Outer6
+    return kind(src, dst, ttl, ports, protocol)
 
 
 def write_udp(packet: bytearray, at: int, src_port: int, dst_port: int) -> None:

@@ -7,23 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from sim.crypto.cipher import AeadCipher, Rand, check_keys, cipher
-from sim.ipsec import express
-from sim.ipsec.esp import EspOpener, EspSealer
+from sim.crypto.cipher import Rand
+from sim.ipsec import protocols
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
-from sim.ipsec.outer import outer
 from sim.ipsec.policy import Policy, covers_both
+from sim.ipsec.protocols import ModeSealer, Opener, Sealer
 from sim.ipsec.replay import ReplayWindow, check_size
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
-from sim.ipsec.transport import TransportOpener, TransportSealer
-from sim.ipsec.tunnel import TunnelOpener, TunnelSealer
 from sim.ipsec.verdict import DROP, Drop, PacketError, Reason
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
-from sim.wire.esp import Mode
-from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
+from sim.wire.ip import Protocol
 
 _PLAIN_IPV4 = 0x45
 MAX_FLOWS = 4096
@@ -52,10 +48,9 @@ class OutboundSa:
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
         """ValueError for settings that do not fit together."""
-        check_keys(spec.encryption, spec.integrity, *spec.keys_out)
         self._rand = rand
         self._report = report
-        self._esp: EspSealer | None = None
+        self._wrapper: Sealer | None = None
         self._seal: Callable[[bytearray], bytearray] | None = None
         self.packets = 0
         self.bytes = 0
@@ -64,12 +59,11 @@ class OutboundSa:
         self.settle(spec)
 
     @property
-    def esp(self) -> EspSealer:
-        if self._esp is None:
-            spec = self.spec
-            self._cipher = cipher(spec.encryption, spec.integrity, *spec.keys_out, self._rand)
-            self._esp = EspSealer(self._cipher, spec.spi_out, aead=spec.encryption.aead, esn=spec.esn)
-        return self._esp
+    def wrapper(self) -> Sealer:
+        """What makes this SA's ESP or AH."""
+        if self._wrapper is None:
+            self._wrapper = protocols.sealer(self.spec, self._rand)
+        return self._wrapper
 
     @property
     def spi(self) -> int:
@@ -78,12 +72,11 @@ class OutboundSa:
     @property
     def seq(self) -> int:
         """The number of the last packet sent; the first has 1."""
-        return self.esp.seq
+        return self.wrapper.seq
 
     def settle(self, spec: ChildSpec) -> None:
-        """Use the addresses of `spec` from now on; ValueError when they are of different IP versions."""
-        if spec.mode is Mode.TUNNEL and len(spec.local[0]) != len(spec.remote[0]):
-            raise ValueError("the ends of a tunnel are of different IP versions")
+        """Use the addresses of `spec` from now on; ValueError when they do not fit."""
+        protocols.check(spec, spec.keys_out)
         self.spec = spec
         self._seal = None
 
@@ -113,18 +106,16 @@ class OutboundSa:
         return self._sealer.max_inner(mtu)
 
     @property
-    def _sealer(self) -> TunnelSealer | TransportSealer:
+    def _sealer(self) -> ModeSealer:
         if self._seal is None:
             self._start()
         return self._mode
 
     def _start(self) -> Callable[[bytearray], bytearray]:
         """What seals for the present addresses, made for the first packet that needs it."""
-        spec, esp = self.spec, self.esp
-        mode = self._mode = _sealer(spec, esp)
-        self._seal = mode.seal
-        if isinstance(mode, TunnelSealer) and isinstance(self._cipher, AeadCipher) and express.fits(spec):
-            self._seal = express.express_sealer(mode, esp, self._cipher, spec)
+        spec, wrapper = self.spec, self.wrapper
+        mode = self._mode = protocols.mode_sealer(spec, wrapper)
+        self._seal = protocols.express_seal(spec, mode, wrapper)
         return self._seal
 
     def _dropped(self, reason: Reason) -> Drop:
@@ -142,11 +133,11 @@ class InboundSa:
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
         """ValueError for settings that do not fit together."""
-        check_keys(spec.encryption, spec.integrity, *spec.keys_in)
+        protocols.check(spec, spec.keys_in)
         check_size(spec.replay_window)
         self._rand = rand
         self._report = report
-        self._esp: EspOpener | None = None
+        self._wrapper: Opener | None = None
         self.on_first: Callable[[], None] | None = None
         """Called once, for the first packet that is authentic."""
         self.packets = 0
@@ -158,12 +149,8 @@ class InboundSa:
         self.settle(spec)
 
     @property
-    def esp(self) -> EspOpener:
-        return self._esp or self._start()
-
-    @property
     def window(self) -> ReplayWindow:
-        return self.esp.window
+        return (self._wrapper or self._start()).window
 
     @property
     def spi(self) -> int:
@@ -175,7 +162,7 @@ class InboundSa:
         self._peer = spec.remote
 
     def open(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
-        """The inner packet of ESP at `at`, which shows the sequence number `low`; `packet` is spent.
+        """The inner packet of ESP or AH at `at`, which shows the sequence number `low`; `packet` is spent.
 
         `peer` is where the packet says that it comes from, None unless it came in UDP. A packet may use
         UDP or not, whatever the SA does (RFC 7296 2.23).
@@ -188,7 +175,7 @@ class InboundSa:
     def open_any(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
         """As `open`, the long way, which any packet can take."""
         try:
-            payload, next_header, newest = (self._esp or self._start()).open(packet, at, low)
+            payload, next_header, newest = (self._wrapper or self._start()).open(packet, at, low)
         except PacketError as error:
             return self._dropped(error.reason)
         return self.admit(packet, at, payload, peer if newest else None, now, next_header)
@@ -236,18 +223,14 @@ class InboundSa:
         self.drops[reason] += 1
         return DROP[reason]
 
-    def _start(self) -> EspOpener:
+    def _start(self) -> Opener:
         spec = self.spec
-        keyed = cipher(spec.encryption, spec.integrity, *spec.keys_in, self._rand)
-        window = ReplayWindow(spec.replay_window, esn=spec.esn)
-        self._esp = EspOpener(keyed, spec.spi_in, window, aead=spec.encryption.aead, esn=spec.esn)
-        self._mode = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+        wrapper = self._wrapper = protocols.opener(spec, self._rand)
+        self._mode = protocols.mode_opener(spec)
         self._flows: set[FlowKey] = set()
         if self.open_plain is _asleep:
-            self.open_plain = _never
-            if isinstance(keyed, AeadCipher) and spec.mode is Mode.TUNNEL and not spec.esn:
-                self.open_plain = express.express_opener(keyed, window)
-        return self._esp
+            self.open_plain = protocols.express_open(spec, wrapper) or _never
+        return wrapper
 
     def _check_selectors(self, inner: bytearray) -> None:
         """RFC 4301 5.2 step 4: what came through the SA is what the SA is for."""
@@ -293,11 +276,3 @@ def _never(_packet: bytearray, _at: int, _low: int) -> None: ...
 
 def _asleep(_packet: bytearray, _at: int, _low: int) -> None:
     """Leaves the first packet to the long way, which starts the SA."""
-
-
-def _sealer(spec: ChildSpec, esp: EspSealer) -> TunnelSealer | TransportSealer:
-    if spec.mode is Mode.TUNNEL:
-        around = outer(spec.local, spec.remote, encap=spec.encap, ttl=spec.ttl)
-        return TunnelSealer(esp, around, copy_df=spec.copy_df, df=spec.df)
-    header = IPV4_HEADER_BYTES if len(spec.remote[0]) == 4 else IPV6_HEADER_BYTES
-    return TransportSealer(esp, header, (spec.local[1], spec.remote[1]) if spec.encap else None)

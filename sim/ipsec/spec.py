@@ -5,13 +5,14 @@ from __future__ import annotations
 from sim.crypto.suites import Encryption, Integrity
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
+from sim.wire.ip import Protocol
 from sim.wire.selector import Selector
 from sim.wire.value import value
 
 
 @value
 class ChildSpec:
-    """A pair of ESP SAs, as negotiated.
+    """A pair of SAs, as negotiated.
 
     `keys_in` and `keys_out` are (encryption key with its salt, integrity key; empty for an AEAD).
     `local_ts` and `remote_ts` are the near and the far side of both SAs. With `encap` ESP travels in UDP
@@ -42,6 +43,9 @@ class ChildSpec:
     ttl: int = 64
     soft_limit: tuple[int, int] = (0, 0)
     hard_limit: tuple[int, int] = (0, 0)
+
+    protocol: Protocol = Protocol.ESP
+    """ESP or AH. AH's `encryption` is NULL, its encryption keys are empty, and it knows no `encap`."""
 
     @property
     def is_metered(self) -> bool:

@@ -1,13 +1,18 @@
-"""Transport mode: ESP between a packet's IP header and its upper layer (RFC 4303 3.1.1).
+"""Transport mode: ESP or AH between IP headers and upper layer (RFC 4303 3.1.1, RFC 4302 3.1.1).
 
-Whole datagrams only (RFC 4303 3.3.4). With UDP encapsulation a NAT may have changed the addresses that a TCP
-or UDP checksum covers, so the checksum is made anew behind the ICV that vouches for the octets (RFC 3948
-3.1.2). IPv6 extension headers are refused.
+    IPv4   header and options | ESP or AH | upper layer
+    IPv6   header | hop by hop, destination, routing, fragment | ESP or AH | destination options | upper layer
+
+So destination options go in front where a routing header follows, whose hops read them, else they go behind:
+ESP hides no others. Whole datagrams only (RFC 4303 3.3.4). With UDP encapsulation a NAT may have changed the
+addresses that a TCP or UDP checksum covers, so the checksum is made anew behind the ICV that vouches for the
+octets (RFC 3948 3.1.2).
 """
 
 from __future__ import annotations
 
-from sim.ipsec.esp import EspSealer
+from typing import Protocol as Shape
+
 from sim.ipsec.outer import write_udp
 from sim.ipsec.verdict import PacketError, Reason
 from sim.wire.checksum import internet_checksum, pseudo_header_sum
@@ -18,14 +23,30 @@ from sim.wire.ip import (
     OFFSET_MASK,
     Protocol,
     addresses,
+    parse_quoted,
 )
 from sim.wire.udp import UDP_HEADER_BYTES
 
 _FRAGMENT_BITS = MF | OFFSET_MASK
-_EXTENSIONS = frozenset(
-    {Protocol.IPV6_HOP, Protocol.IPV6_ROUTE, Protocol.IPV6_FRAGMENT, Protocol.IPV6_DEST, Protocol.AH}
-)
+_IN_FRONT = frozenset({Protocol.IPV6_HOP, Protocol.IPV6_ROUTE, Protocol.IPV6_FRAGMENT})
+_EXTENSIONS = _IN_FRONT | {Protocol.IPV6_DEST}
+_PLAIN_V4 = 9
+_PLAIN_V6 = 6
+"""Where the octet is that names the upper layer."""
 _CHECKSUM_AT: dict[int, int] = {Protocol.TCP: 16, Protocol.UDP: 6}
+
+
+class Wrapper(Shape):
+    """ESP or AH of one direction: what a mode puts between the headers and the payload."""
+
+    def size(self, payload: int) -> int:
+        """The size of it all with a payload of `payload` octets."""
+
+    def max_payload(self, size: int) -> int:
+        """The largest payload with which it fits into `size` octets; negative if none does."""
+
+    def seal(self, room: int, payload: bytearray, next_header: bytes) -> bytearray:
+        """It, behind `room` zero octets that the caller fills with headers."""
 
 
 class TransportSealer:
@@ -36,25 +57,30 @@ class TransportSealer:
 
     __slots__ = ("_esp", "_header", "_ports", "_protocol", "_shell")
 
-    def __init__(self, esp: EspSealer, header: int, ports: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        esp: Wrapper,
+        header: int,
+        ports: tuple[int, int] | None,
+        protocol: Protocol = Protocol.ESP,
+    ) -> None:
         self._esp = esp
         self._header = header
         self._ports = ports
         self._shell = UDP_HEADER_BYTES if ports else 0
-        self._protocol = Protocol.UDP if ports else Protocol.ESP
+        self._protocol = Protocol.UDP if ports else protocol
 
     def seal(self, packet: bytearray) -> bytearray:
-        """A packet with the header of `packet` and ESP around the rest; `packet` stays as it was."""
-        header = _header_bytes(packet)
+        """A packet with the headers of `packet` and ESP or AH around the rest; `packet` stays as it was."""
+        header, named_at = _place(packet)
         payload = packet[header:]
         if len(payload) > self._esp.max_payload(MAX_PACKET_BYTES - header - self._shell):
             raise PacketError(Reason.TOO_BIG)
-        next_header = packet[6] if packet[0] >= 0x60 else packet[9]
-        out = self._esp.seal(header + self._shell, payload, bytes((next_header,)))
+        out = self._esp.seal(header + self._shell, payload, bytes((packet[named_at],)))
         out[:header] = packet[:header]
         if self._ports:
             write_udp(out, header, *self._ports)
-        _relabel(out, self._protocol)
+        _relabel(out, named_at, self._protocol)
         return out
 
     def size(self, inner: int) -> int:
@@ -71,32 +97,54 @@ class TransportOpener:
     __slots__ = ()
 
     def open(self, packet: bytearray, at: int, payload: bytearray, next_header: int) -> bytearray:
-        """A packet with the header of `packet`, which stays as it was, and the payload."""
-        header = _header_bytes(packet)
+        """A packet with the headers of `packet`, which stays as it was, and the payload."""
+        header, named_at = _end(packet)
         out = packet[:header] + payload
-        _relabel(out, next_header)
+        _relabel(out, named_at, next_header)
         if at > header:
             _renew_checksum(out, header, next_header)
         return out
 
 
-def _header_bytes(packet: bytearray) -> int:
-    """The size of the IP header of a packet that may be protected in transport mode."""
-    if packet[0] >= 0x60:
-        if packet[6] in _EXTENSIONS:
-            raise PacketError(Reason.UNSUPPORTED_HEADERS)
-        return IPV6_HEADER_BYTES
-    if (packet[6] << 8 | packet[7]) & _FRAGMENT_BITS:
-        raise PacketError(Reason.NOT_WHOLE)
-    return (packet[0] & 15) * 4
+def _place(packet: bytearray) -> tuple[int, int]:
+    """Where in a sound packet ESP or AH goes, and the octet that names what stands there now."""
+    if packet[0] < 0x60:
+        if (packet[6] << 8 | packet[7]) & _FRAGMENT_BITS:
+            raise PacketError(Reason.NOT_WHOLE)
+        return (packet[0] & 15) * 4, _PLAIN_V4
+    return _place_v6(packet) if packet[6] in _EXTENSIONS else (IPV6_HEADER_BYTES, _PLAIN_V6)
 
 
-def _relabel(packet: bytearray, protocol: int) -> None:
-    """Make the IP header say the packet's length and `protocol`, by RFC 1624 in IPv4."""
+def _place_v6(packet: bytearray) -> tuple[int, int]:
+    protocol, named_at, at = packet[6], _PLAIN_V6, IPV6_HEADER_BYTES
+    place = at, named_at
+    while protocol in _EXTENSIONS:
+        if protocol == Protocol.IPV6_FRAGMENT and (packet[at + 2] or packet[at + 3] & 0xF9):
+            raise PacketError(Reason.NOT_WHOLE)
+        in_front = protocol in _IN_FRONT
+        size = 8 if protocol == Protocol.IPV6_FRAGMENT else 8 + 8 * packet[at + 1]
+        protocol, named_at, at = packet[at], at, at + size
+        if in_front:
+            place = at, named_at
+    return place
+
+
+def _end(packet: bytearray) -> tuple[int, int]:
+    """Where the headers of a sound packet end that came with ESP, AH or UDP, and the octet that names it."""
+    if packet[0] < 0x60:
+        return (packet[0] & 15) * 4, _PLAIN_V4
+    if packet[6] not in _EXTENSIONS:
+        return IPV6_HEADER_BYTES, _PLAIN_V6
+    header = parse_quoted(packet)
+    return header.upper_offset, header.protocol_at
+
+
+def _relabel(packet: bytearray, named_at: int, protocol: int) -> None:
+    """Make the headers say the packet's length and `protocol`, by RFC 1624 in IPv4."""
     size = len(packet)
     if packet[0] >= 0x60:
         packet[4:6] = (size - IPV6_HEADER_BYTES).to_bytes(2, "big")
-        packet[6] = protocol
+        packet[named_at] = protocol
         return
     old = (packet[2] << 8 | packet[3]) + packet[9] + (packet[10] << 8 | packet[11])
     packet[2:4] = size.to_bytes(2, "big")

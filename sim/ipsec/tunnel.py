@@ -1,4 +1,4 @@
-"""Tunnel mode: a whole IP packet inside ESP inside new outer headers (RFC 4303 3.1.2, RFC 4301 5.1.2).
+"""Tunnel mode: a whole IP packet in ESP or AH in new outer headers (RFC 4303 and 4302 3.1.2, RFC 4301 5.1.2).
 
 On the way in: TFC padding behind the inner packet is cut off (RFC 4303 2.7) and the outer ECN field is
 folded into the inner one. The inner TTL and DSCP are not touched; forwarding nodes do what they do.
@@ -6,8 +6,8 @@ folded into the inner one. The inner TTL and DSCP are not touched; forwarding no
 
 from __future__ import annotations
 
-from sim.ipsec.esp import EspSealer
 from sim.ipsec.outer import Outer
+from sim.ipsec.transport import Wrapper
 from sim.ipsec.verdict import PacketError, Reason
 from sim.wire.checksum import update
 from sim.wire.ip import DF, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, MAX_PACKET_BYTES, Protocol
@@ -33,7 +33,7 @@ class TunnelSealer:
 
     __slots__ = ("_copy_df", "_df", "_esp", "_outer", "longest")
 
-    def __init__(self, esp: EspSealer, outer: Outer, *, copy_df: bool, df: bool) -> None:
+    def __init__(self, esp: Wrapper, outer: Outer, *, copy_df: bool, df: bool) -> None:
         self._esp = esp
         self._outer = outer
         self._copy_df = copy_df

@@ -17,10 +17,11 @@ class Reason(StrEnum):
     DISCARD_POLICY = "policy says discard"
     DUMMY = "dummy packet"
     EXPIRED = "lifetime of the SA is over"
-    FRAGMENT = "fragment of an ESP packet"
+    FRAGMENT = "fragment of an ESP or AH packet"
     INTEGRITY = "integrity check failed"
     LATE = "older than the replay window"
     """Nobody can tell whether it is a copy (RFC 4303 3.4.3)."""
+    MALFORMED_AH = "malformed AH"
     MALFORMED_ESP = "malformed ESP"
     MALFORMED_INNER = "malformed inner packet"
     MALFORMED_IP = "malformed IP packet"
@@ -32,7 +33,8 @@ class Reason(StrEnum):
     SEQUENCE_EXHAUSTED = "sequence numbers exhausted"
     TOO_BIG = "too big to encapsulate"
     UNKNOWN_SPI = "unknown SPI"
-    UNSUPPORTED_HEADERS = "transport mode with IPv6 extension headers is not supported"
+    UNSUPPORTED_HEADERS = "headers of which AH cannot foretell what arrives"
+    WRONG_PROTOCOL = "SPI of an SA of the other protocol, ESP or AH"
 
 
 class Verdict:

@@ -34,6 +34,7 @@ _ARRIVING = {
     Reason.FRAGMENT: "XfrmInHdrError",
     Reason.INTEGRITY: "XfrmInStateProtoError",
     Reason.LATE: "XfrmInStateSeqError",
+    Reason.MALFORMED_AH: "XfrmInStateProtoError",
     Reason.MALFORMED_ESP: "XfrmInHdrError",
     Reason.MALFORMED_INNER: "XfrmInStateModeError",
     Reason.MALFORMED_IP: "XfrmInHdrError",
@@ -42,6 +43,7 @@ _ARRIVING = {
     Reason.REPLAYED: "XfrmInStateSeqError",
     Reason.SELECTOR_MISMATCH: "XfrmInNoPols",
     Reason.UNKNOWN_SPI: "XfrmInNoStates",
+    Reason.WRONG_PROTOCOL: "XfrmInNoStates",  # Linux looks an SA up by SPI and protocol at once
 }
 _LEAVING = {
     Reason.DISCARD_POLICY: "XfrmOutPolBlock",
@@ -50,7 +52,7 @@ _LEAVING = {
     Reason.NOT_WHOLE: "XfrmOutStateModeError",
     Reason.SEQUENCE_EXHAUSTED: "XfrmOutStateSeqError",
     Reason.TOO_BIG: "XfrmOutStateModeError",
-    Reason.UNSUPPORTED_HEADERS: "XfrmOutStateModeError",
+    Reason.UNSUPPORTED_HEADERS: "XfrmOutStateProtoError",
 }
 
 

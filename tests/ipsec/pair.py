@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.crypto.ids import EncryptionId, IntegrityId
-from sim.crypto.suites import ENCRYPTION, INTEGRITY, Encryption, Integrity
+from sim.crypto.suites import AH_INTEGRITY, ENCRYPTION, INTEGRITY, Encryption, Integrity
 from sim.ike.algorithms import NAMES
 from sim.ike.constants import TransformType
 from sim.ipsec.engine import Engine
@@ -16,6 +16,7 @@ from sim.ipsec.verdict import Drop, Verdict
 from sim.wire import udp
 from sim.wire.address import Sock, pack_address
 from sim.wire.esp import Mode
+from sim.wire.ip import Protocol
 from sim.wire.selector import Selector
 
 Suite = tuple[Encryption, Integrity | None]
@@ -53,6 +54,21 @@ EVERY_SUITE: dict[str, Suite] = SUITES | {
     "-".join(word(part) for part in (encryption, integrity) if part): (encryption, integrity)
     for encryption in ENCRYPTION.values()
     for integrity in ([None] if encryption.aead else INTEGRITY.values())
+}
+_NULL = ENCRYPTION[EncryptionId.ENCR_NULL, None]
+AH_SUITES: dict[str, Suite] = {
+    f"ah-{name}": (_NULL, AH_INTEGRITY[id_])
+    for name, id_ in {
+        "sha1": _SHA1,
+        "sha256": _SHA256,
+        "sha384": IntegrityId.AUTH_HMAC_SHA2_384_192,
+        "sha512": IntegrityId.AUTH_HMAC_SHA2_512_256,
+        "aesxcbc": IntegrityId.AUTH_AES_XCBC_96,
+        "aescmac": IntegrityId.AUTH_AES_CMAC_96,
+        "aes128gmac": IntegrityId.AUTH_AES_128_GMAC,
+        "aes192gmac": IntegrityId.AUTH_AES_192_GMAC,
+        "aes256gmac": IntegrityId.AUTH_AES_256_GMAC,
+    }.items()
 }
 
 A4, B4 = pack_address("192.0.2.1"), pack_address("198.51.100.1")
@@ -118,7 +134,7 @@ def make_spec(
     **settings: Any,
 ) -> ChildSpec:
     """A's side of a Child SA; `settings` are fields of ChildSpec."""
-    encryption, integrity = EVERY_SUITE[suite]
+    encryption, integrity = (EVERY_SUITE | AH_SUITES)[suite]
     local, remote = (A4, B4) if outer == 4 else (A6, B6)
     hosts = mode is Mode.TRANSPORT
     fields: dict[str, Any] = {
@@ -136,6 +152,7 @@ def make_spec(
         "encap": encap,
         "local_ts": (Selector.host(local),) if hosts else NET_A,
         "remote_ts": (Selector.host(remote),) if hosts else NET_B,
+        "protocol": Protocol.AH if suite in AH_SUITES else Protocol.ESP,
     }
     return ChildSpec(**{**fields, **settings})
 

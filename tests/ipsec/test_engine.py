@@ -285,7 +285,7 @@ def test_fragment_of_esp_is_dropped(flags: int, encap: bool) -> None:
     if encap and flags & 0x1FFF:
         assert outcome is BYPASS
     else:
-        assert reason_of(outcome) == "fragment of an ESP packet"
+        assert reason_of(outcome) == "fragment of an ESP or AH packet"
 
 
 def test_esp_behind_ip_options_and_extension_headers_is_found() -> None:
@@ -464,13 +464,13 @@ def test_a_pair_makes_its_ciphers_for_the_first_packet_of_each_direction() -> No
     """Thousands of idle SAs must not hold a cipher each."""
     pair = make_pair()
     outbound, inbound = pair.a.sad[SPI_A].outbound, pair.b.sad[SPI_B].inbound
-    assert outbound._esp is None
-    assert inbound._esp is None
+    assert outbound._wrapper is None
+    assert inbound._wrapper is None
 
     packet = datagram()
     sealed = pair.seal(packet)
-    assert outbound._esp is not None
-    assert inbound._esp is None
+    assert outbound._wrapper is not None
+    assert inbound._wrapper is None
     assert pair.open(sealed) == packet
-    assert inbound._esp is not None
-    assert pair.b.sad[SPI_B].outbound._esp is None
+    assert inbound._wrapper is not None
+    assert pair.b.sad[SPI_B].outbound._wrapper is None

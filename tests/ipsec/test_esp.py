@@ -143,7 +143,7 @@ def test_c85_first_sequence_number_is_one() -> None:
 def test_c85_sequence_number_never_wraps(esn: bool, last: int) -> None:
     pair = make_pair(esn=esn)
     sa = pair.a.sad[SPI_A].outbound
-    sa.esp.seq = last - 1
+    sa.wrapper.seq = last - 1
 
     assert pair.seal(datagram())[24:28] == b"\xff\xff\xff\xff"
     for _ in range(3):
@@ -159,7 +159,7 @@ def test_c85_sequence_number_never_wraps(esn: bool, last: int) -> None:
 def test_c85_only_the_low_half_of_an_extended_number_is_sent(suite: str) -> None:
     pair = make_pair(suite, esn=True)
     before = pair.seal(datagram())
-    pair.a.sad[SPI_A].outbound.esp.seq = 2**32
+    pair.a.sad[SPI_A].outbound.wrapper.seq = 2**32
     after = pair.seal(datagram())
 
     assert len(before) == len(after)

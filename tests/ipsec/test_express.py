@@ -45,7 +45,7 @@ def test_a_packet_that_is_not_plain_takes_the_next_sequence_number() -> None:
 def test_the_last_sequence_number_is_the_last_here_too() -> None:
     pair = make_pair()
     outbound = pair.a.pair(pair.spec.spi_in)[1]
-    outbound.esp.seq = LAST_SEQ - 1
+    outbound.wrapper.seq = LAST_SEQ - 1
     packet = udp.build((HOST_A4, 1), (HOST_B4, 2), bytes(100), df=True)
 
     pair.seal(packet)

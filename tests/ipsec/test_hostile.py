@@ -83,7 +83,7 @@ def test_authentic_nonsense_gives_a_verdict_or_a_packet(
 ) -> None:
     """The peer's own keys do not make it a friend."""
     pair = make_pair(mode=mode, outer=version)
-    sealed = pair.a.sad[SPI_A].outbound.esp.seal(0, bytearray(payload), bytes((next_header,)))
+    sealed = pair.a.sad[SPI_A].outbound.wrapper.seal(0, bytearray(payload), bytes((next_header,)))
     src, dst = (A4, B4) if version == 4 else (A6, B6)
     for packet in (ip.build(src, dst, 50, sealed), udp.build((src, 4500), (dst, 4500), sealed)):
         outcome = pair.open(packet)

@@ -82,7 +82,7 @@ def test_scapy_opens_what_we_seal(suite: str) -> None:
         pair = pair_of(suite, case)
         judge = association(suite, pair)
         if pair.spec.esn:
-            pair.a.sad[pair.spec.spi_in].outbound.esp.seq = 5 << 32
+            pair.a.sad[pair.spec.spi_in].outbound.wrapper.seq = 5 << 32
         for size in SIZES:
             packet = inner_packet(pair, size, case[2])
             sealed = bytes(pair.seal(packet))
@@ -126,7 +126,7 @@ def test_scapy_agrees_but_for_octets_that_do_not_travel(suite: str, esn: bool) -
     pair = make_pair(suite, esn=esn)
     judge = association(RELATIVES[encryption.id].format(encryption.key_bits), pair)
     number = (5 << 32) + 1 if esn else 1
-    pair.a.sad[pair.spec.spi_in].outbound.esp.seq = number - 1
+    pair.a.sad[pair.spec.spi_in].outbound.wrapper.seq = number - 1
     for seq, size in enumerate(SIZES, number):
         packet = datagram(size)
 

@@ -78,12 +78,64 @@ def test_c88_fragments_are_refused(flags: int) -> None:
     assert pair.a.sad[SPI_A].outbound.seq == 0
 
 
-def test_ipv6_extension_headers_are_refused() -> None:
-    pair = transport_pair(version=6)
-    options = bytes.fromhex("1100010400000000")  # Destination Options with padding only, then UDP
-    packet = ip.build(A6, B6, ip.Protocol.IPV6_DEST, options + host_datagram(6)[40:])
+EXTENSIONS = {
+    # What stands before the upper layer, and how much of it stands before ESP as well (RFC 4303 3.1.1).
+    "destination": ([60], 0),
+    "hop by hop": ([0], 1),
+    "routing": ([43], 1),
+    "atomic fragment": ([44], 1),
+    "hop by hop, destination": ([0, 60], 1),
+    "hop by hop, destination, routing, destination": ([0, 60, 43, 60], 3),
+    "routing, fragment, destination": ([43, 44, 60], 2),
+}
+SAMPLE = {
+    0: bytes.fromhex("0000050200000100"),  # router alert, padding
+    43: bytes.fromhex("00020000 00000000") + A6,  # type 0, at its end
+    44: bytes.fromhex("0000000000001234"),
+    60: bytes.fromhex("0000010400000000"),  # padding
+}
 
-    assert "extension headers" in reason_of(pair.a.outbound(packet, 0))
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+@pytest.mark.parametrize("suite", ["aes128gcm16", "aes128-sha1", "ah-sha256"])
+@pytest.mark.parametrize("encap", [False, True], ids=["plain", "udp"])
+def test_esp_goes_behind_headers_for_the_way_and_before_those_for_the_end(
+    suite: str, name: str, encap: bool
+) -> None:
+    if suite.startswith("ah-") and encap:
+        return
+    kinds, in_front = EXTENSIONS[name]
+    pair = transport_pair(suite, version=6, encap=encap)
+    packet = with_extensions(host_datagram(6), kinds)
+
+    sealed = pair.seal(packet)
+
+    header = ip.parse(sealed)
+    assert header.protocol == (17 if encap else 51 if suite.startswith("ah-") else 50)
+    assert header.upper_offset == 40 + sum(len(SAMPLE[kind]) for kind in kinds[:in_front])
+    assert pair.open(sealed) == packet
+
+
+@pytest.mark.parametrize("offset", [1, 8, 0xFFF8])
+def test_c88_ipv6_fragments_are_refused(offset: int) -> None:
+    pair = transport_pair(version=6)
+    packet = with_extensions(host_datagram(6), [44])
+    packet[42:44] = offset.to_bytes(2, "big")
+
+    assert reason_of(pair.a.outbound(packet, 0)) in {
+        "transport mode needs a whole datagram",
+    }
+
+
+def with_extensions(packet: bytearray, kinds: list[int]) -> bytearray:
+    """An IPv6 packet with extension headers in this order before its upper layer."""
+    chain = [*kinds, packet[6]]
+    middle = b"".join(
+        bytes((after,)) + SAMPLE[kind][1:] for kind, after in zip(kinds, chain[1:], strict=True)
+    )
+    out = packet[:40] + middle + packet[40:]
+    out[4:7] = (len(out) - 40).to_bytes(2, "big") + bytes((chain[0],))
+    return out
 
 
 @pytest.mark.parametrize("protocol", [6, 17])

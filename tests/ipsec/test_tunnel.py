@@ -253,10 +253,13 @@ def mark_ecn(packet: bytearray, ecn: int) -> None:
         packet[1] = packet[1] & 0xCF | ecn << 4
 
 
-def with_options(packet: bytearray) -> bytearray:
-    """The same packet with a Router Alert option (RFC 2113)."""
-    packet = bytearray(packet[:20] + bytes.fromhex("94040000") + packet[20:])
-    packet[0] = 0x46
+ROUTER_ALERT = bytes.fromhex("94040000")  # RFC 2113
+
+
+def with_options(packet: bytearray, options: bytes = ROUTER_ALERT) -> bytearray:
+    """The same packet with IPv4 options, whose size is a multiple of 4 octets."""
+    packet = packet[:20] + options + packet[20:]
+    packet[0] = 0x45 + len(options) // 4
     packet[2:4] = len(packet).to_bytes(2, "big")
     ip.write_checksum(packet)
     return packet
@@ -264,5 +267,5 @@ def with_options(packet: bytearray) -> bytearray:
 
 def deliver(pair: Pair, payload: Buf, next_header: int) -> bytearray | Verdict:
     """What B makes of an authentic packet that holds whatever A's keys were given to seal."""
-    sealed = pair.a.sad[SPI_A].outbound.esp.seal(0, bytearray(payload), bytes((next_header,)))
+    sealed = pair.a.sad[SPI_A].outbound.wrapper.seal(0, bytearray(payload), bytes((next_header,)))
     return pair.open(ip.build(A4, B4, ip.Protocol.ESP, sealed))

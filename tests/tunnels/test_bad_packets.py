@@ -11,6 +11,7 @@ import pytest
 
 from sim.crypto.cipher import AeadCipher
 from sim.experiment.summary import summarise
+from sim.ipsec.esp import EspSealer
 from sim.net.packet import Packet
 from sim.net.snmp import REASSEMBLY
 from sim.units import NS_PER_S
@@ -40,7 +41,9 @@ def authentic(payload: bytes, next_header: int) -> Make:
     def make(lab: Lab) -> list[bytearray]:
         (pair,) = lab.stack("moon").engine.sad.values()
         return [
-            ip.build(MOON, SUN, _ESP, pair.outbound.esp.seal(0, bytearray(payload), bytes((next_header,))))
+            ip.build(
+                MOON, SUN, _ESP, pair.outbound.wrapper.seal(0, bytearray(payload), bytes((next_header,)))
+            )
         ]
 
     return make
@@ -49,7 +52,9 @@ def authentic(payload: bytes, next_header: int) -> Make:
 def wrong_pad(lab: Lab) -> list[bytearray]:
     """A pad length that reaches beyond the payload, under a right ICV."""
     (pair,) = lab.stack("moon").engine.sad.values()
-    esp, cipher = pair.outbound.esp, pair.outbound._cipher
+    esp = pair.outbound.wrapper
+    assert isinstance(esp, EspSealer)
+    cipher = esp.cipher
     assert isinstance(cipher, AeadCipher)
     esp.seq += 1
     header = esp.spi.to_bytes(4, "big") + esp.seq.to_bytes(4, "big")
