@@ -1,7 +1,8 @@
 """Policies by the addresses of their far side, so that one of many is found without looking at the others.
 
 Each remote selector stands in the table of the narrowest prefix that holds all of it. A look-up asks one
-table for each length of prefix that is in use, which are few however many policies there are.
+table for each length of prefix that is in use, which are few however many policies there are. A table with
+many policies has an index of its own from the first look-up on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from heapq import merge
 
+from sim.ipsec.index import FEW, Index
 from sim.ipsec.policy import Policy
 from sim.ipsec.traffic import covers
 from sim.wire.selector import Selector
@@ -23,16 +25,19 @@ _Level = tuple[int, int]  # octets of an address, length of a prefix
 class ByRemote:
     """Policies that are told apart by their rank: the lower comes first."""
 
-    __slots__ = ("_levels", "_starts")
+    __slots__ = ("_indexes", "_levels", "_starts")
 
     def __init__(self) -> None:
         self._levels: dict[_Level, dict[int, list[Entry]]] = {}
+        self._indexes: dict[tuple[_Level, int], Index] = {}
         self._starts: dict[int, list[tuple[bytes, int, Policy]]] = {}  # where the first selector begins
 
     def add(self, rank: int, policy: Policy) -> None:
         for selector in dict.fromkeys(policy.remote_ts):
             level, prefix = _place(selector)
             insort(self._levels.setdefault(level, {}).setdefault(prefix, []), (rank, selector, policy))
+            if (index := self._indexes.get((level, prefix))) is not None:
+                index.add(rank, selector, policy)
         for start in _first_start(policy):
             insort(self._starts.setdefault(len(start), []), (start, rank, policy))
 
@@ -42,6 +47,10 @@ class ByRemote:
             table = self._levels[level]
             entries = table[prefix]
             del entries[bisect_left(entries, (rank, selector))]
+            if len(entries) <= FEW:
+                self._indexes.pop((level, prefix), None)
+            elif (index := self._indexes.get((level, prefix))) is not None:
+                index.remove(rank, selector, policy)
             if not entries:
                 del table[prefix]
                 if not table:
@@ -55,7 +64,13 @@ class ByRemote:
     ) -> Policy | None:
         """The first policy for a packet between two ends."""
         best, found = None, None
-        for entries in self._tables(remote):
+        for place, entries in self._tables(remote):
+            if len(entries) > FEW:
+                index = self._indexes.get(place) or self._indexed(place, entries)
+                hit = index.first(remote, protocol, remote_port, local, local_port)
+                if hit is not None and (best is None or hit[0] < best):
+                    best, found = hit
+                continue
             for rank, selector, policy in entries:
                 if best is not None and rank > best:
                     break
@@ -68,7 +83,7 @@ class ByRemote:
 
     def towards(self, remote: bytes) -> Iterator[Policy]:
         """The policies for some packet to an address, in their order; one may come more than once."""
-        entries: Iterable[Entry] = merge(*self._tables(remote))
+        entries: Iterable[Entry] = merge(*(entries for _, entries in self._tables(remote)))
         return (policy for _, selector, policy in entries if selector.start <= remote <= selector.end)
 
     def within(self, wide: Iterable[Selector]) -> Iterator[tuple[int, Policy]]:
@@ -81,13 +96,22 @@ class ByRemote:
                     break
                 yield rank, policy
 
-    def _tables(self, remote: bytes) -> list[list[Entry]]:
+    def _indexed(self, place: tuple[_Level, int], entries: list[Entry]) -> Index:
+        index = self._indexes[place] = Index()
+        for rank, selector, policy in entries:
+            index.add(rank, selector, policy)
+        return index
+
+    def _tables(self, remote: bytes) -> list[tuple[tuple[_Level, int], list[Entry]]]:
         size, value = len(remote), int.from_bytes(remote, "big")
         bits = 8 * size
         tables = []
-        for (octets, length), table in self._levels.items():
-            if octets == size and (entries := table.get(value >> (bits - length))) is not None:
-                tables.append(entries)
+        for level, table in self._levels.items():
+            if level[0] == size:
+                prefix = value >> (bits - level[1])
+                entries = table.get(prefix)
+                if entries is not None:
+                    tables.append(((level, prefix), entries))
         return tables
 
 

@@ -18,9 +18,15 @@ class Action(Enum):
     DISCARD = "discard"
 
 
+BYPASS_PRIORITY, PROTECT_PRIORITY, DISCARD_PRIORITY = 50_000, 150_000, 350_000
+"""Where strongSwan puts policies without a `priority` of their own: below 100,000, 300,000, above that."""
+
+
 @value
 class Policy:
     """One SPD entry; `local_ts` is the near side whatever the direction of the packet.
+
+    Those with a lower `priority` are looked at first.
 
     A PROTECT policy with `spi_in` 0 is a trap: it has no SA and asks for one. Otherwise `spi_in` names the
     pair of SAs that protects it (its inbound SPI, which is unique on this host).
@@ -34,6 +40,7 @@ class Policy:
     child: str = ""
     mode: Mode = Mode.TUNNEL
     spi_in: int = 0
+    priority: int = PROTECT_PRIORITY
 
     def is_inside(self, other: Policy) -> bool:
         """Whether it covers a part, but not all, of what the other one covers."""

@@ -11,14 +11,16 @@ from sim.ipsec.traffic import Traffic
 
 _GAP = 1 << 32
 """Between the ranks of neighbours, for those that will stand between them."""
+_BAND = 1 << 80
+"""Ranks for the policies of one priority."""
 
 
 class Spd:
     """The policies of one node.
 
-    `default` is what happens to a packet that no policy matches. Every change calls `changed`, because
-    whoever remembers a lookup must forget it. Neither a lookup nor a change takes longer for policies that
-    have nothing to do with it.
+    Their order is that of their priorities, and among equals as the methods say. `default` is what happens to
+    a packet that no policy matches. Every change calls `changed`, because whoever remembers a lookup must
+    forget it. Neither a lookup nor a change takes longer for policies that have nothing to do with it.
     """
 
     __slots__ = ("_by_rank", "_by_remote", "_called", "_changed", "_default", "_ranks")
@@ -52,15 +54,16 @@ class Spd:
         self._changed()
 
     def add(self, policy: Policy, *, first: bool = False) -> None:
-        """Append a policy, or put it before all others."""
-        ranks = self._ranks
-        if not ranks:
-            self._put(policy, 0)
+        """Put a policy behind all others of its priority, or before them."""
+        ranks, base = self._ranks, policy.priority * _BAND
+        low, high = bisect_left(ranks, base), bisect_left(ranks, base + _BAND)
+        if low == high:
+            self._put(policy, base + _BAND // 2)
         else:
-            self._put(policy, ranks[0] - _GAP if first else ranks[-1] + _GAP)
+            self._put(policy, ranks[low] - _GAP if first else ranks[high - 1] + _GAP)
 
     def add_sa(self, policy: Policy, behind: Iterable[Policy] = ()) -> None:
-        """Put the policy of a new pair of SAs before all others but those for a part of it that have an SA.
+        """Put the policy of a new pair of SAs before its equals, but for those for a part of it with an SA.
 
         So of two SAs for the same traffic the newer is used, and one for a part of it keeps that part. Those
         in `behind` count as having one: they ask for it, and until then keep their part from this one.
@@ -69,7 +72,7 @@ class Spd:
         inner = [
             rank
             for rank, old in self._by_remote.within(policy.remote_ts)
-            if (old.spi_in or old in keeping) and old.is_inside(policy)
+            if old.priority == policy.priority and (old.spi_in or old in keeping) and old.is_inside(policy)
         ]
         if inner:
             self._put_after(policy, max(inner))
@@ -77,7 +80,9 @@ class Spd:
             self.add(policy, first=True)
 
     def add_after(self, policy: Policy, other: Policy) -> None:
-        """Put a policy right behind another one; ValueError when that is not in the list."""
+        """Put a policy right behind an equal one; ValueError when that is not in the list, or no equal."""
+        if policy.priority != other.priority:
+            raise ValueError(f"{policy.name} and {other.name} have different priorities")
         self._put_after(policy, self._rank_of(other))
 
     def remove(self, policy: Policy) -> None:
@@ -107,7 +112,7 @@ class Spd:
 
     def _put_after(self, policy: Policy, rank: int) -> None:
         at = bisect_right(self._ranks, rank)
-        if at == len(self._ranks):
+        if at == len(self._ranks) or self._ranks[at] // _BAND != rank // _BAND:
             self._put(policy, rank + _GAP)
             return
         between = (rank + self._ranks[at]) // 2
@@ -129,7 +134,7 @@ class Spd:
         policies = list(self)
         self._ranks, self._by_rank, self._called, self._by_remote = [], {}, {}, ByRemote()
         for at, policy in enumerate(policies):
-            self._put(policy, at * _GAP)
+            self._put(policy, policy.priority * _BAND + _BAND // 2 + at * _GAP)
 
     def _rank(self, policy: Policy) -> int | None:
         ranks = self._called.get((policy.name, policy.spi_in), ())

@@ -22,7 +22,8 @@ UNEXAMINED = -2
 
 MOBILITY_HEADER = 135
 _PORTED = frozenset({Protocol.TCP, Protocol.UDP, 33, 132, 136})  # and DCCP, SCTP, UDP-Lite
-_TYPED = {Protocol.ICMP: 0, Protocol.ICMPV6: 0, MOBILITY_HEADER: 2}  # where the type is
+TYPED = {Protocol.ICMP: 0, Protocol.ICMPV6: 0, MOBILITY_HEADER: 2}
+"""Protocols that show a type instead of ports, and where it is."""
 _ICMP = frozenset({Protocol.ICMP, Protocol.ICMPV6})
 _PORTS = Struct(">HH")
 
@@ -115,11 +116,11 @@ def _ports(packet: Buf, header: IpHeader) -> tuple[int, int]:
     if header.protocol in _PORTED and len(packet) >= at + 4:
         src_port, dst_port = _PORTS.unpack_from(packet, at)
         return src_port, dst_port
-    if header.protocol in _TYPED and len(packet) >= at + 4:
+    if header.protocol in TYPED and len(packet) >= at + 4:
         return _type_and_code(packet, at, header.protocol), UNEXAMINED
     return OPAQUE, OPAQUE
 
 
 def _type_and_code(packet: Buf, at: int, protocol: int) -> int:
-    kind = packet[at + _TYPED[protocol]] << 8
+    kind = packet[at + TYPED[protocol]] << 8
     return kind | packet[at + 1] if protocol in _ICMP else kind

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from tests.bench import bare, ns3, ours
+from tests.bench import bare, ns3, ours, policies
 from tests.bench.measure import HOPS, Sample, ratio, take_turns
 from tests.bench.road_warriors import measure
 
@@ -85,6 +85,7 @@ HANDSHAKES: tuple[tuple[str, dict[str, object], Callable[[int], Sample], int], .
 )
 """Of each row: what, how the scenario differs, the bare calls, and how many handshakes of ours."""
 FEW, MANY = 100, 10_000
+POLICIES = 1000
 
 HEAD = ["what", "ours", "against", "theirs", "ratio", "in rounds", "aim"]
 
@@ -92,7 +93,11 @@ HEAD = ["what", "ours", "against", "theirs", "ratio", "in rounds", "aim"]
 def main(rounds: int, scale: float = 1.0, *, quick: bool = False) -> None:
     """Print the table; `scale` shortens every run."""
     skipped: list[str] = []
-    rows: list[Row | Fact] = [*chain_rows(rounds, scale, skipped), *handshake_rows(rounds, scale)]
+    rows: list[Row | Fact] = [
+        *chain_rows(rounds, scale, skipped),
+        *handshake_rows(rounds, scale),
+        *policy_rows(rounds, scale),
+    ]
     if quick:
         skipped.append(f"{MANY:,} road warriors, because of --quick")
     else:
@@ -141,6 +146,22 @@ def handshake_row(
 
     own, theirs = take_turns([_bind(run, count, scale), _bind(crypto, 5 * count, scale)], rounds)
     return Row(f"handshakes, {what}, AES-GCM", "their bare crypto calls", own, theirs, "at least 0.33")
+
+
+def policy_rows(rounds: int, scale: float) -> list[Row]:
+    """A thousand SAs and policies against one of each, for packets of known flows and of new ones."""
+    rows = []
+    for run, count in ((policies.known_flows, 20_000), (policies.new_flows, 10_000)):
+        for kind in policies.KINDS:
+            name = "known flows" if run is policies.known_flows else "new flows"
+            turns = [
+                _bind(lambda n, run=run, kind=kind, of=of: run(kind, of, n), count, scale)  # type: ignore[misc]
+                for of in (POLICIES, 1)
+            ]
+            many, one = take_turns(turns, rounds)
+            what = f"packets of {name}, {POLICIES:,} SAs and policies, {kind}"
+            rows.append(Row(what, "one of each", many, one, "at least 0.83"))
+    return rows
 
 
 def road_warrior_rows(rounds: int, many: int) -> list[Row | Fact]:

@@ -25,9 +25,16 @@ class ListSpd:
         inner = [
             at
             for at, old in enumerate(self.policies)
-            if (old.spi_in or old in behind) and old.is_inside(policy)
+            if old.priority == policy.priority and (old.spi_in or old in behind) and old.is_inside(policy)
         ]
-        self.policies.insert(inner[-1] + 1 if inner else 0, policy)
+        self.policies.insert(inner[-1] + 1 if inner else self.start(policy), policy)
+
+    def start(self, policy: Policy) -> int:
+        """Where the policies of its priority begin."""
+        return sum(old.priority < policy.priority for old in self.policies)
+
+    def end(self, policy: Policy) -> int:
+        return sum(old.priority <= policy.priority for old in self.policies)
 
     def outbound(self, traffic: Traffic) -> Policy | None:
         return next((p for p in self.policies if covers_both(traffic, p.local_ts, p.remote_ts)), None)
@@ -54,6 +61,7 @@ policies = st.builds(
     st.just((Selector.host(NEAR), Selector.from_prefix("10.2.0.0/16"))),
     sides,
     spi_in=st.integers(0, 2),
+    priority=st.sampled_from([1, 1, 2]),
 )
 steps = st.lists(
     st.tuples(st.sampled_from(["add", "first", "sa", "after", "remove"]), policies, st.integers(0, 9)),
@@ -126,15 +134,19 @@ def _change(spd: Spd, model: ListSpd, verb: str, policy: Policy, number: int) ->
     other = known[number % len(known)] if known else None
     if verb == "add":
         spd.add(policy)
-        known.append(policy)
+        known.insert(model.end(policy), policy)
     elif verb == "first":
         spd.add(policy, first=True)
-        known.insert(0, policy)
+        known.insert(model.start(policy), policy)
     elif verb == "sa":
         behind = tuple(known[: number // 3])
         spd.add_sa(policy, behind)
         model.add_sa(policy, behind)
     elif other is not None and verb == "after":
+        if policy.priority != other.priority:
+            with pytest.raises(ValueError, match="different priorities"):
+                spd.add_after(policy, other)
+            return
         spd.add_after(policy, other)
         known.insert(known.index(other) + 1, policy)
     elif other is not None:
