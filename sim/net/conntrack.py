@@ -32,7 +32,7 @@ _Key = tuple[int, Sock, Sock]
 class Entry:
     """One tracked exchange; `internal` None is the box itself. It is dead from `expires_at` on."""
 
-    __slots__ = ("born_at", "expires_at", "external", "internal", "protocol", "remote", "replied")
+    __slots__ = ("asked", "born_at", "expires_at", "external", "internal", "protocol", "remote", "replied")
 
     def __init__(
         self, protocol: int, internal: Sock | None, external: Sock, remote: Sock, born_at: int
@@ -44,6 +44,8 @@ class Entry:
         self.born_at = born_at
         self.expires_at = born_at
         self.replied = False
+        self.asked = True
+        """Whether the inside began it; a rule lets the outside begin."""
 
 
 class ConnectionTracker:
@@ -59,6 +61,7 @@ class ConnectionTracker:
         self._by_origin: dict[_Key, Entry] = {}  # protocol, internal, remote
         self._by_reply: dict[_Key, Entry] = {}  # protocol, external, remote
         self._by_source: dict[tuple[int, Sock], list[Entry]] = {}  # oldest first
+        self._rules: dict[tuple[int, int], Sock] = {}  # protocol and external port: where it leads
         self._sweep_at = _FIRST_SWEEP
 
     @property
@@ -77,17 +80,33 @@ class ConnectionTracker:
             if external is None:
                 return None
             entry = self._add(Entry(protocol, src, external, dst, now), now)
+        entry.replied = not entry.asked or entry.replied
         self._refresh(entry, now)
         return entry.external
 
     def inbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
         """The internal endpoint for a packet from outside; None when it answers nothing."""
         entry = self._live((protocol, dst, src), now)
-        if entry is None or entry.internal is None:
+        if entry is None:
+            return self._forwarded(protocol, src, dst, now)
+        if entry.internal is None:
             return None
         self._refresh(entry, now)
-        entry.replied = True
+        entry.replied = entry.asked or entry.replied
         return entry.internal
+
+    def forward(self, protocol: int, port: int, internal: Sock) -> None:
+        """Let what comes to a port of the external address in, to `internal` (a rule of dnat).
+
+        ValueError when another rule has the port.
+        """
+        if (protocol, port) in self._rules:
+            raise ValueError(f"port {port} of protocol {protocol} has a rule already")
+        self._rules[protocol, port] = internal
+
+    def forwards(self) -> dict[tuple[int, int], Sock]:
+        """The rules: protocol and external port, and where they lead."""
+        return self._rules
 
     def uninvited(self, protocol: int, src: Sock, dst: Sock, now: int) -> bool:
         """Take a packet for the box itself, as is all UDP to its address that answers nothing."""
@@ -143,6 +162,15 @@ class ConnectionTracker:
         """Take other external addresses; entries of the old ones are gone."""
         self.addresses = addresses
         self.clear()
+
+    def _forwarded(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+        """Begin what a rule lets in."""
+        internal = self._rules.get((protocol, dst[1])) if dst[0] == self.address else None
+        if internal is not None:
+            entry = Entry(protocol, internal, dst, src, now)
+            entry.asked = False
+            self._refresh(self._add(entry, now), now)
+        return internal
 
     def _refresh(self, entry: Entry, now: int) -> None:
         """UDP that went both ways and on for a while is a stream, and may be silent for longer."""

@@ -77,6 +77,20 @@ class NatBox(IpNode):
         self._owner[external] = internal
         self.port_changed()
 
+    def lets_in(self, dst: bytes, protocol: int, ports: tuple[int, int]) -> bytes | None:
+        """Who gets unasked packets of a protocol (0: any) to one of some ports of an external address.
+
+        None when there is no rule for them.
+        """
+        if dst in self._owner:
+            return self._owner[dst]
+        if dst != self.nat.addresses[0]:
+            return None
+        for (of, port), (inside, _) in self.nat.forwards().items():
+            if protocol in (0, of) and ports[0] <= port <= ports[1]:
+                return inside
+        return None
+
     def port_changed(self) -> None:
         """Mappings do not survive a change of the external addresses, as with Linux's masquerade."""
         port = self.ports.get(self.outside)

@@ -140,6 +140,10 @@ class NatTable:
         self._rules.append((protocol, port, internal))
         self._apply_rules()
 
+    def forwards(self) -> dict[tuple[int, int], Sock]:
+        """The rules: protocol and external port, and where they lead."""
+        return {(protocol, port): internal for protocol, port, internal in self._rules}
+
     def uninvited(self, _protocol: int, _src: Sock, _dst: Sock, _now: int) -> bool:
         """Whether the box itself takes a packet from outside that is for nobody inside; it does not."""
         return False

@@ -13,7 +13,7 @@ from sim.net.engine import Simulation
 from sim.net.host import Host
 from sim.net.jitter import Exponential, Jitter, Normal, Uniform
 from sim.net.link import LinkParams, QueueLimit, connect
-from sim.net.nat import NAT_PRESETS, NatBox
+from sim.net.nat import NatBox
 from sim.net.node import IpNode
 from sim.net.real_host import RealHost
 from sim.net.router import Router
@@ -27,6 +27,7 @@ from sim.scenario.expand import expand
 from sim.scenario.faults import faults_of
 from sim.scenario.flows import add_flows
 from sim.scenario.idle import idle_settings
+from sim.scenario.nats import add_rules, nat_box
 from sim.scenario.passing import note_courses
 from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
@@ -87,26 +88,15 @@ def _add_nodes(world: World) -> None:
             for text in addresses:
                 own = ipaddress.ip_interface(text)
                 port.add_address(own.ip.packed, own.network.prefixlen)
-
-
-def _nat(sim: Simulation, name: str, model: NatNode) -> NatBox:
-    chosen = {
-        "mapping": model.mapping,
-        "filtering": model.filtering,
-        "udp_timeout": model.udp_timeout,
-        "udp_stream_timeout": model.udp_stream_timeout,
-        "icmp_timeout": model.icmp_timeout,
-        "port_assignment": model.port_assignment,
-    }
-    profile = NAT_PRESETS[model.preset].override({key: v for key, v in chosen.items() if v is not None})
-    return NatBox(sim, name, outside=model.outside, profile=profile)
+        if isinstance(node, NatBox) and isinstance(model, NatNode):
+            add_rules(node, model)
 
 
 _NODES: dict[str, Callable[[Simulation, str, Any], IpNode]] = {
     "host": lambda sim, name, _: Host(sim, name),
     "router": lambda sim, name, _: Router(sim, name),
     "gateway": lambda sim, name, _: Router(sim, name),
-    "nat": _nat,
+    "nat": nat_box,
     "real": lambda sim, name, model: RealHost(sim, name, forwarding=model.kind != "host"),
 }
 

@@ -14,6 +14,7 @@ from sim.ike.identity import ANY
 from sim.scenario.addressing import check_addresses, check_links, check_networks
 from sim.scenario.errors import Path, Problem
 from sim.scenario.expand import sides, user_of
+from sim.scenario.nats import nat_problems
 from sim.scenario.schema import (
     CbrFlow,
     Check,
@@ -52,28 +53,7 @@ def _nodes(scenario: Scenario) -> Found:
             if interface not in model.interfaces:
                 yield ("nodes", name, "routes", prefix), _unknown("interface", interface, model.interfaces)
         if isinstance(model, NatNode):
-            yield from (((("nodes", name)), text) for text in _nat(model))
-            yield from ((("nodes", name, key), text) for key, text in _tracker(model))
-
-
-def _nat(model: NatNode) -> Iterator[str]:
-    if model.outside not in model.interfaces:
-        yield f"a NAT needs an outside interface: name one `{model.outside}`, or write `outside: NAME`"
-    elif not any("." in text for text in model.interfaces[model.outside]):
-        yield f"the outside interface `{model.outside}` needs an IPv4 address"
-    elif len(model.interfaces) == 1:
-        yield "a NAT needs an interface besides its outside one"
-
-
-def _tracker(model: NatNode) -> Iterator[tuple[str, str]]:
-    """Keys that only a connection tracker has, or that it lacks."""
-    if model.preset != "linux":
-        if model.udp_stream_timeout is not None:
-            yield "udp_stream_timeout", "only the preset linux tells streams from other UDP"
-        return
-    for key in ("mapping", "filtering"):
-        if getattr(model, key) is not None:
-            yield key, "the preset linux tracks connections, from which this follows: choose another preset"
+            yield from ((("nodes", name, *path), text) for path, text in nat_problems(model))
 
 
 def _pki(scenario: Scenario) -> Found:

@@ -7,12 +7,17 @@ from collections import deque
 
 from sim.scenario.schema import HostNode, NatNode, Scenario
 
+_IKE = {("udp", 500), ("udp", 4500)}
 
-def responder_address(scenario: Scenario, initiator: str, responder: str) -> str | None:
+
+def responder_address(
+    scenario: Scenario, initiator: str, responder: str, passed: tuple[str, ...] = ()
+) -> str | None:
     """The address of `responder` where a packet of `initiator` comes in, or None when there is no way.
 
     The initiator's interfaces are tried in their order, then the fewest links count. The address is of a
-    family that the initiator has at the interface it starts from.
+    family that the initiator has at the interface it starts from. Where only a NAT's rule leads in, it is
+    that of the NAT; `passed` are those further in.
     """
     for interface, own in scenario.nodes[initiator].interfaces.items():
         entry = _entry(scenario, (initiator, interface), responder)
@@ -22,6 +27,21 @@ def responder_address(scenario: Scenario, initiator: str, responder: str) -> str
         for text in scenario.nodes[responder].interfaces[entry]:
             if _version(text) in families:
                 return str(ipaddress.ip_interface(text).ip)
+    return _let_in_by_nat(scenario, initiator, responder, (*passed, responder))
+
+
+def _let_in_by_nat(scenario: Scenario, initiator: str, responder: str, passed: tuple[str, ...]) -> str | None:
+    """The outside address of a NAT with a rule that leads IKE, or everything, to `responder`."""
+    model = scenario.nodes[responder]
+    inside = {str(ipaddress.ip_interface(text).ip) for own in model.interfaces.values() for text in own}
+    for name, nat in scenario.nodes.items():
+        if not isinstance(nat, NatNode) or name in (initiator, *passed):
+            continue
+        for own, external in nat.one_to_one.items():
+            if own in inside:
+                return external
+        if any(rule.to in inside and (rule.protocol, rule.port) in _IKE for rule in nat.forward):
+            return responder_address(scenario, initiator, name, passed)
     return None
 
 

@@ -19,11 +19,13 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from sim.scenario.schema_types import (
+    Address,
     Directed,
     Duration,
     End,
     FrozenDict,
     InterfaceAddresses,
+    Many,
     Model,
     Name,
     Prefix,
@@ -33,6 +35,30 @@ from sim.scenario.schema_types import (
     Table,
 )
 from sim.units import format_size, parse_size
+
+
+def _port_range(value: object) -> object:
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be text such as 1024-65535")
+    low, high = int(match[1]), int(match[2])
+    if not 1 <= low <= high <= 65535:
+        raise ValueError(f"{low} to {high} is no range of ports: they go from 1 to 65535")
+    return low, high
+
+
+def _ipv4(text: str) -> str:
+    if "." not in text:
+        raise ValueError(f"{text} is not an IPv4 address")
+    return text
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortRange = Annotated[
+    tuple[int, int], BeforeValidator(_port_range), PlainSerializer(lambda ports: f"{ports[0]}-{ports[1]}"),
+    WithJsonSchema({"type": "string", "examples": ["1024-65535"]}),
+]  # fmt: skip
+IPv4 = Annotated[Address, AfterValidator(_ipv4)]
 
 DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-port-dependent"]
 """What else a NAT's mapping, or its filter, depends on (RFC 4787 4.1 and 5)."""
@@ -63,20 +89,49 @@ class GatewayNode(_Node):
     kind: Literal["gateway"]
 
 
+class ForwardRule(Model):
+    """What comes from outside to a port of the first external address goes to a host inside."""
+
+    protocol: Literal["udp", "tcp"]
+    port: Port
+    to: IPv4
+    to_port: Port | None = None
+    """None: the same."""
+
+
 class NatNode(_Node):
     """A NAT box: a preset, and what differs from it."""
 
     kind: Literal["nat"]
     preset: Literal["home", "cgn", "symmetric", "linux"] = "home"
     outside: Name = "wan"
-    """The interface whose first address stands for everything behind the others."""
+    """The interface whose IPv4 addresses stand for everything behind the others."""
     mapping: DependsOn | None = None
     filtering: DependsOn | None = None
     udp_timeout: Annotated[Duration, Field(gt=0)] | None = None
     udp_stream_timeout: Annotated[Duration, Field(gt=0)] | None = None
     """Of preset `linux`: for UDP that goes both ways for more than 2 s; `udp_timeout` is for all other."""
     icmp_timeout: Annotated[Duration, Field(gt=0)] | None = None
-    port_assignment: Literal["preserving", "random"] | None = None
+    tcp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Of established connections."""
+    tcp_transitory_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Of connections that open or close."""
+    refresh: Literal["outbound", "any"] | None = None
+    """Which packets keep a mapping alive (RFC 4787 4.3)."""
+    port_assignment: Literal["preserving", "contiguous", "random", "parity", "block"] | None = None
+    port_range: PortRange | None = None
+    """What ports are taken from, such as 1024-65535."""
+    block_size: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Of `port_assignment: block`: how many ports a subscriber gets at a time."""
+    blocks_per_subscriber: Annotated[int, Field(ge=1, le=65535)] | None = None
+    pooling: Literal["paired", "arbitrary"] | None = None
+    """Whether all mappings of an inside address have the same of several external ones (RFC 4787 4.1)."""
+    hairpinning: Literal["none", "external-source", "internal-source"] | None = None
+    """How packets from inside to an external endpoint of the inside look (RFC 4787 6)."""
+    fragments: Literal["reassemble", "drop", "first-only"] | None = None
+    forward: Many[ForwardRule] = ()
+    one_to_one: Annotated[dict[IPv4, IPv4], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
+    """Inside addresses that have an outside one to themselves, whatever the protocol (RFC 3022 2.1)."""
 
 
 Node = Annotated[HostNode | RouterNode | GatewayNode | NatNode, Field(discriminator="kind")]

@@ -114,6 +114,8 @@ class _Walker:
             arrived = _is_at(self._world, node, dst)
             if self._mapped and self._mapped[-1][0] == node.name and node.is_local(dst):
                 dst = self._mapped.pop()[1][0]
+            elif (inside := self._let_in(node, entry, dst)) is not None:
+                dst = inside
             elif arrived:
                 self._fail(self._misdirected(node, entry, dst))
                 return
@@ -140,6 +142,12 @@ class _Walker:
                 return
         text = f"is not reached within {_MAX_HOPS} hops: the routes go round in a circle"
         self._fail(f"{format_address(dst)} {text}")
+
+    def _let_in(self, node: IpNode, entry: str, dst: bytes) -> bytes | None:
+        """Where a rule of a NAT leads what comes in uninvited."""
+        if isinstance(node, NatBox) and entry == node.outside:
+            return node.lets_in(dst, self._protocol, self._ports)
+        return None
 
     def _fail(self, text: str) -> None:
         """Behind a peer that was guessed nothing is certain."""

@@ -89,6 +89,19 @@ COMMAND = "events=[{at: 1 s, node: alice, do: rekey, connection: rw}]"
 PING = "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms}]"
 WEB = f"traffic=[{{name: p, kind: replay, file: {CAPTURE}, from: alice, to: bob}}]"
 STRAY = "traffic.late={name: p, kind: replay, file: {file}, from: carol, to: 'home:wan', start: 1 s}"
+STRAY_IN = (
+    "traffic=[{name: p, kind: cbr, from: carol, to: 'home:wan', size: 99 B, rate: 80 kbit/s, start: 1 s}]"
+)
+CLEAR_TWO = "tunnels.two.children.c.local_ts=[192.168.1.99]"
+"""So that what carol sends to alice is for no tunnel."""
+FORWARD = "nodes.home.forward=[{protocol: udp, port: 9, to: 192.168.1.10}]"
+TCP = (
+    "nodes.home.filtering=endpoint-independent",
+    "traffic=[{name: out, kind: replay, file: {tcp}, from: alice, to: 'core:home', start: 1 s},"
+    " {name: in, kind: replay, file: {back}, from: core, to: 'home:wan', start: 1100 ms}]",
+)
+"""A connection between alice and core through home: opened, and a last segment from core after a second."""
+LED_IN = (CLEAR_TWO, UNCHECKED, STILL, FORWARD, STRAY_IN)
 REBIND = "events=[{at: 1 s, node: home, do: rebind}]"
 DOWN = "events=[{at: 1 s, node: alice, do: down, interface: lte}]"
 PPKS = tuple(
@@ -202,6 +215,47 @@ CASES: dict[str, Case] = {
         "nodes.home.icmp_timeout=1 ms",
     ),
     "NatNode.port_assignment": _case("nodes.home.port_assignment=random"),
+    "NatNode.tcp_timeout": _case(*QUIET[:2], *TCP, "nodes.home.tcp_timeout=500 ms"),
+    "NatNode.tcp_transitory_timeout": _case(*QUIET[:2], *TCP, "nodes.home.tcp_transitory_timeout=50 ms"),
+    "NatNode.refresh": _case(
+        UNCHECKED, STILL, "nodes.home.udp_timeout=1 s", "tunnels.rw.keep_alive=0 s",
+        "traffic=[{name: p, kind: cbr, from: bob, to: alice, size: 99 B, rate: 8 kbit/s, start: 500 ms}]",
+        "nodes.home.refresh=outbound",
+    ),
+    "NatNode.port_range": _case("nodes.home.port_assignment=random", "nodes.home.port_range=2000-2009"),
+    "NatNode.block_size": _case(
+        "nodes.home.port_assignment=block", "nodes.home.port_range=2000-2099", "nodes.home.block_size=50",
+        "nodes.home.block_size=1",
+    ),
+    "NatNode.blocks_per_subscriber": _case(
+        "nodes.home.port_assignment=block", "nodes.home.block_size=1", "nodes.home.blocks_per_subscriber=2",
+    ),
+    "NatNode.pooling": _case(
+        "nodes.home.interfaces.wan=[198.18.0.10/24, 198.18.0.11/24, 198.18.0.12/24, 198.18.0.13/24]",
+        "nodes.home.mapping=address-and-port-dependent", "tunnels.two.children.c.start=at once",
+        "nodes.home.pooling=arbitrary",
+    ),
+    "NatNode.hairpinning": _case(
+        *QUIET[:2], FORWARD,
+        "traffic=[{name: h, kind: cbr, from: alice, to: 'home:wan', size: 99 B, rate: 8 kbit/s, start: 1 s}]",
+        "nodes.home.hairpinning=none",
+    ),
+    "NatNode.fragments": _case(
+        UNCHECKED, STILL, "tunnels.rw.children.net.copy_df=false",
+        "traffic=[{name: p, kind: cbr, from: alice, to: bob, size: 1480 B, rate: 80 kbit/s, start: 1 s}]",
+        "nodes.home.fragments=drop",
+    ),
+    "NatNode.forward": _case(
+        CLEAR_TWO, UNCHECKED, STILL, STRAY_IN, FORWARD
+    ),
+    "NatNode.one_to_one": _case(
+        "nodes.home.interfaces.wan=[198.18.0.10/24, 198.18.0.11/24, 198.18.0.12/24]",
+        "nodes.home.one_to_one={192.168.1.10: 198.18.0.12}",
+    ),
+    "ForwardRule.protocol": _case(*LED_IN, "nodes.home.forward.0.protocol=tcp"),
+    "ForwardRule.port": _case(*LED_IN, "nodes.home.forward.0.port=10"),
+    "ForwardRule.to": _case(*LED_IN, "nodes.home.forward.0.to=192.168.1.11"),
+    "ForwardRule.to_port": _case(*LED_IN, "nodes.home.forward.0.to_port=10"),
     "Link.ends": _case(UNEVEN, "links.4.ends=[bob:eth, moon:lan]"),
     "Link.rate": _case("links.4.rate=1 Mbit/s"),
     "Link.delay": _case("links.4.delay=3 ms"),

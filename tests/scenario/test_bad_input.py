@@ -18,6 +18,7 @@ from sim.units import NS_PER_S
 from tests.scenario.base import TEXT, changed, line_of, problems
 
 _REPLAY = "kind: replay, file: no.pcap, from: alice, to: bob"
+_RULE = "{protocol: udp, port: 500, to: 1.1.1.1, to_port: 7}"
 CASES = {
     "unknown key": (("delay: 2 ms", "delay: 2 ms, jiter: 5 ms"), "links.0.jiter", "did you mean `jitter`?"),
     "unknown key at the top": (("duration: 3 s", "durtion: 3 s"), "durtion", "did you mean `duration`?"),
@@ -67,6 +68,24 @@ CASES = {
     "kind missing": (("kind: router, ", ""), "nodes.core", "needs to say 'kind'"),
     "unknown preset": (("kind: nat,", "kind: nat, preset: hom,"), "nodes.home.preset", "mean `home`?"),
     "NAT without outside": (("wan: 198.18", "out: 198.18"), "nodes.home", "`outside: NAME`"),
+    **{
+        f"NAT: {text}": (("kind: nat,", f"kind: nat, {text},"), f"nodes.home{key}", said)
+        for text, key, said in (
+            ("port_range: 9-5", ".port_range", "no range of ports"),
+            ("port_range: 5", ".port_range", "such as 1024-65535"),
+            ("block_size: 5", ".block_size", "port_assignment: block"),
+            ("port_assignment: block, port_range: 5-6", ".block_size", "does not fit into 5 to 6"),
+            ("preset: linux, pooling: paired", ".pooling", "choose another preset"),
+            ("preset: linux, port_assignment: parity", ".port_assignment", "preserving and random"),
+            ("one_to_one: {192.168.1.10: 198.18.0.9}", ".one_to_one.192.168.1.10", "no address of the out"),
+            ("one_to_one: {1.1.1.1: 198.18.0.10, 1.1.1.2: 198.18.0.10}", ".one_to_one", "2 addresses"),
+            ("one_to_one: {'::1': 198.18.0.10}", ".one_to_one.::1", "not an IPv4"),
+            ("forward: [{protocol: esp, port: 1, to: 1.1.1.1}]", ".forward.0.protocol", "udp"),
+            (f"forward: [{_RULE}, {_RULE}]", ".forward.1.port", "has a rule already"),
+            (f"forward: [{_RULE}, {_RULE.replace('500', '501')}]", ".forward.1.to", "to 1.1.1.1 port 7"),
+            (f"one_to_one: {{1.1.1.1: 198.18.0.10}}, forward: [{_RULE}]", ".forward", "is left for ports"),
+        )
+    },
     "name with a dot": (("alice: {", "a.b: {"), "nodes.a.b", "letters, digits"),
     "mtu below IPv4's least": (("delay: 2 ms", "mtu: 67 B"), "links.0.mtu", "at least 68"),
     "route over nothing": (

@@ -16,17 +16,18 @@ import sim
 from sim.scenario.errors import ScenarioError
 from sim.scenario.load import dump, load_text
 from sim.scenario.schema_types import Model
+from sim.units import NS_PER_MS
 from sim.wire import udp
 from sim.wire.address import pack_address
 from sim.wire.pcapng import PcapngWriter
+from tests.net.segments import ACK, SYN, tcp_segment
 from tests.scenario.effects import CASES, WIDE
 
 
 @pytest.mark.parametrize("key", CASES)
-def test_another_value_is_another_run(key: str, stray: Path) -> None:
+def test_another_value_is_another_run(key: str, captures: dict[str, Path]) -> None:
     case = CASES[key]
-    both = tuple(text.replace("{file}", str(stray)) for text in case.both)
-    change = case.change.replace("{file}", str(stray))
+    *both, change = [_filled(text, captures) for text in (*case.both, case.change)]
     before = _outcome(case.expanded, *both)
     assert before.startswith("{"), before
     assert _outcome(case.expanded, *both, change) != before
@@ -43,14 +44,30 @@ def test_every_key_has_a_case() -> None:
 
 
 @pytest.fixture(scope="module")
-def stray(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A capture with one datagram to port 4500."""
-    path = tmp_path_factory.mktemp("captures") / "stray.pcapng"
-    src, dst = pack_address("192.0.2.1"), pack_address("192.0.2.2")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By the names that cases use: a stray datagram, and the two sides of a connection through a NAT."""
+    folder = tmp_path_factory.mktemp("captures")
+    client, server = (pack_address("192.0.2.1"), 5000), (pack_address("192.0.2.2"), 80)
+    opening = [(0, tcp_segment(client, server, SYN)), (200, tcp_segment(client, server, ACK))]
+    answers = [(100, tcp_segment(server, client, SYN | ACK)), (1400, tcp_segment(server, client, ACK))]
+    stray = [(0, bytes(udp.build(client, (server[0], 4500), b"\0\0\0\0stray")))]
+    files = {"file": stray, "tcp": opening, "back": answers}
+    return {name: _record(folder / f"{name}.pcapng", packets) for name, packets in files.items()}
+
+
+def _record(path: Path, packets: list[tuple[int, bytes]]) -> Path:
+    """Packets and when they were sent, in ms."""
     with path.open("wb") as stream:
         writer = PcapngWriter(stream, ["eth"], application="test")
-        writer.write(0, 0, udp.build((src, 5000), (dst, 4500), b"\0\0\0\0stray"), outbound=True)
+        for at, packet in packets:
+            writer.write(at * NS_PER_MS, 0, packet, outbound=True)
     return path
+
+
+def _filled(text: str, captures: dict[str, Path]) -> str:
+    for name, path in captures.items():
+        text = text.replace(f"{{{name}}}", str(path))
+    return text
 
 
 @cache
