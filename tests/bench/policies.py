@@ -1,4 +1,4 @@
-"""A data plane with one SA and policy, or with a thousand: what a packet costs, of a known flow or of a new one."""
+"""A data plane with one SA and policy, or with a thousand: what a packet of a known or a new flow costs."""
 
 from __future__ import annotations
 

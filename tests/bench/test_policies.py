@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_both_measurements_send_every_packet(kind: str) -> None:
 def lines(engine: Engine, packet: bytearray) -> int:
     count = 0
 
-    def trace(frame: FrameType, event: str, arg: object) -> object:
+    def trace(_frame: FrameType, event: str, _arg: Any) -> Any:
         nonlocal count
         count += event == "line"
         return trace
