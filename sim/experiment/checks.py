@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from sim.experiment.child_checks import Verdict, child_check_name, child_verdicts
 from sim.ike.events import Reason
-from sim.scenario.schema import Check, ConnectionCheck, FlowCheck
+from sim.scenario.schema import Check, ChildCheck, ConnectionCheck, FlowCheck
 from sim.scenario.world import World
 from sim.tunnels.ledger import IkeRecord
 from sim.units import NS_PER_S, format_duration, format_rate, format_ratio
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether one condition holds, and what was found."""
-
-    ok: bool
-    detail: str
 
 
 def check_rows(world: World, connections: list[Row], flows: list[Row]) -> list[Row]:
@@ -44,6 +36,8 @@ def check_name(check: Check) -> str:
     """What a report calls it."""
     if isinstance(check, FlowCheck):
         return f"flow {check.flow}"
+    if isinstance(check, ChildCheck):
+        return child_check_name(check)
     by = f" by {format_duration(check.by)}" if check.by is not None else ""
     at = f" at {check.node}" if check.node else ""
     return f"{check.connection}{at} is {check.is_}{by}"
@@ -67,6 +61,9 @@ def _verdicts(world: World, check: Check, connections: list[Row], flows: list[Ro
     rows = [row for row in connections if row["name"] == check.connection]
     if check.node is not None:
         rows = [row for row in rows if row["node"] == check.node]
+    if isinstance(check, ChildCheck):
+        yield from child_verdicts(check, rows)
+        return
     for row in rows:
         yield _state(world, check, row)
         yield from _properties(check, row)

@@ -10,7 +10,7 @@ from sim.ike.events import Reason
 from sim.ike.exchanges import State
 from sim.scenario.world import World
 from sim.tunnels.driver import IpsecDriver
-from sim.tunnels.ledger import ChildRecord, IkeRecord
+from sim.tunnels.ledger import ChildRecord, CompressionRecord, IkeRecord
 from sim.units import NS_PER_S
 from sim.wire.address import Sock, format_address, format_sock
 
@@ -165,6 +165,18 @@ def _child_row(child: ChildRecord) -> Row:
         "bytes_out": child.bytes_out,
         "local_ts": [str(selector) for selector in child.local_ts],
         "remote_ts": [str(selector) for selector in child.remote_ts],
+        "ipcomp": None if child.compression is None else _ipcomp(child.compression),
+    }
+
+
+def _ipcomp(found: CompressionRecord) -> Row:
+    return {
+        "cpi_in": f"{found.cpi_in:04x}",
+        "cpi_out": f"{found.cpi_out:04x}",
+        "packets_in": found.packets_in,
+        "packets_out": found.packets_out,
+        "ratio_in": found.ratio_in,
+        "ratio_out": found.ratio_out,
     }
 
 

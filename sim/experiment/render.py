@@ -98,7 +98,19 @@ def _lines(row: Row) -> list[str]:
         how = f"{child['mode']}{' in UDP' if child['encap'] else ''}"
         gone = "" if child["state"] == "installed" else f", {child['state']}"
         lines.append(f"{child['name']}: {how}, {child['packets_in']} in, {child['packets_out']} out{gone}")
+        if child["ipcomp"] is not None:
+            lines.append(_compression(child["ipcomp"]))
     return lines
+
+
+def _compression(found: Row) -> str:
+    """How much shorter payloads became, and how many packets that concerned."""
+    ways = [
+        f"{found[f'packets_{way}']} {way}, {found[f'ratio_{way}']:.2f} to 1"
+        for way in ("in", "out")
+        if found[f"ratio_{way}"] is not None
+    ]
+    return f"IPComp {found['cpi_in']}/{found['cpi_out']}: {'; '.join(ways) or 'nothing sent'}"
 
 
 def _failures(rows: list[Row]) -> list[Text]:

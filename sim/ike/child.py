@@ -21,7 +21,8 @@ class ChildSa:
 
     `deleting` is that our Delete is on its way (`delete_sent`) or waits, `replaced` that another one does its
     work now, `silent` that nothing is sent on it, `expired` that it is reported as down and used no more,
-    `rekeying` our own rekeying that is not answered yet, `rival` the peer's.
+    `rekeying` our own rekeying that is not answered yet, `rival` the peer's. `cpi_in` and `cpi_out` are those
+    of IPComp, 0 without it.
     """
 
     ike: IkeSa
@@ -43,6 +44,8 @@ class ChildSa:
     rekeying: RekeyChild | None = None
     rival: Rival | None = None
     expires_at: int = 0
+    cpi_in: int = 0
+    cpi_out: int = 0
 
     @property
     def up(self) -> bool:

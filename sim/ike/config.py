@@ -150,6 +150,7 @@ class ChildConfig:
     rekey_time: int = 3600 * NS_PER_S
     life_time: int = 3960 * NS_PER_S
     rand_time: int = 360 * NS_PER_S
+    ipcomp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

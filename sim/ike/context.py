@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from sim.ike.compression import Cpis
 from sim.ike.config import EndpointConfig
 from sim.ike.events import Event, Reason, Rejected
 from sim.ike.pool import Pools
@@ -78,6 +79,7 @@ class Context:
         self.by_peer: dict[Peers, dict[int, IkeSa]] = {}
         self.by_connection: dict[str, dict[int, IkeSa]] = {}
         self.children: dict[int, ChildSa] = {}
+        self.cpis = Cpis()
         self.inner_hosts: dict[bytes, ChildSa] = {}
         self.behind_nat: dict[bytes, list[ChildSa]] = {}
         self.pools = Pools(config.pools)
@@ -117,6 +119,7 @@ class Context:
 
     def release_spi(self, spi: int) -> None:
         self._spis.discard(spi)
+        self.cpis.release(spi)
 
     def connected(self, connection: str) -> IkeSa | None:
         """The oldest SA of a connection that is up, or that we are setting up."""

@@ -143,7 +143,7 @@ class ChildSaUp:
     """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key).
 
     `replaces` is the inbound SPI of the pair whose rekeying made this one, or 0. The limits are octets and
-    packets of inner traffic, 0 for none.
+    packets of inner traffic, 0 for none. `cpi_in` and `cpi_out` are those of IPComp, 0 without it.
     """
 
     ike_id: int
@@ -167,6 +167,8 @@ class ChildSaUp:
     replaces: int = 0
     soft_limit: tuple[int, int] = (0, 0)
     hard_limit: tuple[int, int] = (0, 0)
+    cpi_in: int = 0
+    cpi_out: int = 0
 
 
 @value

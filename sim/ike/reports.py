@@ -87,6 +87,8 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         replaces,
         child.soft_limit,
         (config.life_bytes, config.life_packets),
+        cpi_in=child.cpi_in,
+        cpi_out=child.cpi_out,
     )
 
 

@@ -32,7 +32,7 @@ _MAX_HEADS = 4096
 
 def fits(spec: ChildSpec) -> bool:
     """Whether packets of such an SA can take this way."""
-    plain = spec.encryption.iv_bytes == _IV_BYTES and not spec.esn
+    plain = spec.encryption.iv_bytes == _IV_BYTES and not spec.esn and not spec.cpi_out
     return plain and spec.encryption.aead and len(spec.remote[0]) == 4 and (spec.copy_df or spec.df)
 
 

@@ -13,11 +13,12 @@ from sim.crypto.cipher import AeadCipher, Rand, check_keys, cipher
 from sim.crypto.suites import Integrity
 from sim.ipsec import express
 from sim.ipsec.ah import AhMode, AhOpener, AhSealer
+from sim.ipsec.compress import CompressingSealer, InflatingOpener, Tally
 from sim.ipsec.esp import EspOpener, EspSealer
 from sim.ipsec.outer import outer
 from sim.ipsec.replay import ReplayWindow
 from sim.ipsec.spec import ChildSpec
-from sim.ipsec.transport import TransportOpener, TransportSealer
+from sim.ipsec.transport import TransportOpener, TransportSealer, Wrapper
 from sim.ipsec.tunnel import TunnelOpener, TunnelSealer
 from sim.wire.esp import Mode
 from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
@@ -25,7 +26,7 @@ from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
 Sealer = EspSealer | AhSealer
 Opener = EspOpener | AhOpener
 ModeSealer = TunnelSealer | TransportSealer | AhMode
-ModeOpener = TunnelOpener | TransportOpener
+ModeOpener = TunnelOpener | TransportOpener | InflatingOpener
 Express = Callable[[bytearray, int, int], bytearray | None]
 
 
@@ -58,12 +59,13 @@ def opener(spec: ChildSpec, rand: Rand) -> Opener:
     return EspOpener(keyed, spec.spi_in, window, aead=spec.encryption.aead, esn=spec.esn)
 
 
-def mode_sealer(spec: ChildSpec, wrapper: Sealer) -> ModeSealer:
-    """What an outbound SA does to a packet, between the addresses of `spec`."""
+def mode_sealer(spec: ChildSpec, wrapper: Sealer, tally: Tally | None = None) -> ModeSealer:
+    """What an outbound SA does to a packet, between the addresses of `spec`; with a tally it compresses."""
+    inner = wrapper if tally is None else CompressingSealer(wrapper, spec.cpi_out, tally)
     if not isinstance(wrapper, AhSealer):
-        return _mode_sealer(spec, wrapper)
+        return _mode_sealer(spec, inner)
     wrapper.version = _version(spec)
-    return AhMode(_mode_sealer(spec, wrapper), wrapper)
+    return AhMode(_mode_sealer(spec, inner), wrapper)
 
 
 def express_seal(spec: ChildSpec, mode: ModeSealer, wrapper: Sealer) -> Callable[[bytearray], bytearray]:
@@ -78,20 +80,21 @@ def express_seal(spec: ChildSpec, mode: ModeSealer, wrapper: Sealer) -> Callable
     return mode.seal
 
 
-def mode_opener(spec: ChildSpec) -> ModeOpener:
-    """What an inbound SA does to what its ESP or AH held."""
-    return TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+def mode_opener(spec: ChildSpec, tally: Tally | None = None) -> ModeOpener:
+    """What an inbound SA does to what its ESP or AH held; with a tally it inflates."""
+    opener = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+    return opener if tally is None else InflatingOpener(opener, spec.cpi_in, spec.mode, tally)
 
 
 def express_open(spec: ChildSpec, wrapper: Opener) -> Express | None:
     """The shortest way through an inbound SA, if there is a shorter one: see `express`."""
-    if spec.mode is not Mode.TUNNEL or spec.esn or not isinstance(wrapper, EspOpener):
+    if spec.mode is not Mode.TUNNEL or spec.esn or spec.cpi_in or not isinstance(wrapper, EspOpener):
         return None
     keyed = wrapper.cipher
     return express.express_opener(keyed, wrapper.window) if isinstance(keyed, AeadCipher) else None
 
 
-def _mode_sealer(spec: ChildSpec, wrapper: Sealer) -> TunnelSealer | TransportSealer:
+def _mode_sealer(spec: ChildSpec, wrapper: Wrapper) -> TunnelSealer | TransportSealer:
     if spec.mode is Mode.TUNNEL:
         around = outer(spec.local, spec.remote, encap=spec.encap, ttl=spec.ttl, protocol=spec.protocol)
         return TunnelSealer(wrapper, around, copy_df=spec.copy_df, df=spec.df)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sim.crypto.cipher import Rand
 from sim.ipsec import protocols
+from sim.ipsec.compress import Tally
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.policy import Policy, covers_both
 from sim.ipsec.protocols import ModeSealer, Opener, Sealer
@@ -52,6 +53,7 @@ class OutboundSa:
         self._report = report
         self._wrapper: Sealer | None = None
         self._seal: Callable[[bytearray], bytearray] | None = None
+        self.tally = Tally() if spec.cpi_out else None
         self.packets = 0
         self.bytes = 0
         self.last_at = -1
@@ -96,6 +98,8 @@ class OutboundSa:
         """What was sealed from `size` octets did not leave; its sequence number stays used."""
         self.packets -= 1
         self.bytes -= size
+        if self.tally is not None:
+            self.tally.uncount()
 
     def size(self, inner: int) -> int:
         """The size of the protected form of a packet of `inner` octets without IP options."""
@@ -114,7 +118,7 @@ class OutboundSa:
     def _start(self) -> Callable[[bytearray], bytearray]:
         """What seals for the present addresses, made for the first packet that needs it."""
         spec, wrapper = self.spec, self.wrapper
-        mode = self._mode = protocols.mode_sealer(spec, wrapper)
+        mode = self._mode = protocols.mode_sealer(spec, wrapper, self.tally)
         self._seal = protocols.express_seal(spec, mode, wrapper)
         return self._seal
 
@@ -144,6 +148,7 @@ class InboundSa:
         self.bytes = 0
         self.last_at = self._mismatch_at = -1
         self.drops: Counter[Reason] = Counter()
+        self.tally = Tally() if spec.cpi_in else None
         self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _asleep
         """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
         self.settle(spec)
@@ -226,7 +231,7 @@ class InboundSa:
     def _start(self) -> Opener:
         spec = self.spec
         wrapper = self._wrapper = protocols.opener(spec, self._rand)
-        self._mode = protocols.mode_opener(spec)
+        self._mode = protocols.mode_opener(spec, self.tally)
         self._flows: set[FlowKey] = set()
         if self.open_plain is _asleep:
             self.open_plain = protocols.express_open(spec, wrapper) or _never

@@ -20,6 +20,7 @@ class ChildSpec:
     `copy_df` copies the inner DF bit to an outer IPv4 header, otherwise `df` is what that header gets
     (RFC 4301 8.1: copy, set, clear). `ttl` is for the outer header of tunnel mode. `soft_limit` and
     `hard_limit` are how many octets and packets of inner traffic each of the SAs may carry, 0 for any number.
+    `cpi_in` and `cpi_out` are what the ends inflate under with IPComp (RFC 3173), 0 without it.
     """
 
     connection: str
@@ -43,6 +44,8 @@ class ChildSpec:
     ttl: int = 64
     soft_limit: tuple[int, int] = (0, 0)
     hard_limit: tuple[int, int] = (0, 0)
+    cpi_in: int = 0
+    cpi_out: int = 0
 
     protocol: Protocol = Protocol.ESP
     """ESP or AH. AH's `encryption` is NULL, its encryption keys are empty, and it knows no `encap`."""

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     """Why a packet was dropped, in the words that summaries print."""
 
     CLEAR_TEXT = "clear text where policy demands protection"
+    COMPRESSION = "malformed compressed payload"
     CONGESTION_UNFIT = "congestion mark on a packet without ECN"
     DISCARD_POLICY = "policy says discard"
     DUMMY = "dummy packet"
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     SELECTOR_MISMATCH = "selector mismatch"
     SEQUENCE_EXHAUSTED = "sequence numbers exhausted"
     TOO_BIG = "too big to encapsulate"
+    UNKNOWN_CPI = "unknown CPI"
     UNKNOWN_SPI = "unknown SPI"
     UNSUPPORTED_HEADERS = "headers of which AH cannot foretell what arrives"
     WRONG_PROTOCOL = "SPI of an SA of the other protocol, ESP or AH"

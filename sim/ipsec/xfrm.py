@@ -27,6 +27,7 @@ NO_STATE = "XfrmOutNoStates"
 
 _ARRIVING = {
     Reason.CLEAR_TEXT: "XfrmInTmplMismatch",
+    Reason.COMPRESSION: "XfrmInStateProtoError",
     Reason.CONGESTION_UNFIT: "XfrmInStateModeError",
     Reason.DISCARD_POLICY: "XfrmInPolBlock",
     Reason.DUMMY: "XfrmInStateProtoError",  # Linux counts them so, though they are no error
@@ -42,6 +43,7 @@ _ARRIVING = {
     Reason.PADDING: "XfrmInStateProtoError",
     Reason.REPLAYED: "XfrmInStateSeqError",
     Reason.SELECTOR_MISMATCH: "XfrmInNoPols",
+    Reason.UNKNOWN_CPI: "XfrmInNoStates",  # of Linux's own state for IPComp
     Reason.UNKNOWN_SPI: "XfrmInNoStates",
     Reason.WRONG_PROTOCOL: "XfrmInNoStates",  # Linux looks an SA up by SPI and protocol at once
 }

@@ -111,6 +111,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         copy_df=child.copy_df,
         close_action=StartAction(child.close_action),
         dpd_action=_DPD_ACTION[child.dpd_action],
+        ipcomp=child.ipcomp,
         **_limits(child, "time"),
         **_limits(child, "bytes"),
         **_limits(child, "packets"),

@@ -18,6 +18,7 @@ from sim.scenario.nats import nat_problems
 from sim.scenario.schema import (
     CbrFlow,
     Check,
+    ChildCheck,
     ConnectionCheck,
     DownEvent,
     Event,
@@ -283,6 +284,20 @@ def _connection_check(scenario: Scenario, check: ConnectionCheck) -> Iterator[tu
         yield "reason", "a connection that is established has no reason for its end: say `is: failed`"
 
 
+def _child_check(scenario: Scenario, check: ChildCheck) -> Iterator[tuple[str, str]]:
+    connection = ConnectionCheck(connection=check.connection, node=check.node)
+    found = list(_connection_check(scenario, connection))
+    yield from found
+    if found:
+        return
+    tunnel = scenario.tunnels.get(check.connection)
+    own = (connections.get(check.connection) for connections in scenario.connections.values())
+    known = set(tunnel.children if tunnel is not None else ())
+    known |= {name for conn in own if conn is not None for name in conn.children}
+    if check.child not in known:
+        yield "child", _unknown(f"child of {check.connection}", check.child, sorted(known))
+
+
 def _flow_check(scenario: Scenario, check: FlowCheck) -> Iterator[tuple[str, str]]:
     known = [name for flow in scenario.traffic for name in record_names(flow)]
     if check.flow not in known:
@@ -306,6 +321,7 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
 _ASK: dict[type, Callable[..., Iterator[tuple[str, str]]]] = {
     ConnectionCheck: _connection_check,
     FlowCheck: _flow_check,
+    ChildCheck: _child_check,
 }
 _CHECKS: tuple[Callable[[Scenario], Found], ...] = (
     check_addresses,

@@ -23,6 +23,7 @@ _SHARED_CHILD = (
     *("mode", "esp_proposals", "replay_window", "copy_df"),
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
+    "ipcomp",
 )
 
 Plain = dict[str, Any]

@@ -89,6 +89,7 @@ def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:
         start=model.start,
         stop=model.stops_at(world.scenario.duration),
         port=_FIRST_PORT + index,
+        pattern=model.pattern,
     )
 
 
@@ -107,6 +108,7 @@ def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
         start=model.start,
         stop=world.scenario.duration,
         identifier=_FIRST_IDENTIFIER + index,
+        pattern=model.pattern,
         anonymous=_meets_real_host(model, world.scenario, world.attached),
     )
 

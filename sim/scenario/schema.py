@@ -35,6 +35,7 @@ from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_traffic import (
     CbrFlow,
     Check,
+    ChildCheck,
     ConnectionCheck,
     DownEvent,
     Event,
@@ -61,10 +62,11 @@ from sim.scenario.source import Source
 from sim.units import NS_PER_S, format_duration
 
 __all__ = [
-    "CbrFlow", "Check", "Connection", "ConnectionCheck", "ConnectionChild", "Directed", "DownEvent", "Event",
-    "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "MoveEvent", "NatNode", "Node",
-    "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "RebindEvent", "ReplayFlow", "RouterNode", "SaEvent",
-    "Scenario", "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide", "UpEvent", "json_schema", "record_names",
+    "CbrFlow", "Check", "ChildCheck", "Connection", "ConnectionCheck", "ConnectionChild", "Directed",
+    "DownEvent", "Event", "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link",
+    "MoveEvent", "NatNode", "Node", "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "RebindEvent",
+    "ReplayFlow", "RouterNode", "SaEvent", "Scenario", "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide",
+    "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip
 
 

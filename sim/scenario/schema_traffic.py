@@ -24,6 +24,10 @@ class _Flow(Model):
     start: Time = 0
 
 
+Pattern = Annotated[str, StringConstraints(pattern=r"^(random|([0-9a-fA-F]{2}){1,16})$")]
+"""As `ping -p`: up to 16 octets in hex, over and over; or `random`, which does not compress."""
+
+
 class CbrFlow(_Flow):
     """UDP at a constant rate. `size` is the whole IP packet, and `rate` counts those octets."""
 
@@ -32,6 +36,8 @@ class CbrFlow(_Flow):
     rate: Rate
     stop: Time | None = None
     duration: Span | None = None
+    pattern: Pattern | None = None
+    """What fills the payload. None: every value of an octet in turn."""
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
@@ -56,6 +62,8 @@ class PingFlow(_Flow):
     interval: Span = 1_000_000_000
     size: Annotated[Size, Field(ge=28, le=65535)] = 84
     count: Annotated[int, Field(ge=1)] | None = None
+    pattern: Pattern | None = None
+    """What fills the payload. None: every value of an octet in turn."""
 
 
 class ReplayFlow(_Flow):
@@ -164,12 +172,38 @@ class FlowCheck(Model):
         return self
 
 
+class ChildCheck(Model):
+    """What must be true at the end of the Child SAs that are installed under a name, all of which are meant.
+
+    Every key that is given must hold of each. Counts are of inner packets.
+    """
+
+    child: Name
+    connection: Name
+    node: Name | None = None
+    """Which end is asked; None: every end that has the connection."""
+    sas: Annotated[int, Field(ge=0)] | None = None
+    """How many there are at each end that is asked."""
+    packets_in: Annotated[int, Field(ge=0)] | None = None
+    packets_out: Annotated[int, Field(ge=0)] | None = None
+    ipcomp: bool | None = None
+    compressed_in: Annotated[int, Field(ge=0)] | None = None
+    """Packets that came compressed."""
+    compressed_out: Annotated[int, Field(ge=0)] | None = None
+    min_ratio: Annotated[float, Field(gt=0)] | None = None
+    """At least how many times shorter payloads became on their way out."""
+
+
 def _kind_of_check(value: object) -> str:
-    has_flow = isinstance(value, FlowCheck) or (isinstance(value, dict) and "flow" in value)
-    return "flow check" if has_flow else "connection check"
+    for kind, key in ((FlowCheck, "flow"), (ChildCheck, "child")):
+        if isinstance(value, kind) or (isinstance(value, dict) and key in value):
+            return f"{key} check"
+    return "connection check"
 
 
 Check = Annotated[
-    Annotated[ConnectionCheck, Tag("connection check")] | Annotated[FlowCheck, Tag("flow check")],
+    Annotated[ConnectionCheck, Tag("connection check")]
+    | Annotated[FlowCheck, Tag("flow check")]
+    | Annotated[ChildCheck, Tag("child check")],
     Discriminator(_kind_of_check),
 ]

@@ -82,6 +82,9 @@ class _Child(Model):
     life_packets: Packets | None = None
     rand_packets: Packets | None = None
 
+    ipcomp: bool = False
+    """Whether to compress before protecting, if the peer wants it as well (RFC 3173)."""
+
     @model_validator(mode="after")
     def _ends_after_rekeying(self) -> Self:
         for unit in ("time", "bytes", "packets"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 
 from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
+from sim.traffic.filling import filling
 from sim.traffic.record import FlowRecord
 from sim.traffic.source import Find, TrafficFlow
 from sim.wire import ip, udp
@@ -51,6 +53,7 @@ class ConstantRate(TrafficFlow):
         stop: int,
         port: int,
         find: Find | None = None,
+        pattern: str | None = None,
     ) -> None:
         super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find)
         self._clock = sim.tick(self._tick)
@@ -65,7 +68,8 @@ class ConstantRate(TrafficFlow):
         if size < self._upper + udp.UDP_HEADER_BYTES:
             raise ValueError(f"{size} octets do not hold an IP and a UDP header")
         self._numbered = size >= self._upper + _NUMBERED_BYTES
-        self._payload = _pattern(size - self._upper - udp.UDP_HEADER_BYTES)
+        room = size - self._upper - udp.UDP_HEADER_BYTES
+        self._payload = _payload(room, pattern, sim.rand(f"payload:{name}"))
         self._tail = self._payload[_SEQUENCE_BYTES:] if self._numbered else self._payload
         self._fields = _FIELDS[len(dst), self._numbered]
         self._constant_sum = (_words(self._tail) + Protocol.UDP + size - self._upper) % 0xFFFF
@@ -129,10 +133,9 @@ class ConstantRate(TrafficFlow):
         return True
 
 
-def _pattern(size: int) -> bytes:
-    """Room for the number, then every value in turn."""
-    counted = max(0, size - _SEQUENCE_BYTES)
-    return bytes(min(size, _SEQUENCE_BYTES)) + (bytes(range(256)) * (counted // 256 + 1))[:counted]
+def _payload(size: int, pattern: str | None, draw: Callable[[int], bytes]) -> bytes:
+    """Room for the number, then the filling."""
+    return bytes(min(size, _SEQUENCE_BYTES)) + filling(pattern, max(0, size - _SEQUENCE_BYTES), draw)
 
 
 def _words(data: bytes | bytearray) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.net.engine import Simulation
 from sim.net.node import IpNode
 from sim.net.packet import Packet
+from sim.traffic.filling import filling
 from sim.traffic.record import FlowRecord
 from sim.traffic.source import Find, TrafficFlow
 from sim.wire import icmp, ip
@@ -39,6 +40,7 @@ class Ping(TrafficFlow):
         identifier: int,
         anonymous: bool = False,
         find: Find | None = None,
+        pattern: str | None = None,
     ) -> None:
         if count is not None:
             stop = min(stop, start + count * interval)
@@ -52,7 +54,7 @@ class Ping(TrafficFlow):
         room = size - _HEADER_BYTES[len(dst)] - icmp.ICMP_HEADER_BYTES
         if room < 0:
             raise ValueError(f"{size} octets do not hold an IP and an ICMP header")
-        self._payload = (bytes(range(256)) * (room // 256 + 1))[:room]
+        self._payload = filling(pattern, room, sim.rand(f"payload:{name}"))
         if anonymous:
             source.on_icmp.append(self._heard)
 

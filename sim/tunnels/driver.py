@@ -398,6 +398,8 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         copy_df=event.copy_df,
         soft_limit=event.soft_limit,
         hard_limit=event.hard_limit,
+        cpi_in=event.cpi_in,
+        cpi_out=event.cpi_out,
     )
 
 

@@ -26,9 +26,29 @@ from sim.ike.events import (
     Rejected,
     VirtualIpAssigned,
 )
+from sim.ipsec.compress import Tally
 from sim.ipsec.sad import Pair
 from sim.wire.address import Sock
 from sim.wire.selector import Selector
+
+
+@dataclass(slots=True)
+class CompressionRecord:
+    """IPComp of one Child SA: packets that travelled compressed, and what all payloads were and became."""
+
+    cpi_in: int
+    cpi_out: int
+    packets_in: int = 0
+    packets_out: int = 0
+    ratio_in: float | None = None
+    ratio_out: float | None = None
+    """Octets before compression to octets after it; None without a packet."""
+
+    def count(self, inbound: Tally | None, outbound: Tally | None) -> None:
+        if inbound is not None:
+            self.packets_in, self.ratio_in = inbound.packets, inbound.ratio
+        if outbound is not None:
+            self.packets_out, self.ratio_out = outbound.packets, outbound.ratio
 
 
 @dataclass(slots=True)
@@ -49,6 +69,7 @@ class ChildRecord:
     packets_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    compression: CompressionRecord | None = None
 
     def count(self, pair: Pair) -> None:
         """Take the counters of the data plane: inner packets and their octets (RFC 4301 5.1).
@@ -59,6 +80,8 @@ class ChildRecord:
         inbound, outbound, _ = pair
         self.packets_in, self.bytes_in = inbound.packets, inbound.bytes
         self.packets_out, self.bytes_out = outbound.packets, outbound.bytes
+        if self.compression is not None:
+            self.compression.count(inbound.tally, outbound.tally)
 
 
 @dataclass(slots=True)
@@ -249,6 +272,7 @@ def _child_up(record: IkeRecord, event: ChildSaUp, _now: int) -> None:
         event.spi_out,
         event.local_ts,
         event.remote_ts,
+        compression=CompressionRecord(event.cpi_in, event.cpi_out) if event.cpi_in else None,
     )
 
 

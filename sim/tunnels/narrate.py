@@ -71,6 +71,7 @@ def _ike_down(node: str, event: IkeSaDown, at: int) -> LogEntry:
 def _child_up(node: str, event: ChildSaUp, at: int) -> LogEntry:
     local, remote = (", ".join(map(str, ts)) for ts in (event.local_ts, event.remote_ts))
     how = "in UDP" if event.encap else "plain"
+    how += f", IPComp in {event.cpi_in:04x} out {event.cpi_out:04x}" if event.cpi_in else ""
     up = "rekeyed" if event.replaces else "up"
     detail = (
         f"Child SA {up}, {event.mode.value} mode, ESP {how}, in {event.spi_in:08x} out {event.spi_out:08x}"

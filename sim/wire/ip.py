@@ -62,6 +62,7 @@ class Protocol(IntEnum):
     ICMPV6 = 58
     NO_NEXT = 59
     IPV6_DEST = 60
+    IPCOMP = 108
 
 
 _EXTENSIONS = frozenset(

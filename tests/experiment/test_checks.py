@@ -26,6 +26,8 @@ CLOSING = (  # the network goes away, and libreswan's patience for a liveness ch
     "events=[{at: 3 s, node: core, do: down, interface: moon}]",
 )
 STILL = ("events=[]",)
+ONE = (*STILL, "tunnels.rw.children.net.ipcomp=true", "traffic.0.duration=1 ms", "traffic.0.pattern=aa")
+"""One packet, which compresses."""
 CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     # what it is about, the run, who is asked, what holds, what fails
     ("is established", MOVING, "connection: rw", "is: established", "is: failed"),
@@ -44,6 +46,19 @@ CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("encap", STILL, "connection: rw", "encap: true", "encap: false"),
     ("ppk", STILL, "connection: rw", "ppk: false", "ppk: true"),
     ("setup_round_trips", STILL, "connection: rw", "setup_round_trips: 2", "setup_round_trips: 3"),
+    ("sas", STILL, "child: net, connection: rw", "sas: 1", "sas: 2"),
+    ("packets_in", ONE, "child: net, connection: rw, node: moon", "packets_in: 1", "packets_in: 0"),
+    ("packets_out", ONE, "child: net, connection: rw, node: alice", "packets_out: 1", "packets_out: 2"),
+    ("ipcomp", ONE, "child: net, connection: rw", "ipcomp: true", "ipcomp: false"),
+    ("compressed_in", ONE, "child: net, connection: rw", "node: moon, compressed_in: 1", "compressed_in: 2"),
+    (
+        "compressed_out",
+        ONE,
+        "child: net, connection: rw, node: alice",
+        "compressed_out: 1",
+        "compressed_out: 0",
+    ),
+    ("min_ratio", ONE, "child: net, connection: rw, node: alice", "min_ratio: 10", "min_ratio: 1000"),
     ("max_outage", MOVING, "flow: up", "max_outage: 500 ms", "max_outage: 250 ms"),
     ("max_loss", MOVING, "flow: up", "max_loss: 20 %", "max_loss: 5 %"),
     ("min_goodput", MOVING, "flow: up", "min_goodput: 300 kbit/s", "min_goodput: 390 kbit/s"),

@@ -44,8 +44,9 @@ CONNECTION = {
 }
 CHILD = {
     *("name", "state", "mode", "protocol", "encap", "spi_in", "spi_out", "packets_in", "packets_out"),
-    *("bytes_in", "bytes_out", "local_ts", "remote_ts"),
+    *("bytes_in", "bytes_out", "local_ts", "remote_ts", "ipcomp"),
 }
+IPCOMP = {"cpi_in", "cpi_out", "packets_in", "packets_out", "ratio_in", "ratio_out"}
 FLOW = {"name", "sent", "received", "lost", "reordered", "goodput_bps", "latency_ms", "outages"}
 LATENCY = {"min", "p50", "p95", "p99", "max"}
 OUTAGE = {"from_s", "to_s"}
@@ -73,12 +74,21 @@ def test_the_keys_are_those_of_the_contract(summary: dict[str, Any]) -> None:
     assert [set(outage) for outage in flow["outages"]] == [OUTAGE]
 
 
+def test_a_child_that_compresses_says_how_well() -> None:
+    summary = sim.run("topologies/ipcomp.yaml").summary
+    ends = [child["ipcomp"] for row in summary["connections"] for child in row["children"]]
+    assert all(set(found) == IPCOMP for found in ends)
+    assert [(found["packets_in"], found["packets_out"]) for found in ends] == [(1, 101), (101, 1)]
+    assert ends[0]["cpi_in"] == ends[1]["cpi_out"]
+    assert ends[0]["ratio_out"] == ends[1]["ratio_in"] > 10
+
+
 def test_the_readme_lists_the_keys_of_the_contract() -> None:
     _, _, rest = Path("README.md").read_text().partition("\n### The summary\n")
     listed = rest.partition("`. `wall_s` is")[0].partition("which stay: `")[2]
     words = set(re.findall(r"[a-z]\w*", listed)) - set(re.findall(r"[a-z]\w*", "` (put on any link)`"))
 
-    assert words == TOP | CHECK | CONNECTION | CHILD | FLOW | LATENCY | OUTAGE | DROP | NODE
+    assert words == TOP | CHECK | CONNECTION | CHILD | IPCOMP | FLOW | LATENCY | OUTAGE | DROP | NODE
 
 
 def test_it_is_json_without_nan(summary: dict[str, Any]) -> None:

@@ -42,6 +42,8 @@ def check_nothing_left(end: End) -> None:
     children = {spi: child for sa in sas for spi, child in sa.children.items()}
     assert ctx.children == children
     assert ctx._spis == set(children)
+    assert set(ctx.cpis._by_spi) <= set(children)
+    assert ctx.cpis._taken == set(ctx.cpis._by_spi.values())
     assert all(children.get(child.spi_in) is child for child in ctx.inner_hosts.values())
     assert (ctx.half_open, ctx.half_open_from, ctx.waiting, ctx.outbox) == (0, {}, {}, [])
     assert len(ctx.timers) == 0

@@ -169,6 +169,8 @@ def mirrored(spec: ChildSpec) -> ChildSpec:
         remote=spec.local,
         local_ts=spec.remote_ts,
         remote_ts=spec.local_ts,
+        cpi_in=spec.cpi_out,
+        cpi_out=spec.cpi_in,
     )
 
 

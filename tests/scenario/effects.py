@@ -67,6 +67,7 @@ def _case(*overrides: str) -> Case:
 
 STILL = "events=[]"
 UNCHECKED = "checks=[]"
+CHILDREN = "checks=[{child: net, connection: rw, sas: 1}]"
 QUIET = (UNCHECKED, STILL, "traffic=[]")
 LEFT_BEHIND = (
     UNCHECKED,
@@ -360,6 +361,7 @@ CASES: dict[str, Case] = {
         STILL, UNCHECKED, "duration=9 s", "traffic.up.rate=1 Mbit/s", f"{CHILD}.replay_window=4096",
     ),
     "TunnelChild.copy_df": _case(f"{CHILD}.copy_df=false"),
+    "TunnelChild.ipcomp": _case(f"{CHILD}.ipcomp=true"),
     "TunnelChild.close_action": _case(
         UNCHECKED, "traffic=[]", "events=[{at: 1 s, node: moon, do: terminate, connection: rw, child: net}]",
         f"{CHILD}.close_action=start",
@@ -382,6 +384,7 @@ CASES: dict[str, Case] = {
     "CbrFlow.start": _case("traffic.up.start=700 ms"),
     "CbrFlow.size": _case("traffic.up.size=600 B"),
     "CbrFlow.rate": _case("traffic.up.rate=500 kbit/s"),
+    "CbrFlow.pattern": _case("traffic.up.pattern=deadbeef"),
     "CbrFlow.stop": _case("traffic.up.stop=2500 ms"),
     "CbrFlow.duration": _case("traffic.up.duration=1 s"),
     "PingFlow.kind": _case(
@@ -393,6 +396,7 @@ CASES: dict[str, Case] = {
     "PingFlow.start": _case(UNCHECKED, PING, "traffic.p.start=600 ms"),
     "PingFlow.interval": _case(UNCHECKED, PING, "traffic.p.interval=300 ms"),
     "PingFlow.size": _case(UNCHECKED, PING, "traffic.p.size=85 B"),
+    "PingFlow.pattern": _case(UNCHECKED, PING, "traffic.p.pattern=ff"),
     "PingFlow.count": _case(UNCHECKED, PING, "traffic.p.count=1"),
     "ReplayFlow.kind": _case(UNCHECKED, WEB, "traffic.p={name: p, kind: ping, from: alice, to: bob}"),
     "ReplayFlow.name": _case(UNCHECKED, WEB, "traffic.p.name=other"),
@@ -433,6 +437,16 @@ CASES: dict[str, Case] = {
     "ConnectionCheck.encap": _case("checks.0.encap=false"),
     "ConnectionCheck.ppk": _case("checks.0.ppk=true"),
     "ConnectionCheck.setup_round_trips": _case("checks.0.setup_round_trips=3"),
+    "ChildCheck.child": _case(CHILDREN, "checks.0.child=lans"),
+    "ChildCheck.connection": _case(CHILDREN, "checks.0.connection=two"),
+    "ChildCheck.node": _case(CHILDREN, "checks.0.node=moon"),
+    "ChildCheck.sas": _case(CHILDREN, "checks.0.sas=2"),
+    "ChildCheck.packets_in": _case(CHILDREN, "checks.0.packets_in=1"),
+    "ChildCheck.packets_out": _case(CHILDREN, "checks.0.packets_out=1"),
+    "ChildCheck.ipcomp": _case(CHILDREN, "checks.0.ipcomp=true"),
+    "ChildCheck.compressed_in": _case(CHILDREN, "checks.0.compressed_in=1"),
+    "ChildCheck.compressed_out": _case(CHILDREN, "checks.0.compressed_out=1"),
+    "ChildCheck.min_ratio": _case(CHILDREN, "checks.0.min_ratio=2"),
     "FlowCheck.flow": _case("checks.1.flow=late"),
     "FlowCheck.max_outage": _case("checks.1.max_outage=1 ms"),
     "FlowCheck.max_loss": _case("links.4.loss=20 %", "checks.1.max_loss=50 %"),

@@ -71,6 +71,7 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("esp_proposals", ["aes256gcm16"], "esp_proposals", (parse_proposal("aes256gcm16", ProtocolId.ESP),)),
     ("replay_window", 4096, "replay_window", 4096),
     ("copy_df", False, "copy_df", False),
+    ("ipcomp", True, "ipcomp", True),
     ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
     ("close_action", "trap", "close_action", StartAction.TRAP),
     ("dpd_action", "restart", "dpd_action", StartAction.START),

@@ -71,6 +71,7 @@ def test_a_setting_of_a_tunnel_is_one_of_both_connections(key: str, text: str, v
         ("esp_proposals", "[chacha20poly1305]", ("chacha20poly1305",)),
         ("replay_window", "128", 128),
         ("copy_df", "false", False),
+        ("ipcomp", "true", True),
     ],
 )
 def test_a_setting_of_a_child_is_one_of_both_ends(key: str, text: str, value: object) -> None:

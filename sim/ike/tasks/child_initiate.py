@@ -15,6 +15,7 @@ from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyExchange, KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike import compression
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId, TransformType, name_of
@@ -60,7 +61,7 @@ class InitiateChild(Task):
         self.config = config
         self._exchange = exchange
         self.packet = packet
-        self._spi_in = 0
+        self._spi_in = self._cpi_in = 0
         self._nonce = b""
         self._pair: KeyPair | None = None
         self._group = _first_group(proposals_for(exchange, config.esp_proposals))
@@ -80,6 +81,7 @@ class InitiateChild(Task):
         self._transport = self._wants_transport(sa)
         if self._transport:
             out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
+        self._offer_compression(sa, out)
         out.add(SaPayload(self._offered))
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             self._add_fresh_values(sa, out)
@@ -139,6 +141,12 @@ class InitiateChild(Task):
         through_nat = sa.path.encap and not (one_host(self._ours) and one_host(self._theirs))
         return self.config.mode is Mode.TRANSPORT and not through_nat
 
+    def _offer_compression(self, sa: IkeSa, out: Outgoing) -> None:
+        if self.config.ipcomp:
+            self._cpi_in = self._cpi_in or sa.ctx.cpis.take(self._spi_in, sa.ctx.rand)
+        if self._cpi_in:
+            out.add(compression.notify(self._cpi_in))
+
     def _add_fresh_values(self, sa: IkeSa, out: Outgoing) -> None:
         self._nonce = sa.ctx.rand(_NONCE_BYTES)
         out.add(NoncePayload(self._nonce))
@@ -176,6 +184,8 @@ class InitiateChild(Task):
             return "it chose a suite that was not offered"
         if transport and not self._transport:
             return "it chose transport mode, which was not offered"
+        if compression.has_any(message) and not (self._cpi_in and compression.named(message)):
+            return "it chose an IPComp that was not offered"
         ours, theirs = self._answered(sa, message)
         if not _within(ours, self._ours):
             return "it widened our traffic selectors"
@@ -254,7 +264,9 @@ class InitiateChild(Task):
             (_selectors(ours), _selectors(theirs)),
             secrets[1],
         )
-        self._spi_in = 0  # the Child SA's from now on
+        if cpi_out := compression.named(message):
+            child.cpi_in, child.cpi_out = self._cpi_in, cpi_out
+        self._spi_in = self._cpi_in = 0  # the Child SA's from now on
         self._made(sa, child, nonces, now)
         if child.spi_out in self.deleted:
             peer_deleted(sa, child, f"{format_sock(sa.path.remote)} deleted it before its answer came", now)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.suites import KEY_EXCHANGE
+from sim.ike import compression
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig, Childless
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformType
@@ -65,7 +66,10 @@ class Terms:
 
 @dataclass(slots=True)
 class ChildDraft:
-    """A Child SA that is agreed on; `shared` is the secret of CREATE_CHILD_SA's own key exchange."""
+    """A Child SA that is agreed on; `shared` is the secret of CREATE_CHILD_SA's own key exchange.
+
+    `cpis` are those of IPComp, ours and the peer's, or zeros.
+    """
 
     config: ChildConfig
     mode: Mode
@@ -75,6 +79,7 @@ class ChildDraft:
     nonces: tuple[bytes, bytes]
     shared: bytes
     answer: tuple[tuple[Selector, ...], tuple[Selector, ...]]
+    cpis: tuple[int, int] = (0, 0)
 
 
 class Option(NamedTuple):
@@ -121,6 +126,8 @@ class RespondChild(Task):
         elif draft is not None:
             if draft.mode is Mode.TRANSPORT:
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
+            if draft.cpis[0]:
+                out.add(compression.notify(draft.cpis[0]))
             if self._more:
                 out.add_last(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
             out.add(SaPayload((self._chosen.with_spi(spi_octets(draft.spi_in)),)))
@@ -183,6 +190,9 @@ class RespondChild(Task):
         self._draft = ChildDraft(
             terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared, answer
         )
+        if terms.config.ipcomp and (cpi_out := compression.named(message)):
+            cpi_in = sa.ctx.cpis.take(spi_in, sa.ctx.rand)
+            self._draft.cpis = (cpi_in, cpi_out) if cpi_in else (0, 0)
         if additional_exchanges(terms.chosen):
             self._drafted(nonces)
         else:
@@ -206,6 +216,7 @@ class RespondChild(Task):
             (draft.local_ts, draft.remote_ts),
             additional,
         )
+        child.cpi_in, child.cpi_out = draft.cpis
         self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:

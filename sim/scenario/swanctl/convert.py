@@ -340,6 +340,7 @@ class Importer:
             "esp_proposals": self._proposals(view, "esp_proposals", ProtocolId.ESP),
             "replay_window": self._value(view, "replay_window", values.parse_number, 32),
             "copy_df": self._value(view, "copy_df", values.parse_bool, True),
+            "ipcomp": self._value(view, "ipcomp", values.parse_bool, False),
             "close_action": self._value(view, "close_action", values.parse_action, "none"),
             "dpd_action": _DPD_ACTION[self._value(view, "dpd_action", values.parse_action, "none")],
             **self._times(view, ("rekey_time", "life_time", "rand_time")),

@@ -269,6 +269,7 @@ class _Writer:
             )
         yield f"replay_window = {child.replay_window}"
         yield f"copy_df = {_yes(child.copy_df)}"
+        yield f"ipcomp = {_yes(child.ipcomp)}"
         yield f"start_action = {child.start_action}"
         yield f"close_action = {child.close_action}"
         yield f"dpd_action = {child.dpd_action}"

@@ -74,11 +74,11 @@ CERT: dict[str, Rule] = {
 }
 CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
+    **_used("ipcomp"),
     **_used("rekey_time", "life_time", "rand_time"),
     **_used("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     **_refused("AH is not supported", "ah_proposals"),
     **_refused("only the standard truncation is supported", "sha256_96", harmless=NO),
-    **_refused("IPComp is not supported", "ipcomp", harmless=NO),
     **_refused("policies are always installed", "policies", harmless=YES),
     **_used("close_action", "dpd_action"),
     **_refused("idle Child SAs stay", "inactivity", harmless=ZERO),

@@ -71,6 +71,7 @@ _CHILDREN = st.fixed_dictionaries(
         ),
         "replay_window": st.integers(32, 4096),
         "copy_df": st.booleans(),
+        "ipcomp": st.booleans(),
         "start_action": st.sampled_from(["none", "trap", "start"]),
     }
 )
