@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.fuzz.corpus import MAX_BYTES, read_corpus
 from tests.fuzz.pairs import MAKERS
-from tests.fuzz.targets import Madmen, Strangers, codec
+from tests.fuzz.targets import Madmen, Strangers, codec, stream
 
 SHARE_OF_MADMEN = 200
 """One conversation with a peer that holds the keys for so many messages of strangers."""
@@ -42,7 +42,7 @@ def fuzz(messages: int, seed: int, corpus: Path | None = None) -> None:
         raw = strangers.next()
         words = [codec(raw), strangers.feed(raw)]
         if number % SHARE_OF_MADMEN == 0:
-            words.append(next(madmen).round())
+            words += [next(madmen).round(), stream(strangers.session, strangers.draw)]
         if any(word not in outcomes for word in words[:2]) and len(raw) <= MAX_BYTES:
             found.append(raw)
         for word in words:

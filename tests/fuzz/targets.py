@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from unittest.mock import patch
 
@@ -20,6 +20,7 @@ from sim.ike.message import emit_message, parse_message
 from sim.ike.payloads import Payload
 from sim.units import NS_PER_S
 from sim.wire.buffer import WireError
+from sim.wire.tcp_encap import Received, StreamReceiver, StreamSender
 from sim.wire.udp_encap import NON_ESP_MARKER
 from tests.fuzz.mutate import damaged, distorted
 from tests.fuzz.pairs import MAKERS, Make, plain_pair, said_by, tell
@@ -181,6 +182,38 @@ def codec(raw: bytes) -> str:
     again = parse_message(emit_message(message.header, message.payloads))
     assert again.payloads == message.payloads
     return f"codec: {[int(payload.payload_type) for payload in message.payloads]}"
+
+
+def stream(messages: Sequence[bytes], draw: random.Random) -> str:
+    """A TCP stream of IKE and ESP, damaged: it is read or refused, the same in whatever pieces it comes."""
+    sender = StreamSender(opened_it=True)
+    octets = bytearray(b"".join(map(sender.ike, messages)))
+    for _ in range(draw.randrange(3)):
+        octets[draw.randrange(len(octets))] = draw.randrange(256)
+    whole, parts = StreamReceiver(opened_it=False), StreamReceiver(opened_it=False)
+    expected, found = _received(whole, [bytes(octets)]), _received(parts, _pieces(octets, draw))
+    assert (expected[1], parts.kept) == (found[1], whole.kept)
+    assert expected[1] or expected[0] == found[0]
+    return "stream: " + (re.sub(r"\d+", "N", found[1]) or f"{sorted({kind.value for kind, _ in found[0]})}")
+
+
+def _pieces(octets: bytearray, draw: random.Random) -> Iterator[bytes]:
+    at = 0
+    while at < len(octets):
+        size = draw.choice((1, 2, 7, 500))
+        yield bytes(octets[at : at + size])
+        at += size
+
+
+def _received(receiver: StreamReceiver, pieces: Iterable[bytes]) -> tuple[list[Received], str]:
+    """What came, and why nothing more can come."""
+    found: list[Received] = []
+    try:
+        for piece in pieces:
+            found += receiver.feed(piece)
+    except WireError as error:
+        return found, str(error)
+    return found, ""
 
 
 def _distorting(end: End, draw: random.Random, first: int) -> Callable[..., Encoded]:

@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.corpus import read_corpus
 from tests.fuzz.mutate import damaged
 from tests.fuzz.pairs import MAKERS, Make
-from tests.fuzz.targets import Madmen, Strangers, codec, recorded_messages, recorded_session
+from tests.fuzz.targets import Madmen, Strangers, codec, recorded_messages, recorded_session, stream
 
 
 def test_the_corpus_is_replayed() -> None:
@@ -52,3 +52,9 @@ def test_mutated_messages_are_read_or_refused() -> None:
     messages = [*session, *recorded_messages()]
     words = {codec(damaged(draw.choice(messages), session, draw)) for _ in range(10_000)}
     assert len(words) > 30
+
+
+def test_a_damaged_tcp_stream_is_read_or_refused_whatever_the_pieces() -> None:
+    draw, (_, session) = random.Random("stream"), recorded_session()
+    words = {stream(draw.sample(session, 3), draw) for _ in range(1000)}
+    assert len(words) > 5
