@@ -163,6 +163,7 @@ def _child_row(child: ChildRecord) -> Row:
         "packets_out": child.packets_out,
         "bytes_in": child.bytes_in,
         "bytes_out": child.bytes_out,
+        "ecn_alarms": child.ecn_alarms,
         "local_ts": [str(selector) for selector in child.local_ts],
         "remote_ts": [str(selector) for selector in child.remote_ts],
         "ipcomp": None if child.compression is None else _ipcomp(child.compression),

@@ -168,7 +168,7 @@ class Channel:
     def send(self, encoded: Encoded, src: Sock, dst: Sock) -> None:
         sa = self._sa
         for packet in encoded.packets:
-            sa.ctx.transmit(packet, src, dst)
+            sa.ctx.transmit(packet, src, dst, sa.connection.dscp)
         sa.ctx.emit(
             MessageSent(
                 sa.ike_id,

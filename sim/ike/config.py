@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sim.ike.credentials import LOCAL_PSK, REMOTE_PSK, LocalAuth, Method, RemoteAuth
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
+from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.selector import Selector
 from sim.wire.value import quick
 
@@ -152,6 +153,9 @@ class ChildConfig:
     rand_time: int = 360 * NS_PER_S
     ipcomp: bool = False
 
+    outer: OuterFields = DEFAULT_FIELDS
+    """The fields of tunnel mode's outer header."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionConfig:
@@ -205,6 +209,9 @@ class ConnectionConfig:
     local: LocalAuth = LOCAL_PSK
     remote: RemoteAuth = REMOTE_PSK
     eap_secrets: Mapping[bytes, bytes] = field(default_factory=dict, hash=False)
+
+    dscp: int = 0
+    """The code point of IKE's own packets."""
 
     @property
     def signs(self) -> bool:

@@ -51,6 +51,7 @@ class Datagram:
     data: bytes
     src: Sock
     dst: Sock
+    tos: int = 0
 
 
 class Context:
@@ -163,14 +164,14 @@ class Context:
         self.counters[reason] += 1
         self.events.append(Rejected(reason, src, text, spi_i, why))
 
-    def transmit(self, message: bytes, src: Sock, dst: Sock) -> None:
+    def transmit(self, message: bytes, src: Sock, dst: Sock, dscp: int = 0) -> None:
         """Send an IKE message; every port but IKE's own takes the non-ESP marker (RFC 7296 2.23)."""
         data = message if src[1] == self.config.ike_port else NON_ESP_MARKER + message
-        self.outbox.append(Datagram(data, src, dst))
+        self.outbox.append(Datagram(data, src, dst, dscp << 2))
 
-    def keepalive(self, src: Sock, dst: Sock) -> None:
+    def keepalive(self, src: Sock, dst: Sock, dscp: int = 0) -> None:
         self.counters["keepalives sent"] += 1
-        self.outbox.append(Datagram(KEEPALIVE, src, dst))
+        self.outbox.append(Datagram(KEEPALIVE, src, dst, dscp << 2))
 
     def may_notify(self, now: int) -> bool:
         """The rate limit on answers to messages that nobody authenticated (RFC 7296 2.21.4)."""

@@ -55,7 +55,7 @@ class Watch:
         delay = sa.connection.keepalive
         at = max(sa.last_out_at, self._kept_at, self._last_esp("last_out_at")) + delay
         if at <= now:
-            sa.ctx.keepalive(sa.path.local, sa.path.esp_remote or sa.path.remote)
+            sa.ctx.keepalive(sa.path.local, sa.path.esp_remote or sa.path.remote, sa.connection.dscp)
             self._kept_at = now
             at = now + delay
         sa.ctx.timers.arm(self._key("keepalive"), at, self._keepalive_due)

@@ -64,7 +64,10 @@ class Tally:
 
 
 class Unwraps(Shape):
-    """What makes a packet of what ESP or AH held."""
+    """What makes a packet of what ESP or AH held; `alarms` counts contradictions of ECN fields."""
+
+    @property
+    def alarms(self) -> int: ...
 
     def open(self, packet: bytearray, at: int, payload: bytearray, next_header: int) -> bytearray: ...
 
@@ -113,6 +116,10 @@ class InflatingOpener:
         self._cpi = cpi
         self._tally = tally
         self._whole = mode is Mode.TUNNEL
+
+    @property
+    def alarms(self) -> int:
+        return self._mode.alarms
 
     def open(self, packet: bytearray, at: int, payload: bytearray, next_header: int) -> bytearray:
         """As the mode's own; PacketError for what is no compressed payload of this SA."""

@@ -1,8 +1,8 @@
 """The headers in front of ESP or AH: the outer IP header of tunnel mode, and UDP with NAT traversal.
 
-RFC 4301 5.1.2.1 and 5.1.2.2 (which field comes from where), RFC 6040 4.1 (ECN copied), RFC 3948 2.1 (UDP).
-The outer TTL, identification and flow label are our own and options are never copied. The UDP checksum is 0
-over IPv4; over IPv6 it must be a real one.
+RFC 4301 5.1.2.1 and 5.1.2.2 (which field comes from where), RFC 6040 4.1 (ECN), RFC 6864 (identification),
+RFC 3948 2.1 (UDP). IPv4 options and IPv6 extension headers are never copied. The UDP checksum is 0 over IPv4;
+over IPv6 it is a real one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Outer4:
         self._identification = 0
         self.size = IPV4_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
 
-    def write(self, packet: bytearray, tos: int, df: bool) -> None:
+    def write(self, packet: bytearray, tos: int, df: bool, _label: int = 0) -> None:
         """Fill in the headers, all zero as yet, of a packet that is complete behind them."""
         if df:
             identification, flags = 0, DF  # an atomic datagram: its ID means nothing (RFC 6864 4.1)
@@ -78,10 +78,10 @@ class Outer6:
         self._ports = ports
         self.size = IPV6_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
 
-    def write(self, packet: bytearray, tos: int, df: bool) -> None:
-        """As for IPv4; routers never fragment IPv6, so `df` has nothing to say."""
+    def write(self, packet: bytearray, tos: int, _df: bool, label: int = 0) -> None:
+        """As for IPv4, with a flow label; routers never fragment IPv6, so DF has nothing to say."""
         payload = len(packet) - IPV6_HEADER_BYTES
-        _pack_v6(packet, 0, 0x60000000 | tos << 20, payload, self._next_hop_limit, self._addresses)
+        _pack_v6(packet, 0, 0x60000000 | tos << 20 | label, payload, self._next_hop_limit, self._addresses)
         if self._ports:
             write_udp(packet, IPV6_HEADER_BYTES, *self._ports)
 

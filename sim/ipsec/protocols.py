@@ -82,7 +82,7 @@ def express_seal(spec: ChildSpec, mode: ModeSealer, wrapper: Sealer) -> Callable
 
 def mode_opener(spec: ChildSpec, tally: Tally | None = None) -> ModeOpener:
     """What an inbound SA does to what its ESP or AH held; with a tally it inflates."""
-    opener = TunnelOpener() if spec.mode is Mode.TUNNEL else TransportOpener()
+    opener = TunnelOpener(spec.outer_fields) if spec.mode is Mode.TUNNEL else TransportOpener()
     return opener if tally is None else InflatingOpener(opener, spec.cpi_in, spec.mode, tally)
 
 
@@ -90,14 +90,17 @@ def express_open(spec: ChildSpec, wrapper: Opener) -> Express | None:
     """The shortest way through an inbound SA, if there is a shorter one: see `express`."""
     if spec.mode is not Mode.TUNNEL or spec.esn or spec.cpi_in or not isinstance(wrapper, EspOpener):
         return None
+    if spec.outer_fields.copy_dscp.inwards:
+        return None
     keyed = wrapper.cipher
     return express.express_opener(keyed, wrapper.window) if isinstance(keyed, AeadCipher) else None
 
 
 def _mode_sealer(spec: ChildSpec, wrapper: Wrapper) -> TunnelSealer | TransportSealer:
     if spec.mode is Mode.TUNNEL:
-        around = outer(spec.local, spec.remote, encap=spec.encap, ttl=spec.ttl, protocol=spec.protocol)
-        return TunnelSealer(wrapper, around, copy_df=spec.copy_df, df=spec.df)
+        fields = spec.outer_fields
+        around = outer(spec.local, spec.remote, encap=spec.encap, ttl=fields.ttl, protocol=spec.protocol)
+        return TunnelSealer(wrapper, around, copy_df=spec.copy_df, df=spec.df, fields=fields)
     header = IPV4_HEADER_BYTES if _version(spec) == 4 else IPV6_HEADER_BYTES
     ports = (spec.local[1], spec.remote[1]) if spec.encap else None
     return TransportSealer(wrapper, header, ports, spec.protocol)

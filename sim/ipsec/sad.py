@@ -154,6 +154,11 @@ class InboundSa:
         self.settle(spec)
 
     @property
+    def ecn_alarms(self) -> int:
+        """Packets whose inner and outer ECN fields nothing sound makes (RFC 6040 4.2)."""
+        return self._mode.alarms if self._wrapper else 0
+
+    @property
     def window(self) -> ReplayWindow:
         return (self._wrapper or self._start()).window
 

@@ -6,6 +6,7 @@ from sim.crypto.suites import Encryption, Integrity
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
 from sim.wire.ip import Protocol
+from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.selector import Selector
 from sim.wire.value import value
 
@@ -18,7 +19,7 @@ class ChildSpec:
     `local_ts` and `remote_ts` are the near and the far side of both SAs. With `encap` ESP travels in UDP
     between the ports of `local` and `remote`, which are IKE's; without, the ports mean nothing.
     `copy_df` copies the inner DF bit to an outer IPv4 header, otherwise `df` is what that header gets
-    (RFC 4301 8.1: copy, set, clear). `ttl` is for the outer header of tunnel mode. `soft_limit` and
+    (RFC 4301 8.1: copy, set, clear). `outer_fields` is for the other fields of tunnel mode. `soft_limit` and
     `hard_limit` are how many octets and packets of inner traffic each of the SAs may carry, 0 for any number.
     `cpi_in` and `cpi_out` are what the ends inflate under with IPComp (RFC 3173), 0 without it.
     """
@@ -41,7 +42,7 @@ class ChildSpec:
     esn: bool = False
     copy_df: bool = True
     df: bool = False
-    ttl: int = 64
+    outer_fields: OuterFields = DEFAULT_FIELDS
     soft_limit: tuple[int, int] = (0, 0)
     hard_limit: tuple[int, int] = (0, 0)
     cpi_in: int = 0

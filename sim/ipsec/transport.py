@@ -95,6 +95,8 @@ class TransportOpener:
     """What an inbound SA in transport mode does to what ESP held."""
 
     __slots__ = ()
+    alarms = 0
+    """There is one IP header, whose ECN field contradicts no other."""
 
     def open(self, packet: bytearray, at: int, payload: bytearray, next_header: int) -> bytearray:
         """A packet with the headers of `packet`, which stays as it was, and the payload."""

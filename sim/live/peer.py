@@ -228,6 +228,7 @@ class LivePeer(IpsecDriver[bytearray]):
         v4 = outer[0] < 0x60
         at = IPV4_HEADER_BYTES if v4 else IPV6_HEADER_BYTES
         tos = outer[1] if v4 else (outer[0] << 4 | outer[1] >> 4) & 0xFF
+        ttl = outer[8 if v4 else 7]
         port = 0
         if outer[9 if v4 else 6] == Protocol.UDP:
             header = udp.parse(outer, at)
@@ -240,7 +241,7 @@ class LivePeer(IpsecDriver[bytearray]):
             self.drop(inner, GONE, now)
             return
         df = v4 and ip.dont_fragment(outer)
-        sent = sock.send(memoryview(outer)[at:], (dst, port), tos=tos, df=df)
+        sent = sock.send(memoryview(outer)[at:], (dst, port), tos=tos, df=df, ttl=ttl)
         if sent is Sent.TOO_BIG:
             self._too_big(inner, dst, now)
         elif sent is Sent.NO:
@@ -276,7 +277,7 @@ class LivePeer(IpsecDriver[bytearray]):
 
     def transmit(self, datagram: Datagram, now: int) -> None:
         sock = self._sockets.udp.get(datagram.src)
-        if sock is None or sock.send(datagram.data, datagram.dst) is not Sent.YES:
+        if sock is None or sock.send(datagram.data, datagram.dst, tos=datagram.tos) is not Sent.YES:
             self.drops["IKE datagram not sent"] += 1
 
     def arm(self, at: int | None) -> None:

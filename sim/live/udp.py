@@ -49,10 +49,10 @@ class LiveSocket:
         v6 = len(local[0]) == 16
         self._family = socket.AF_INET6 if v6 else socket.AF_INET
         self._strip = esp and not v6  # raw IPv4 sockets show the IP header
-        self._level, self._tos, self._discover = (
-            (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _IPV6_MTU_DISCOVER)
+        self._level, self._tos, self._ttl, self._discover = (
+            (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, socket.IPV6_HOPLIMIT, _IPV6_MTU_DISCOVER)
             if v6
-            else (socket.IPPROTO_IP, socket.IP_TOS, _IP_MTU_DISCOVER)
+            else (socket.IPPROTO_IP, socket.IP_TOS, socket.IP_TTL, _IP_MTU_DISCOVER)
         )
         kind, protocol = (socket.SOCK_RAW, int(Protocol.ESP)) if esp else (socket.SOCK_DGRAM, 0)
         self._socket = socket.socket(self._family, kind, protocol)
@@ -81,11 +81,15 @@ class LiveSocket:
         address = socket.inet_pton(self._family, source[0].partition("%")[0])
         return data, (address, 0 if self.esp else source[1]), _tos_of(ancillary)
 
-    def send(self, payload: bytes | memoryview, dst: Sock, *, tos: int = 0, df: bool = False) -> Sent:
-        """Send one datagram; `df` forbids fragments, here and on the way."""
+    def send(
+        self, payload: bytes | memoryview, dst: Sock, *, tos: int = 0, df: bool = False, ttl: int = 0
+    ) -> Sent:
+        """Send one datagram; `df` forbids fragments, here and on the way; a `ttl` of 0 is this host's own."""
         if df is not self._df:
             self._set_df(df)
         ancillary = [(self._level, self._tos, _INT.pack(tos))] if tos else []
+        if ttl:
+            ancillary.append((self._level, self._ttl, _INT.pack(ttl)))
         try:
             self._socket.sendmsg([payload], ancillary, 0, (format_address(dst[0]), dst[1]))
         except OSError as error:

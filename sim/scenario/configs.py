@@ -24,6 +24,7 @@ from sim.scenario.pools import pool_config
 from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
+from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 
 _DPD_ACTION = {"clear": StartAction.NONE, "trap": StartAction.TRAP, "restart": StartAction.START}
 
@@ -77,6 +78,7 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         childless=Childless(connection.childless),
         keyingtries=connection.keyingtries,
         window=connection.window,
+        dscp=connection.dscp,
         reauth_time=connection.reauth_time,
         make_before_break=connection.make_before_break,
         fragmentation=Fragmentation(connection.fragmentation),
@@ -109,12 +111,24 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         start=StartAction(child.start_action),
         replay_window=child.replay_window,
         copy_df=child.copy_df,
+        outer=_outer_fields(child),
         close_action=StartAction(child.close_action),
         dpd_action=_DPD_ACTION[child.dpd_action],
         ipcomp=child.ipcomp,
         **_limits(child, "time"),
         **_limits(child, "bytes"),
         **_limits(child, "packets"),
+    )
+
+
+def _outer_fields(child: ConnectionChild) -> OuterFields:
+    return OuterFields(
+        copy_dscp=CopyDscp(child.copy_dscp),
+        copy_ecn=child.copy_ecn,
+        dscp=child.outer_dscp,
+        dscp_map=tuple(sorted((int(inner), outer) for inner, outer in child.dscp_map.items())),
+        ttl=child.outer_ttl,
+        flow_label=FlowLabel(child.flow_label),
     )
 
 

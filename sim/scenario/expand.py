@@ -17,10 +17,11 @@ _SHARED = (
     *("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability"),
     *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
     *("rekey_time", "over_time", "rand_time", "fragmentation", "fragment_size"),
-    *("ppk", "ppk_id", "ppk_required"),
+    *("ppk", "ppk_id", "ppk_required", "dscp"),
 )
 _SHARED_CHILD = (
     *("mode", "esp_proposals", "replay_window", "copy_df"),
+    *("copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label"),
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     "ipcomp",

@@ -90,6 +90,7 @@ def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:
         stop=model.stops_at(world.scenario.duration),
         port=_FIRST_PORT + index,
         pattern=model.pattern,
+        tos=model.tos,
     )
 
 
@@ -109,6 +110,7 @@ def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
         stop=world.scenario.duration,
         identifier=_FIRST_IDENTIFIER + index,
         pattern=model.pattern,
+        tos=model.tos,
         anonymous=_meets_real_host(model, world.scenario, world.attached),
     )
 

@@ -6,12 +6,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from sim.scenario.schema_types import END_PATTERN, NAME_PATTERN, Duration, Model, Name, Rate, Ratio, Size
+from sim.scenario.schema_types import (
+    END_PATTERN,
+    NAME_PATTERN,
+    CodePoint,
+    Duration,
+    Model,
+    Name,
+    Rate,
+    Ratio,
+    Size,
+)
 
 NS_BITS_PER_OCTET_SECOND = 8 * 10**9
 """One octet each nanosecond, in bit/s."""
 Time = Annotated[Duration, Field(ge=0)]
 Span = Annotated[Duration, Field(gt=0)]
+_ECN = {"not-ect": 0, "ect1": 1, "ect0": 2}
 RECORD_PATTERN = rf"{NAME_PATTERN[:-1]}(\.up|\.down)?$"
 Target = Annotated[str, StringConstraints(pattern=rf"{NAME_PATTERN}|{END_PATTERN}")]
 """A node, whose first address is meant, or `node:interface`."""
@@ -28,7 +39,19 @@ Pattern = Annotated[str, StringConstraints(pattern=r"^(random|([0-9a-fA-F]{2}){1
 """As `ping -p`: up to 16 octets in hex, over and over; or `random`, which does not compress."""
 
 
-class CbrFlow(_Flow):
+class _MarkedFlow(_Flow):
+    dscp: CodePoint = 0
+    """The DSCP of its packets (RFC 2474); answers to a ping have it, too."""
+    ecn: Literal["not-ect", "ect0", "ect1"] = "not-ect"
+    """Whether they say that their ends understand congestion marks (RFC 3168)."""
+
+    @property
+    def tos(self) -> int:
+        """The TOS octet or traffic class."""
+        return self.dscp << 2 | _ECN[self.ecn]
+
+
+class CbrFlow(_MarkedFlow):
     """UDP at a constant rate. `size` is the whole IP packet, and `rate` counts those octets."""
 
     kind: Literal["cbr"]
@@ -55,7 +78,7 @@ class CbrFlow(_Flow):
         return min(end, stop if self.duration is None else self.start + self.duration)
 
 
-class PingFlow(_Flow):
+class PingFlow(_MarkedFlow):
     """ICMP echo requests. `size` is the whole IP packet; 84 B is what `ping` sends by itself."""
 
     kind: Literal["ping"]

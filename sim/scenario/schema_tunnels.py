@@ -13,6 +13,8 @@ from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
     AuthText,
+    CodePoint,
+    DscpMap,
     Duration,
     EspProposalText,
     FrozenDict,
@@ -84,6 +86,18 @@ class _Child(Model):
 
     ipcomp: bool = False
     """Whether to compress before protecting, if the peer wants it as well (RFC 3173)."""
+    copy_dscp: Literal["out", "in", "yes", "no"] = "out"
+    """Which way the DSCP is copied between inner and outer header in tunnel mode."""
+    copy_ecn: bool = True
+    """Whether the outer header shows the inner ECN field; at the exit RFC 6040 figure 4 holds either way."""
+    dscp_map: DscpMap = Field(default_factory=FrozenDict)
+    """Inner DSCPs that are others outside (RFC 4301 5.1.2); strongSwan has no such setting."""
+    outer_dscp: CodePoint | None = None
+    """The outer DSCP of all others. None: as `copy_dscp` says. strongSwan has no such setting."""
+    outer_ttl: Annotated[int, Field(ge=1, le=255)] = 64
+    """The outer TTL or hop limit; strongSwan has no such setting."""
+    flow_label: Literal["hash", "copy", "none"] = "hash"
+    """An outer IPv6 header's: one for each inner flow (RFC 6438), the inner one, or 0; not in strongSwan."""
 
     @model_validator(mode="after")
     def _ends_after_rekeying(self) -> Self:
@@ -149,6 +163,8 @@ class _IkeSettings(Model):
     """What the two sides call it."""
     ppk_required: bool = False
     """Whether to refuse a peer that does not use it."""
+    dscp: CodePoint = 0
+    """Of IKE's own packets; swanctl.conf writes it in binary."""
     return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
 

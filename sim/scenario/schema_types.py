@@ -105,6 +105,11 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else _tuple_of(value)
 
 
+def _keyed_by_text(value: object) -> object:
+    """YAML has numbers as keys, JSON only text."""
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
+
+
 def _reader(parse: Callable[[str], object], example: str) -> BeforeValidator:
     def read(value: object) -> object:
         if isinstance(value, str):
@@ -267,6 +272,14 @@ PasswordAuthText = Literal["eap-mschapv2", "eap-md5"]
 EapUser = Annotated[str, AfterValidator(_eap_user)]
 """The name of somebody who authenticates by EAP."""
 Passwords = Annotated[dict[EapUser, Secret], AfterValidator(FrozenDict)]
+CodePoint = Annotated[int, Field(ge=0, le=63)]
+"""A DSCP (RFC 2474 3)."""
+DscpMap = Annotated[
+    dict[Annotated[str, StringConstraints(pattern="^([0-9]|[1-5][0-9]|6[0-3])$")], CodePoint],
+    BeforeValidator(_keyed_by_text),
+    AfterValidator(FrozenDict),
+]
+"""Inner code points and what they become outside."""
 EspProposalText = Annotated[str, AfterValidator(_esp_proposal)]
 End = Annotated[str, StringConstraints(pattern=END_PATTERN)]
 """`node:interface`."""

@@ -52,6 +52,7 @@ class ConstantRate(TrafficFlow):
         start: int,
         stop: int,
         port: int,
+        tos: int = 0,
         find: Find | None = None,
         pattern: str | None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class ConstantRate(TrafficFlow):
         self._start_at = start
         self._stop_at = stop
         self._port = port
+        self._tos = tos
         self._upper = ip.IPV4_HEADER_BYTES if len(dst) == 4 else ip.IPV6_HEADER_BYTES
         self._checksum_at = self._upper + 6
         if size < self._upper + udp.UDP_HEADER_BYTES:
@@ -96,7 +98,8 @@ class ConstantRate(TrafficFlow):
         src = self._bound()
         if src is None:
             return False
-        self._template = udp.build((src, self._port), (self.dst, DISCARD_PORT), self._payload, df=True)
+        ends = (src, self._port), (self.dst, DISCARD_PORT)
+        self._template = udp.build(*ends, self._payload, df=True, tos=self._tos)
         self._template_sum = -_CHECKSUM.unpack_from(self._template, self._checksum_at)[0] % 0xFFFF
         return True
 

@@ -38,6 +38,7 @@ class Ping(TrafficFlow):
         start: int,
         stop: int,
         identifier: int,
+        tos: int = 0,
         anonymous: bool = False,
         find: Find | None = None,
         pattern: str | None = None,
@@ -51,6 +52,7 @@ class Ping(TrafficFlow):
         self._start_at = start
         self._stop_at = stop
         self._identifier = identifier
+        self._tos = tos
         room = size - _HEADER_BYTES[len(dst)] - icmp.ICMP_HEADER_BYTES
         if room < 0:
             raise ValueError(f"{size} octets do not hold an IP and an ICMP header")
@@ -67,7 +69,8 @@ class Ping(TrafficFlow):
         src = self._bound()
         if src is not None:
             number = (seq + 1) & 0xFFFF
-            data = icmp.echo_request(src, self.dst, self._identifier, number, self._payload, df=True)
+            ends = src, self.dst
+            data = icmp.echo_request(*ends, self._identifier, number, self._payload, df=True, tos=self._tos)
             self.source.send(Packet(data, now, self, seq), now)
         else:
             self._undelivered(seq, now)

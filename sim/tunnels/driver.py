@@ -400,6 +400,7 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         hard_limit=event.hard_limit,
         cpi_in=event.cpi_in,
         cpi_out=event.cpi_out,
+        outer_fields=event.outer,
     )
 
 

@@ -70,6 +70,8 @@ class ChildRecord:
     bytes_in: int = 0
     bytes_out: int = 0
     compression: CompressionRecord | None = None
+    ecn_alarms: int = 0
+    """Packets with congestion marks that nothing sound makes (RFC 6040 4.2)."""
 
     def count(self, pair: Pair) -> None:
         """Take the counters of the data plane: inner packets and their octets (RFC 4301 5.1).
@@ -79,6 +81,7 @@ class ChildRecord:
         """
         inbound, outbound, _ = pair
         self.packets_in, self.bytes_in = inbound.packets, inbound.bytes
+        self.ecn_alarms = inbound.ecn_alarms
         self.packets_out, self.bytes_out = outbound.packets, outbound.bytes
         if self.compression is not None:
             self.compression.count(inbound.tally, outbound.tally)

@@ -101,7 +101,7 @@ def _is_about(said: MessageSent, header: Header) -> bool:
 
 
 def _packet(datagram: Datagram) -> bytearray:
-    return udp.build(datagram.src, datagram.dst, datagram.data)
+    return udp.build(datagram.src, datagram.dst, datagram.data, tos=datagram.tos)
 
 
 def _passage(node: str, copy: Copy, now: int) -> Passage:

@@ -14,6 +14,7 @@ from sim.wire import ip, udp
 from sim.wire.buffer import Buf
 from sim.wire.checksum import internet_checksum
 from sim.wire.esp import Mode
+from sim.wire.outer_fields import OuterFields
 from tests.ipsec.pair import (
     A4,
     A6,
@@ -30,8 +31,6 @@ from tests.ipsec.pair import (
     packet_of,
     reason_of,
 )
-
-NOT_ECT, ECT_1, ECT_0, CE = range(4)
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -100,45 +99,6 @@ def test_c90_dscp_and_ecn_are_copied_to_the_outer_header(outer: int, inner: int,
     assert ip.parse(sealed).tos == tos
 
 
-@pytest.mark.parametrize("inner_version", [4, 6])
-@pytest.mark.parametrize("outer_version", [4, 6])
-@pytest.mark.parametrize(
-    ("inner", "outer", "expected"),
-    [
-        # RFC 6040 figure 4, row by row.
-        (NOT_ECT, NOT_ECT, NOT_ECT),
-        (NOT_ECT, ECT_0, NOT_ECT),
-        (NOT_ECT, ECT_1, NOT_ECT),
-        (NOT_ECT, CE, None),
-        (ECT_0, NOT_ECT, ECT_0),
-        (ECT_0, ECT_0, ECT_0),
-        (ECT_0, ECT_1, ECT_1),
-        (ECT_0, CE, CE),
-        (ECT_1, NOT_ECT, ECT_1),
-        (ECT_1, ECT_0, ECT_1),
-        (ECT_1, ECT_1, ECT_1),
-        (ECT_1, CE, CE),
-        (CE, NOT_ECT, CE),
-        (CE, ECT_0, CE),
-        (CE, ECT_1, CE),
-        (CE, CE, CE),
-    ],
-)
-def test_c90_ecn_is_folded_as_rfc_6040_says(
-    inner_version: int, outer_version: int, inner: int, outer: int, expected: int | None
-) -> None:
-    pair = make_pair(outer=outer_version)
-    sealed = pair.seal(datagram(version=inner_version, tos=0xB8 | inner))
-    mark_ecn(sealed, outer)
-
-    opened = pair.open(sealed)
-
-    if expected is None:
-        assert reason_of(opened) == "congestion mark on a packet without ECN"
-    else:
-        assert opened == datagram(version=inner_version, tos=0xB8 | expected)
-
-
 def test_c90_dscp_changed_on_the_way_does_not_reach_the_inner_packet() -> None:
     pair = make_pair()
     sealed = pair.seal(datagram(tos=0x28))
@@ -148,7 +108,7 @@ def test_c90_dscp_changed_on_the_way_does_not_reach_the_inner_packet() -> None:
 
 
 def test_c90_outer_ttl_is_built_and_inner_ttl_is_kept() -> None:
-    pair = make_pair(ttl=33)
+    pair = make_pair(outer_fields=OuterFields(ttl=33))
     sealed = pair.seal(datagram(ttl=5))
 
     assert ip.parse(sealed).ttl == 33
@@ -242,15 +202,6 @@ def test_udp_checksum_of_zero_is_sent_as_all_ones() -> None:
 
     assert packet[46:48] == b"\xff\xff"
     assert udp.checksum_ok(packet, 40)
-
-
-def mark_ecn(packet: bytearray, ecn: int) -> None:
-    """What a router on the way may do."""
-    if packet[0] >> 4 == 4:
-        packet[1] = packet[1] & 0xFC | ecn
-        ip.write_checksum(packet)
-    else:
-        packet[1] = packet[1] & 0xCF | ecn << 4
 
 
 ROUTER_ALERT = bytes.fromhex("94040000")  # RFC 2113

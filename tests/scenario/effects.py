@@ -123,6 +123,15 @@ POOL = "pools={moon: {p: {addrs: 10.77.0.0/24}}}"
 LEASED = ("tunnels.rw.vips=[0.0.0.0]", "tunnels.rw.pools=[p]")
 PKI = ("pki=auto", "tunnels.rw.auth.method=pubkey")
 
+OVER_IPV6 = (
+    UNCHECKED, STILL, "nodes.bob.interfaces.eth=2001:db8:1::10/64",
+    "nodes.moon.interfaces.lan=2001:db8:1::1/64",
+    "tunnels={rw: {initiator: bob, responder: moon, auth: {psk: x}, children: {net: "
+    "{local_ts: [10.8.0.2/32], remote_ts: [10.8.0.1/32]}}}}",
+    "traffic=[{name: up, kind: ping, from: bob, to: 'moon:b', start: 1 s}]",
+)  # fmt: skip
+"""bob and moon protect their IPv4 by a tunnel over IPv6."""
+
 ROOT, STRANGER = make_root(), make_root("CN=stranger")
 ALICE, MOON = make_leaf(ROOT, "CN=alice", names=["a.example"]), make_leaf(ROOT, names=["m.example"])
 
@@ -313,6 +322,7 @@ CASES: dict[str, Case] = {
     "Tunnel.ppk": _case(*PPK, "tunnels.rw.ppk=other"),
     "Tunnel.ppk_id": _case(*PPK, "tunnels.rw.ppk_id=another"),
     "Tunnel.ppk_required": _case(*PPK, "tunnels.rw.ppk_required=true"),
+    "Tunnel.dscp": _case("tunnels.rw.dscp=48"),
     "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
     "Tunnel.vips": _case(*QUIET, "tunnels.rw.vips=[0.0.0.0]"),
@@ -362,6 +372,12 @@ CASES: dict[str, Case] = {
     ),
     "TunnelChild.copy_df": _case(f"{CHILD}.copy_df=false"),
     "TunnelChild.ipcomp": _case(f"{CHILD}.ipcomp=true"),
+    "TunnelChild.copy_dscp": _case("traffic.up.dscp=46", f"{CHILD}.copy_dscp=no"),
+    "TunnelChild.copy_ecn": _case("traffic.up.ecn=ect0", f"{CHILD}.copy_ecn=false"),
+    "TunnelChild.dscp_map": _case(f"{CHILD}.dscp_map={{0: 10}}"),
+    "TunnelChild.outer_dscp": _case(f"{CHILD}.outer_dscp=10"),
+    "TunnelChild.outer_ttl": _case(UNCHECKED, f"{CHILD}.outer_ttl=1"),
+    "TunnelChild.flow_label": _case(*OVER_IPV6, f"{CHILD}.flow_label=none"),
     "TunnelChild.close_action": _case(
         UNCHECKED, "traffic=[]", "events=[{at: 1 s, node: moon, do: terminate, connection: rw, child: net}]",
         f"{CHILD}.close_action=start",
@@ -381,6 +397,8 @@ CASES: dict[str, Case] = {
     "CbrFlow.name": _case(UNCHECKED, "traffic.up.name=other"),
     "CbrFlow.from": _case("traffic.up.from=moon"),
     "CbrFlow.to": _case("traffic.up.to=moon:lan"),
+    "CbrFlow.dscp": _case("traffic.up.dscp=46"),
+    "CbrFlow.ecn": _case("traffic.up.ecn=ect0"),
     "CbrFlow.start": _case("traffic.up.start=700 ms"),
     "CbrFlow.size": _case("traffic.up.size=600 B"),
     "CbrFlow.rate": _case("traffic.up.rate=500 kbit/s"),
@@ -568,4 +586,14 @@ CASES |= {
     "RemoteSide.crls": _certs(f"connections.moon.rw.remote.crls={json.dumps([REVOKED])}"),
     "RemoteSide.revocation": _certs("connections.moon.rw.remote.revocation=strict"),
     "RemoteSide.send_certreq": _certs("connections.moon.rw.remote.send_certreq=false"),
+    "ConnectionChild.flow_label": Case(
+        (
+            *(over for over in OVER_IPV6 if not over.startswith("tunnels")),
+            "connections={bob: {rw: {remote_addrs: [2001:db8:1::1], psk: x, children: {net: {start_action:"
+            " start, local_ts: [10.8.0.2/32], remote_ts: [10.8.0.1/32]}}}},"
+            " moon: {rw: {psk: x, children: {net: {local_ts: [10.8.0.1/32], remote_ts: [10.8.0.2/32]}}}}}",
+        ),
+        "connections.bob.rw.children.net.flow_label=none",
+        expanded=True,
+    ),
 }

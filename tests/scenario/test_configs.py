@@ -25,6 +25,7 @@ from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
+from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 from sim.wire.selector import Selector
 
 ADDRESS, ADDRESS6 = pack_address("192.0.2.1"), pack_address("2001:db8::1")
@@ -62,6 +63,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("ppk", "0x00ff", "ppk", b"\x00\xff"),
     ("ppk_id", "ppk-1", "ppk_id", b"ppk-1"),
     ("ppk_required", True, "ppk_required", True),
+    ("dscp", 48, "dscp", 48),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
@@ -72,6 +74,12 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("replay_window", 4096, "replay_window", 4096),
     ("copy_df", False, "copy_df", False),
     ("ipcomp", True, "ipcomp", True),
+    ("copy_dscp", "in", "outer", OuterFields(copy_dscp=CopyDscp.IN)),
+    ("copy_ecn", False, "outer", OuterFields(copy_ecn=False)),
+    ("dscp_map", {46: 34, 0: 8}, "outer", OuterFields(dscp_map=((0, 8), (46, 34)))),
+    ("outer_dscp", 0, "outer", OuterFields(dscp=0)),
+    ("outer_ttl", 255, "outer", OuterFields(ttl=255)),
+    ("flow_label", "copy", "outer", OuterFields(flow_label=FlowLabel.COPY)),
     ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
     ("close_action", "trap", "close_action", StartAction.TRAP),
     ("dpd_action", "restart", "dpd_action", StartAction.START),

@@ -55,6 +55,7 @@ def test_an_end_may_believe_something_else() -> None:
         ("keep_alive", "5 s", 5_000_000_000),
         ("retransmit", "iked", "iked"),
         ("return_routability", "false", False),
+        ("dscp", "48", 48),
     ],
 )
 def test_a_setting_of_a_tunnel_is_one_of_both_connections(key: str, text: str, value: object) -> None:
@@ -72,6 +73,12 @@ def test_a_setting_of_a_tunnel_is_one_of_both_connections(key: str, text: str, v
         ("replay_window", "128", 128),
         ("copy_df", "false", False),
         ("ipcomp", "true", True),
+        ("copy_dscp", "in", "in"),
+        ("copy_ecn", "false", False),
+        ("dscp_map", "{46: 34}", {"46": 34}),
+        ("outer_dscp", "10", 10),
+        ("outer_ttl", "255", 255),
+        ("flow_label", "copy", "copy"),
     ],
 )
 def test_a_setting_of_a_child_is_one_of_both_ends(key: str, text: str, value: object) -> None:

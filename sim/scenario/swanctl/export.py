@@ -168,6 +168,8 @@ class _Writer:
             self._note((name, "proposals"), "strongSwan has additional key exchanges and ML-KEM since 6.0")
         yield f"mobike = {_yes(connection.mobike)}"
         yield f"encap = {_yes(connection.encap)}"
+        if connection.dscp:
+            yield f"dscp = {connection.dscp:06b}"
         yield f"dpd_delay = {self._seconds((name, 'dpd_delay'), connection.dpd_delay)}"
         yield f"fragmentation = {connection.fragmentation}"
         if connection.ppk_id is not None:
@@ -270,6 +272,7 @@ class _Writer:
         yield f"replay_window = {child.replay_window}"
         yield f"copy_df = {_yes(child.copy_df)}"
         yield f"ipcomp = {_yes(child.ipcomp)}"
+        yield from self._outer((name, "children", label), child)
         yield f"start_action = {child.start_action}"
         yield f"close_action = {child.close_action}"
         yield f"dpd_action = {child.dpd_action}"
@@ -279,6 +282,17 @@ class _Writer:
                 number = getattr(child, f"{limit}_{unit}")
                 if number:
                     yield f"{limit}_{unit} = {number}"
+
+    def _outer(self, path: Path, child: ConnectionChild) -> Lines:
+        """The fields of outer headers; the defaults are the same and stay away."""
+        if child.copy_dscp != "out":
+            yield f"copy_dscp = {child.copy_dscp}"
+        if not child.copy_ecn:
+            yield "copy_ecn = no"
+        default = ConnectionChild()
+        for key in ("dscp_map", "outer_dscp", "outer_ttl", "flow_label"):
+            if getattr(child, key) != getattr(default, key):
+                self._note((*path, key), "strongSwan has no such setting: its SA does without")
 
     def _secrets(self) -> Lines:
         """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""

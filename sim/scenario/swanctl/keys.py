@@ -50,6 +50,7 @@ CONNECTION: dict[str, Rule] = {
     **_used("send_cert", "send_certreq"),
     **_used("rekey_time", "over_time", "rand_time", "reauth_time"),
     **_used("ppk_id", "ppk_required"),
+    **_used("dscp"),
     **_used("unique", "childless", "keyingtries", "fragmentation"),
     **_refused("only IKEv2 is supported", "version", harmless="0 2"),
     **_refused("the port belongs to the whole host", "local_port", harmless="500 4500"),
@@ -60,7 +61,6 @@ CONNECTION: dict[str, Rule] = {
     **_ignored("it matters only in IKEv1", "aggressive", harmless=NO),
     **_ignored("it matters only in IKEv1", "pull", harmless=YES),
     **_ignored("it matters only in IKEv1", "dpd_timeout", harmless=ZERO),
-    **_ignored("IKE packets are not marked", "dscp", harmless="000000 0"),
 }
 AUTH: dict[str, Rule] = {
     **_used("auth", "id", "eap_id", "certs", "cacerts", "pubkeys", "revocation", "round"),
@@ -76,6 +76,7 @@ CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
     **_used("ipcomp"),
     **_used("rekey_time", "life_time", "rand_time"),
+    **_used("copy_dscp", "copy_ecn"),
     **_used("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     **_refused("AH is not supported", "ah_proposals"),
     **_refused("only the standard truncation is supported", "sha256_96", harmless=NO),
@@ -89,8 +90,6 @@ CHILD: dict[str, Rule] = {
     **_refused(_NO_MARK, "mark_in_sa", harmless=NO),
     **_refused("security labels are not supported", "label"),
     **_refused("ESP packets are not padded to a size", "tfc_padding", harmless="0"),
-    **_refused("ECN is always copied (RFC 6040)", "copy_ecn", harmless=YES),
-    **_refused("DSCP is copied outwards only", "copy_dscp", harmless="out"),
     **_refused("there is one SA for all processors", "per_cpu_sas", harmless=NO),
     **_refused("ICMP errors follow RFC 4301", "icmp", harmless=NO),
     **_ignored("there are no security labels", "label_mode", harmless="system"),

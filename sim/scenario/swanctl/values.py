@@ -70,6 +70,13 @@ def parse_number(text: str) -> int:
         raise ValueError(f"{text!r} is no whole number") from None
 
 
+def parse_dscp(text: str) -> int:
+    """Six binary digits."""
+    if not re.fullmatch(r"0b[01]{1,6}|[01]{1,6}", text):
+        raise ValueError(f"{text!r} is no DSCP: write six binary digits")
+    return int(text.removeprefix("0b"), 2)
+
+
 _MULTIPLES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 

@@ -133,6 +133,8 @@ def test_settings_of_a_connection(line: str, key: str, value: object, tmp_path: 
         ("replay_window = 128", "replay_window", 128),
         ("copy_df = no", "copy_df", False),
         ("ipcomp = yes", "ipcomp", True),
+        ("copy_dscp = in", "copy_dscp", "in"),
+        ("copy_ecn = no", "copy_ecn", False),
         ("dpd_action = clear", "dpd_action", "clear"),
         ("dpd_action = restart", "dpd_action", "restart"),
         ("dpd_action = trap", "dpd_action", "trap"),
@@ -374,10 +376,23 @@ def test_a_connection_for_anybody_needs_one_secret(tmp_path: Path) -> None:
     assert any("several secrets may fit" in problem for problem in _problems(tmp_path, text + more))
 
 
+@pytest.mark.parametrize(("text", "value"), [("101110", 46), ("000000", 0), ("0b11", 3)])
+def test_a_dscp_is_binary(text: str, value: int, tmp_path: Path) -> None:
+    config = _import(tmp_path, BASE.replace("rw {", f"rw {{\n dscp = {text}"))
+    assert config.connections["rw"].dscp == value
+    assert config.warnings == []
+
+
+def test_a_dscp_that_is_not_binary_is_refused(tmp_path: Path) -> None:
+    for text in ("46", "1011101", "ef"):
+        problems = _problems(tmp_path, BASE.replace("rw {", f"rw {{\n dscp = {text}"))
+        assert any("six binary digits" in problem for problem in problems)
+
+
 def test_an_inherited_setting_is_told_where_it_stands(tmp_path: Path) -> None:
-    text = "defaults { dscp = 000001 }\n" + BASE.replace("rw {", "rw : defaults {")
+    text = "defaults { dpd_timeout = 7 }\n" + BASE.replace("rw {", "rw : defaults {")
     (warning,) = _import(tmp_path, text).warnings
-    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.dscp: ")
+    assert str(warning).startswith(f"{tmp_path}/swanctl.conf:1: connections.rw.dpd_timeout: ")
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ _CHILDREN = st.fixed_dictionaries(
         "replay_window": st.integers(32, 4096),
         "copy_df": st.booleans(),
         "ipcomp": st.booleans(),
+        "copy_dscp": st.sampled_from(["out", "in", "yes", "no"]),
+        "copy_ecn": st.booleans(),
         "start_action": st.sampled_from(["none", "trap", "start"]),
     }
 )
@@ -97,6 +99,7 @@ _CONNECTIONS = st.fixed_dictionaries(
         "retransmit": st.sampled_from(["strongswan", "libreswan", "iked"]),
         "return_routability": st.booleans(),
         "fragmentation": st.sampled_from(["yes", "accept", "force", "no"]),
+        "dscp": st.integers(0, 63),
         "fragment_size": st.sampled_from(["0 B", "200 B", "1280 B", "65535 B"]),
         "children": st.dictionaries(_NAMES, _CHILDREN, min_size=1, max_size=3),
     }
