@@ -105,7 +105,8 @@ class Engine:
             inbound: InboundSa = MeteredInboundSa(spec, self._rand, report, self._alert)
             outbound: OutboundSa = MeteredOutboundSa(spec, self._rand, report, self._alert)
         else:
-            inbound, outbound = InboundSa(spec, self._rand, report), OutboundSa(spec, self._rand, report)
+            inbound = InboundSa(spec, self._rand, report)
+            outbound = OutboundSa(spec, self._rand, report, self._alert)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self._openers_of(spec)[spec.spi_in] = inbound
         old = self._pairs.get(successor_of)

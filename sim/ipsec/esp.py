@@ -8,6 +8,9 @@
 
 An AEAD takes SPI ‖ ESN ‖ sequence number as its additional data (RFC 4106 5); a MAC covers the ESN half
 behind the ciphertext (RFC 4303 2.2.1). Only the alignment's own padding is sent; more of it is accepted.
+
+A receiver that has missed 2^32 packets in a row has the wrong ESN half, and all that follows fails its check:
+after `RESYNC_AFTER` failures one packet is tried with the next `RESYNC_TRIES` halves (RFC 4303 A3).
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ from sim.wire.esp import ALIGNMENT, HEADER, HEADER_BYTES, MAX_PADDING, TRAILER_B
 
 LAST_SEQ = 0xFFFFFFFF
 LAST_ESN = 0xFFFFFFFFFFFFFFFF
+_PERIOD = 1 << 32
+RESYNC_AFTER = 32
+RESYNC_TRIES = 4
 _header = HEADER.pack
 _esn_header = Struct(">IQ").pack
 TRAILERS = [bytes((*range(1, size + 1), size)) for size in range(MAX_PADDING + 1)]  # 1 2 3 3
@@ -108,7 +114,18 @@ class EspSealer:
 class EspOpener:
     """One direction's keys, SPI and replay window, for receiving."""
 
-    __slots__ = ("_aead", "_align", "_esn", "_least", "_prefix", "_take_prefix", "cipher", "spi", "window")
+    __slots__ = (
+        "_aead",
+        "_align",
+        "_esn",
+        "_failures",
+        "_least",
+        "_prefix",
+        "_take_prefix",
+        "cipher",
+        "spi",
+        "window",
+    )
 
     def __init__(self, cipher: Cipher, spi: int, window: ReplayWindow, *, aead: bool, esn: bool) -> None:
         self.spi = spi
@@ -116,6 +133,7 @@ class EspOpener:
         self.cipher = cipher
         self._aead = aead
         self._esn = esn
+        self._failures = 0
         self._align = max(cipher.block_bytes, ALIGNMENT)
         self._prefix = HEADER_BYTES + cipher.iv_bytes
         self._take_prefix = _header_and_iv(cipher.iv_bytes).unpack_from
@@ -143,7 +161,7 @@ class EspOpener:
             else:
                 self.cipher.open_into(header, iv, sealed, payload)
         except IntegrityError:
-            raise PacketError(Reason.INTEGRITY) from None
+            seq = self._resynchronised(header, iv, sealed, seq, payload)
         newest = window.accept(seq)
         padding, next_header = payload[-2], payload[-1]
         if not payload.endswith(TRAILERS[padding], 0, -1):
@@ -156,3 +174,21 @@ class EspOpener:
             self.cipher.open_into(_esn_header(self.spi, seq), iv, sealed, out)
         else:
             self.cipher.open_into(header, iv, sealed, out, (seq >> 32).to_bytes(4, "big"))
+        self._failures = 0
+
+    def _resynchronised(self, header: bytes, iv: bytes, sealed: memoryview, seq: int, out: bytearray) -> int:
+        """The number under which a packet that failed as `seq` is authentic after all; PacketError for none.
+
+        Only with ESN and after many failures in a row, so that forged packets cost little (RFC 4303 A3.2).
+        """
+        self._failures += self._esn
+        if self._failures >= RESYNC_AFTER:
+            self._failures = 0
+            highest = min(seq + (RESYNC_TRIES << 32), LAST_ESN)
+            for candidate in range(seq + _PERIOD, highest + 1, _PERIOD):
+                try:
+                    self._open_esn(header, iv, sealed, candidate, out)
+                except IntegrityError:
+                    continue
+                return candidate
+        raise PacketError(Reason.INTEGRITY)

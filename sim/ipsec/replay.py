@@ -4,7 +4,9 @@
     too old | 1 0 1 1 1 0 1 1 1 1 1 1 1 1 0 1 1 1 1 |  newer: moves the window
                                           bitmap, bit 0 is the top
 
-Re-synchronisation after the loss of 2^32 packets in a row (Appendix A3) is left out.
+A jump of any width costs one shift of at most `size` bits, and a larger window hardly more: what the ring of
+RFC 6479 is for, whose verdicts these are, but that the number `size` behind the top is too old, as RFC 4303
+draws it. Re-synchronisation after the loss of 2^32 packets in a row (Appendix A3) is in `sim.ipsec.esp`.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ _MISMATCH_BYTES = 64
 _DUMMY = int(Protocol.NO_NEXT)
 
 Report = Callable[[Event], None]
+Alert = Callable[[int], None]
+"""Called with the time when an event waits that the packet path itself does not drain."""
 
 
 class Usage(NamedTuple):
@@ -47,10 +49,11 @@ class OutboundSa:
     Its cipher is made for the first packet: of thousands of SAs most are idle, and a cipher is large.
     """
 
-    def __init__(self, spec: ChildSpec, rand: Rand, report: Report) -> None:
+    def __init__(self, spec: ChildSpec, rand: Rand, report: Report, alert: Alert) -> None:
         """ValueError for settings that do not fit together."""
         self._rand = rand
         self._report = report
+        self._alert = alert
         self._wrapper: Sealer | None = None
         self._seal: Callable[[bytearray], bytearray] | None = None
         self.tally = Tally() if spec.cpi_out else None
@@ -88,7 +91,7 @@ class OutboundSa:
         try:
             sealed = seal(packet)
         except PacketError as error:
-            return self._dropped(error.reason)
+            return self._dropped(error.reason, now)
         self.packets += 1
         self.bytes += len(packet)
         self.last_at = now
@@ -122,9 +125,10 @@ class OutboundSa:
         self._seal = protocols.express_seal(spec, mode, wrapper)
         return self._seal
 
-    def _dropped(self, reason: Reason) -> Drop:
+    def _dropped(self, reason: Reason, now: int) -> Drop:
         if reason is Reason.SEQUENCE_EXHAUSTED and not self.drops[reason]:
             self._report(SequenceExhausted(self.spec.spi_in, self.spec.spi_out))
+            self._alert(now)
         self.drops[reason] += 1
         return DROP[reason]
 

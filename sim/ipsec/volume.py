@@ -6,18 +6,12 @@ hard limit it is reported again, and the SA is used no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sim.crypto.cipher import Rand
-from sim.ipsec.events import Event, LifetimeReached
-from sim.ipsec.sad import InboundSa, OutboundSa
+from sim.ipsec.events import LifetimeReached
+from sim.ipsec.sad import Alert, InboundSa, OutboundSa, Report
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import DROP, Drop, Reason
 from sim.wire.address import Sock
-
-Report = Callable[[Event], None]
-Alert = Callable[[int], None]
-"""Called with the time when an event waits that the packet path itself does not drain."""
 
 
 class _Meter:
@@ -45,7 +39,7 @@ class _Meter:
 
 class MeteredOutboundSa(OutboundSa):
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report, alert: Alert) -> None:
-        super().__init__(spec, rand, report)
+        super().__init__(spec, rand, report, alert)
         self._meter = _Meter(spec, report, alert)
 
     def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
