@@ -5,15 +5,16 @@
 
 TTL and MTU come before the rewriting, so that an ICMP error quotes the packet that its sender knows. ICMP
 errors pass with the packet that they quote translated (RFC 5508). UDP, TCP and ICMP echo are translated; of
-other protocols only what has an address to itself (`one_to_one`), where nothing but addresses changes. IPv6
-is forwarded as it is. What comes from outside uninvited is dropped in silence, except for a ping of the box
-itself, and for what a connection tracker takes for its own.
+other protocols only ESP, by a habit of `nat_ipsec`, and what has an address to itself (`one_to_one`), where
+nothing but addresses changes. IPv6 is forwarded as it is. What comes from outside uninvited is dropped in
+silence, except for a ping of the box itself, and for what a connection tracker takes for its own.
 """
 
 from __future__ import annotations
 
 from sim.net.conntrack import ConnectionTracker
 from sim.net.engine import Simulation
+from sim.net.nat_ipsec import IpsecHabits
 from sim.net.nat_profile import (
     NAT_PRESETS,
     DependsOn,
@@ -21,6 +22,7 @@ from sim.net.nat_profile import (
     Hairpinning,
     NatProfile,
     PortAssignment,
+    UdpChecksum,
 )
 from sim.net.nat_table import NatTable
 from sim.net.node import IpNode, destination, is_fragment, is_unicast
@@ -29,6 +31,7 @@ from sim.net.port import Port
 from sim.net.translate import (
     DST,
     SRC,
+    End,
     UntranslatableError,
     endpoints,
     is_echo,
@@ -39,6 +42,7 @@ from sim.net.translate import (
     rewrite_address,
     rewrite_error,
     tcp_flags,
+    upper_offset,
 )
 from sim.wire import ip
 from sim.wire.address import Sock
@@ -63,6 +67,7 @@ class NatBox(IpNode):
         self.nat: NatTable | ConnectionTracker = table(
             profile, (_NO_ADDRESS,), sim.rng(f"nat:{name}").randrange
         )
+        self._habits = IpsecHabits(profile)
         self._own: dict[bytes, bytes] = {}  # internal to external addresses, one to one
         self._owner: dict[bytes, bytes] = {}  # and back
 
@@ -76,6 +81,16 @@ class NatBox(IpNode):
         self._own[internal] = external
         self._owner[external] = internal
         self.port_changed()
+
+    def configure(self, profile: NatProfile) -> None:
+        """Work by another profile from now on; mappings stay, what habits of IPsec had learned is gone."""
+        self.nat.configure(profile)
+        self._habits = IpsecHabits(profile)
+
+    def reboot(self) -> None:
+        """Forget everything but rules."""
+        self.nat.clear()
+        self._habits = IpsecHabits(self.nat.profile)
 
     def lets_in(self, dst: bytes, protocol: int, ports: tuple[int, int]) -> bytes | None:
         """Who gets unasked packets of a protocol (0: any) to one of some ports of an external address.
@@ -178,16 +193,59 @@ class NatBox(IpNode):
             self._error_from_inside(packet, port, now)
         elif is_echo(data, IcmpType.ECHO_REPLY):
             self.drop(packet, "no mapping", now)  # no request came in, so nothing asked for it
-        else:
+        elif not self._by_habit_out(packet, port, now):
             protocol, src, remote = endpoints(data)
             if not self._may_leave(packet, port, now):
                 return
+            src = self._habits.apart(data, src)
             external = self.nat.outbound(protocol, src, remote, now, tcp_flags(data, protocol))
             if external is None:
                 self.drop(packet, "NAT has no port left", now)
                 return
-            rewrite(data, SRC, external)
+            self._translate(data, SRC, external)
             self.transmit(packet, now)
+
+    def _by_habit_out(self, packet: Packet, port: Port, now: int) -> bool:
+        """Whether the box does to a packet of IPsec what is no NAT's business."""
+        if not self._habits.any:
+            return False
+        verdict = self._habits.outbound(packet.data, self.nat.addresses[0], now)
+        return verdict is not None and self._follow_habit(packet, port, SRC, verdict, now)
+
+    def _by_habit_in(self, packet: Packet, now: int) -> bool:
+        if not self._habits.any:
+            return False
+        verdict = self._habits.inbound(packet.data, now)
+        if verdict is None:
+            return False
+        port = None if isinstance(verdict, str) else self.routes.lookup(verdict[0])
+        return self._follow_habit(packet, port, DST, verdict, now)
+
+    def _follow_habit(
+        self, packet: Packet, port: Port | None, end: End, verdict: Sock | str, now: int
+    ) -> bool:
+        if isinstance(verdict, str):
+            self.drop(packet, verdict, now)
+        elif port is None:
+            self.drop(packet, "no route", now)
+        elif self._may_leave(packet, port, now):
+            if verdict[1]:
+                self._translate(packet.data, end, verdict)
+            else:
+                rewrite_address(packet.data, end, verdict[0])
+            self.transmit(packet, now)
+        return True
+
+    def _translate(self, data: bytearray, end: End, new: Sock) -> None:
+        """Replace an endpoint, and leave a checksum of UDP as the box leaves it."""
+        kind = self.nat.profile.udp_checksum
+        if kind is UdpChecksum.UPDATE or data[9] != Protocol.UDP:
+            rewrite(data, end, new)
+            return
+        at = upper_offset(data) + 6
+        before = bytes(data[at : at + 2])
+        rewrite(data, end, new)
+        data[at : at + 2] = before if kind is UdpChecksum.STALE else b"\0\0"
 
     def _from_outside(self, packet: Packet, now: int) -> None:
         data = packet.data
@@ -197,7 +255,7 @@ class NatBox(IpNode):
             self._error_from_outside(packet, now)
         elif is_echo(data, IcmpType.ECHO_REQUEST):
             self.deliver(packet, now)
-        else:
+        elif not self._by_habit_in(packet, now):
             protocol, remote, external = endpoints(data)
             internal = self.nat.inbound(protocol, remote, external, now, tcp_flags(data, protocol))
             if internal is not None:
@@ -216,7 +274,7 @@ class NatBox(IpNode):
         if port is None:
             self.drop(packet, "no route", now)
         elif self._may_leave(packet, port, now):
-            rewrite(packet.data, DST, internal)
+            self._translate(packet.data, DST, (internal[0], internal[1] & 0xFFFF))
             self.transmit(packet, now)
 
     def _error_from_inside(self, packet: Packet, port: Port, now: int) -> None:
@@ -240,7 +298,7 @@ class NatBox(IpNode):
         if port is None:
             self.drop(packet, "no route", now)
         elif self._may_leave(packet, port, now):
-            rewrite_error(packet.data, DST, internal[0], SRC, internal)
+            rewrite_error(packet.data, DST, internal[0], SRC, (internal[0], internal[1] & 0xFFFF))
             self.transmit(packet, now)
 
     def _is_hairpin(self, data: bytearray) -> bool:

@@ -68,6 +68,44 @@ class Fragments(StrEnum):
     """The first is translated, the others have no ports to be known by and are dropped."""
 
 
+class EspPassThrough(StrEnum):
+    """What becomes of ESP without UDP, which has no ports (RFC 3715 2.2)."""
+
+    NONE = "none"
+    """It is dropped."""
+    ONE_CLIENT = "one-client"
+    """For each remote address it belongs to the client that was first."""
+    SPI = "spi"
+    """A new SPI from outside is for the client that has waited longest for an answer: a guess."""
+
+
+class IkeGateway(StrEnum):
+    """Whether the box reads IKE (RFC 3715 2.3)."""
+
+    NONE = "none"
+    SPI = "spi"
+    """Port 500 stays as it is; clients are told apart by the initiator's SPI, as long as that lasts."""
+
+
+class PortRule(StrEnum):
+    """How a box treats a port of IPsec (RFC 3715 2.3)."""
+
+    TRANSLATE = "translate"
+    KEEP = "keep"
+    """It is never translated: of two clients with one remote the last one gets all answers."""
+    DROP = "drop"
+
+
+class UdpChecksum(StrEnum):
+    """What a box does to the checksum of UDP when it has changed an address or port."""
+
+    UPDATE = "update"
+    """RFC 3022 4.1."""
+    ZERO = "zero"
+    STALE = "stale"
+    """It stays, and is wrong from then on."""
+
+
 @dataclass(frozen=True, slots=True)
 class NatProfile:
     """Times in ns. A packet from inside always refreshes its mapping (RFC 4787 REQ-6 a).
@@ -90,6 +128,14 @@ class NatProfile:
     pooling: Pooling = Pooling.PAIRED
     fragments: Fragments = Fragments.REASSEMBLE
     port_range: tuple[int, int] = (1024, 65535)
+    esp: EspPassThrough = EspPassThrough.NONE
+    esp_timeout: int = 120 * NS_PER_S
+    ike_gateway: IkeGateway = IkeGateway.NONE
+    port_500: PortRule = PortRule.TRANSLATE
+    port_4500: PortRule = PortRule.TRANSLATE
+    esp_in_udp_apart: bool = False
+    """Whether ESP in UDP has mappings of its own, as if it were not of IKE's endpoint (libreswan#2012)."""
+    udp_checksum: UdpChecksum = UdpChecksum.UPDATE
     block_size: int = 512
     blocks_per_subscriber: int = 1
     tracks_connections: bool = False
@@ -132,32 +178,64 @@ _AXES: dict[str, Any] = {
     "hairpinning": Hairpinning,
     "refresh": Refresh,
     "fragments": Fragments,
+    "esp": EspPassThrough,
+    "ike_gateway": IkeGateway,
+    "port_500": PortRule,
+    "port_4500": PortRule,
+    "udp_checksum": UdpChecksum,
 }
+
+_EI, _AD, _APD = DependsOn
 
 NAT_PRESETS: dict[str, NatProfile] = {
     "home": NatProfile(
-        mapping=DependsOn.ENDPOINT_INDEPENDENT,
-        filtering=DependsOn.ADDRESS_AND_PORT_DEPENDENT,
+        mapping=_EI,
+        filtering=_APD,
         port_assignment=PortAssignment.PRESERVING,
         udp_timeout=120 * NS_PER_S,
         hairpinning=Hairpinning.EXTERNAL_SOURCE,
     ),
+    "corporate": NatProfile(
+        mapping=_APD,
+        filtering=_APD,
+        port_assignment=PortAssignment.RANDOM,
+        udp_timeout=120 * NS_PER_S,
+        icmp_timeout=2 * NS_PER_S,
+        tcp_timeout=3600 * NS_PER_S,
+        tcp_transitory_timeout=600 * NS_PER_S,
+    ),
     "cgn": NatProfile(
-        mapping=DependsOn.ENDPOINT_INDEPENDENT,
-        filtering=DependsOn.ENDPOINT_INDEPENDENT,
+        mapping=_EI,
+        filtering=_EI,
         port_assignment=PortAssignment.RANDOM,
         udp_timeout=300 * NS_PER_S,
         hairpinning=Hairpinning.EXTERNAL_SOURCE,
     ),
-    "symmetric": NatProfile(
-        mapping=DependsOn.ADDRESS_AND_PORT_DEPENDENT,
-        filtering=DependsOn.ADDRESS_AND_PORT_DEPENDENT,
+    "cloud": NatProfile(
+        mapping=_APD,
+        filtering=_APD,
         port_assignment=PortAssignment.RANDOM,
+        udp_timeout=350 * NS_PER_S,
+        tcp_timeout=350 * NS_PER_S,
+        fragments=Fragments.DROP,
+    ),
+    "mobile": NatProfile(
+        mapping=_APD,
+        filtering=_APD,
+        port_assignment=PortAssignment.BLOCK,
+        udp_timeout=65 * NS_PER_S,
+    ),
+    "hotel": NatProfile(
+        mapping=_EI,
+        filtering=_APD,
+        port_assignment=PortAssignment.PRESERVING,
         udp_timeout=30 * NS_PER_S,
+        port_500=PortRule.DROP,
+        port_4500=PortRule.DROP,
     ),
     "linux": NatProfile(
-        mapping=DependsOn.ADDRESS_AND_PORT_DEPENDENT,
-        filtering=DependsOn.ADDRESS_AND_PORT_DEPENDENT,
+        mapping=_APD,
+        filtering=_APD,
         port_assignment=PortAssignment.PRESERVING,
         udp_timeout=30 * NS_PER_S,
         icmp_timeout=30 * NS_PER_S,
@@ -165,10 +243,30 @@ NAT_PRESETS: dict[str, NatProfile] = {
         tracks_connections=True,
         udp_stream_timeout=120 * NS_PER_S,
     ),
+    "full-cone": NatProfile(_EI, _EI, PortAssignment.PRESERVING, udp_timeout=300 * NS_PER_S),
+    "restricted-cone": NatProfile(_EI, _AD, PortAssignment.PRESERVING, udp_timeout=300 * NS_PER_S),
+    "port-restricted-cone": NatProfile(_EI, _APD, PortAssignment.PRESERVING, udp_timeout=300 * NS_PER_S),
+    "symmetric": NatProfile(
+        mapping=_APD,
+        filtering=_APD,
+        port_assignment=PortAssignment.RANDOM,
+        udp_timeout=30 * NS_PER_S,
+    ),
 }
-"""`home`: a port preserving box for one household; its UDP timeout is that of Linux conntrack for a stream,
+"""Where they come from:
+
+`home`: a port preserving box for one household; its UDP timeout is that of Linux conntrack for a stream,
 120 s, below the 5 minutes that RFC 4787 REQ-5 recommends as were almost all of the 34 gateways of Hätönen
-et al. (IMC 2010). `cgn`: what RFC 6888 REQ-1 and REQ-7 ask of a carrier, with the recommended 5 minutes of
-RFC 4787 REQ-5. `symmetric`: every remote endpoint sees another port, as behind a cloud's NAT gateway, with
-the 30 s of Google Cloud NAT. `linux`: masquerade of nftables without further rules, times of conntrack's
-defaults (Documentation/networking/nf_conntrack-sysctl.rst); compared with the real one by tests/interop."""
+et al. (IMC 2010).
+`corporate`: a firewall with port translation for each session and the default timeouts of Cisco's ASA (UDP
+2 min, ICMP 2 s, TCP 1 h, half closed 10 min).
+`cgn`: what RFC 6888 REQ-1 and REQ-7 ask of a carrier, with the recommended 5 minutes of RFC 4787 REQ-5.
+`cloud`: a NAT gateway as AWS has it: another port for each remote, 350 s, no fragments of UDP.
+`mobile`: a carrier's NAT for telephones: a block of ports for each (RFC 7422), mappings by remote as a large
+part of those measured by Richter et al. (IMC 2016), whose UDP timeouts had a median of about 65 s.
+`hotel`: a guest network that lets no IPsec out, for which TCP encapsulation was made (RFC 9329 1).
+`linux`: masquerade of nftables without further rules, times of conntrack's defaults
+(Documentation/networking/nf_conntrack-sysctl.rst); compared with the real one by tests/interop.
+`full-cone`, `restricted-cone`, `port-restricted-cone`: RFC 3489 5, with the 5 minutes of RFC 4787.
+`symmetric`: every remote endpoint sees another port, with the 30 s of Google Cloud NAT.
+"""

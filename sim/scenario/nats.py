@@ -17,6 +17,7 @@ _PROFILE_KEYS = tuple(field.name for field in fields(NatProfile) if field.name i
 _OF_BLOCKS = ("block_size", "blocks_per_subscriber")
 _NOT_TRACKED = (
     *("mapping", "filtering", "pooling", "hairpinning", "refresh", "tcp_transitory_timeout"),
+    "esp_in_udp_apart",
     *_OF_BLOCKS,
 )
 _PROTOCOLS = {"udp": Protocol.UDP, "tcp": Protocol.TCP}

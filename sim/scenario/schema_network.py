@@ -103,7 +103,10 @@ class NatNode(_Node):
     """A NAT box: a preset, and what differs from it."""
 
     kind: Literal["nat"]
-    preset: Literal["home", "cgn", "symmetric", "linux"] = "home"
+    preset: Literal[
+        "home", "corporate", "cgn", "cloud", "mobile", "hotel", "linux", "full-cone", "restricted-cone",
+        "port-restricted-cone", "symmetric",
+    ] = "home"  # fmt: skip
     outside: Name = "wan"
     """The interface whose IPv4 addresses stand for everything behind the others."""
     mapping: DependsOn | None = None
@@ -129,6 +132,16 @@ class NatNode(_Node):
     hairpinning: Literal["none", "external-source", "internal-source"] | None = None
     """How packets from inside to an external endpoint of the inside look (RFC 4787 6)."""
     fragments: Literal["reassemble", "drop", "first-only"] | None = None
+    esp: Literal["none", "one-client", "spi"] | None = None
+    """What becomes of ESP without UDP (RFC 3715 2.2)."""
+    esp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    ike_gateway: Literal["none", "spi"] | None = None
+    """Whether the box leaves port 500 alone and tells clients apart by their IKE SPIs."""
+    port_500: Literal["translate", "keep", "drop"] | None = None
+    port_4500: Literal["translate", "keep", "drop"] | None = None
+    esp_in_udp_apart: bool | None = None
+    """Whether ESP in UDP comes from another external port than the IKE beside it."""
+    udp_checksum: Literal["update", "zero", "stale"] | None = None
     forward: Many[ForwardRule] = ()
     one_to_one: Annotated[dict[IPv4, IPv4], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
     """Inside addresses that have an outside one to themselves, whatever the protocol (RFC 3022 2.1)."""

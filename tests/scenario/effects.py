@@ -102,6 +102,12 @@ TCP = (
     " {name: in, kind: replay, file: {back}, from: core, to: 'home:wan', start: 1100 ms}]",
 )
 """A connection between alice and core through home: opened, and a last segment from core after a second."""
+PLAIN_ESP = (
+    *QUIET[:2],
+    "traffic=[{name: out, kind: replay, file: {esp}, from: alice, to: 'core:home', start: 1 s},"
+    " {name: in, kind: replay, file: {answer}, from: core, to: 'home:wan', start: 2 s}]",
+)
+"""A packet of ESP from alice to core through home, and one back a second later."""
 LED_IN = (CLEAR_TWO, UNCHECKED, STILL, FORWARD, STRAY_IN)
 REBIND = "events=[{at: 1 s, node: home, do: rebind}]"
 DOWN = "events=[{at: 1 s, node: alice, do: down, interface: lte}]"
@@ -255,6 +261,13 @@ CASES: dict[str, Case] = {
         "traffic=[{name: p, kind: cbr, from: alice, to: bob, size: 1480 B, rate: 80 kbit/s, start: 1 s}]",
         "nodes.home.fragments=drop",
     ),
+    "NatNode.esp": _case(*PLAIN_ESP, "nodes.home.esp=one-client"),
+    "NatNode.esp_timeout": _case(*PLAIN_ESP, "nodes.home.esp=one-client", "nodes.home.esp_timeout=500 ms"),
+    "NatNode.ike_gateway": _case("nodes.home.port_assignment=random", "nodes.home.ike_gateway=spi"),
+    "NatNode.port_500": _case(UNCHECKED, STILL, "nodes.home.port_500=drop"),
+    "NatNode.port_4500": _case("nodes.home.port_assignment=random", "nodes.home.port_4500=keep"),
+    "NatNode.esp_in_udp_apart": _case("nodes.home.esp_in_udp_apart=true"),
+    "NatNode.udp_checksum": _case("nodes.home.udp_checksum=zero"),
     "NatNode.forward": _case(
         CLEAR_TWO, UNCHECKED, STILL, STRAY_IN, FORWARD
     ),

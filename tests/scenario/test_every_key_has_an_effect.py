@@ -17,7 +17,7 @@ from sim.scenario.errors import ScenarioError
 from sim.scenario.load import dump, load_text
 from sim.scenario.schema_types import Model
 from sim.units import NS_PER_MS
-from sim.wire import udp
+from sim.wire import ip, udp
 from sim.wire.address import pack_address
 from sim.wire.pcapng import PcapngWriter
 from tests.net.segments import ACK, SYN, tcp_segment
@@ -51,8 +51,13 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     opening = [(0, tcp_segment(client, server, SYN)), (200, tcp_segment(client, server, ACK))]
     answers = [(100, tcp_segment(server, client, SYN | ACK)), (1400, tcp_segment(server, client, ACK))]
     stray = [(0, bytes(udp.build(client, (server[0], 4500), b"\0\0\0\0stray")))]
-    files = {"file": stray, "tcp": opening, "back": answers}
+    esp, answer = ([(0, _esp(*ends))] for ends in ((client[0], server[0]), (server[0], client[0])))
+    files = {"file": stray, "tcp": opening, "back": answers, "esp": esp, "answer": answer}
     return {name: _record(folder / f"{name}.pcapng", packets) for name, packets in files.items()}
+
+
+def _esp(src: bytes, dst: bytes) -> bytes:
+    return bytes(ip.build(src, dst, ip.Protocol.ESP, bytes((0, 0, 1, 0)) + bytes(40)))
 
 
 def _record(path: Path, packets: list[tuple[int, bytes]]) -> Path:
