@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sim.experiment import plots
+    from sim.experiment.overhead import byte_map, overhead
     from sim.experiment.packet_map import packet_map
     from sim.experiment.packets import packets
     from sim.experiment.result import Result
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from sim.scenario.schema import Scenario
 
 __all__ = [
-    "Result", "Scenario", "ScenarioError", "build", "expand", "load", "packet_map", "packets", "plots", "run",
+    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "load", "overhead", "packet_map",
+    "packets", "plots", "run",
 ]  # fmt: skip
 
 _HOME = {
@@ -33,8 +35,10 @@ _HOME = {
     "Scenario": "sim.scenario.schema",
     "ScenarioError": "sim.scenario.errors",
     "build": "sim.scenario.build",
+    "byte_map": "sim.experiment.overhead",
     "expand": "sim.scenario.expand",
     "load": "sim.scenario.load",
+    "overhead": "sim.experiment.overhead",
     "packet_map": "sim.experiment.packet_map",
     "packets": "sim.experiment.packets",
     "run": "sim.experiment.run",

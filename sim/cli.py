@@ -189,6 +189,64 @@ def pki(
             typer.echo(path)
 
 
+@app.command()
+def overhead(
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SUITE]...", help="As in esp_proposals: aes128gcm16, aes256-sha256; of AH sha256."
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Octets of the whole inner packet.")] = 1400,
+    sizes: Annotated[
+        str | None,
+        typer.Option(metavar="SIZES", help="Many of them: 64,576,1400 or 40..1500 or 40..1500:20."),
+    ] = None,
+    inner: Annotated[str, typer.Option(help="What the inner packet is: udp, tcp, icmp or raw.")] = "udp",
+    ip: Annotated[int, typer.Option(help="Its IP version.")] = 4,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="esp, ah, gre, l2tp (over ESP), plain, wireguard or tls. Repeatable."),
+    ] = None,
+    mode: Annotated[list[str] | None, typer.Option(help="tunnel or transport. Repeatable.")] = None,
+    natt: Annotated[bool, typer.Option("--natt", help="ESP in UDP.")] = False,
+    no_natt: Annotated[bool, typer.Option("--no-natt", help="Beside --natt: without it as well.")] = False,
+    outer: Annotated[
+        list[int] | None, typer.Option(help="The IP version around; the inner one's if left out. Repeatable.")
+    ] = None,
+    esn: Annotated[bool, typer.Option("--esn", help="Extended sequence numbers.")] = False,
+    implicit_iv: Annotated[
+        bool, typer.Option("--implicit-iv", help="The IV comes from the sequence number (RFC 8750).")
+    ] = False,
+    mtu: Annotated[int, typer.Option(help="Of the path.")] = 1500,
+    rate: Annotated[str, typer.Option(help="Of the link.")] = "1 Gbit/s",
+    framing: Annotated[int, typer.Option(help="Octets that the link adds to a packet: Ethernet 38.")] = 0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Side by side; the usual suites and rivals if none is named.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it: .png, .svg or .pdf, fit for a paper.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A line for each variant and size.")] = False,
+) -> None:
+    """Explain every octet that ESP, AH and their rivals add to a packet, and what a path makes of it."""
+    from sim.experiment.overhead import study_of
+    from sim.experiment.overhead.report import report
+
+    with _readable_errors():
+        found = study_of(
+            suites or (), sizes=sizes or size, inner=inner, ip=ip, protocols=protocol or (), modes=mode or (),
+            natt=(False, True) if natt and no_natt else natt, outer=outer or (), esn=esn,
+            implicit_iv=implicit_iv, compare=compare, mtu=mtu, rate=rate, framing=framing,
+        )  # fmt: skip
+        answer = report(found, as_json=as_json, as_csv=as_csv, side_by_side=compare, plot=plot)
+    if isinstance(answer, str):
+        typer.echo(answer, nl=False)
+    else:
+        _print(answer)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def decode(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run (--out).")],
@@ -284,12 +342,13 @@ def _parse_until(until: str | None) -> int | None:
 def _readable_errors() -> Iterator[None]:
     """Bad input becomes its explanation on the standard error and exit status 2, Ctrl-C and SIGTERM 130."""
     from sim.experiment.decode import DecodeError
+    from sim.experiment.overhead.errors import OverheadError
     from sim.live.errors import LiveError
     from sim.scenario.errors import ScenarioError
 
     try:
         yield
-    except (ScenarioError, DecodeError, LiveError) as error:
+    except (ScenarioError, DecodeError, LiveError, OverheadError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

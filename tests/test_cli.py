@@ -49,6 +49,7 @@ def test_help_names_what_exists_and_nothing_else() -> None:
         "schema",
         "export",
         "pki",
+        "overhead",
         "decode",
         "peer",
     ]

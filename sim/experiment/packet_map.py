@@ -1,7 +1,8 @@
 """One IP packet octet by octet: every field with its offset, its octets and the section that defines it.
 
-ESP is RFC 4303, ESP in UDP RFC 3948; the headers around and inside are in `packet_fields`. All lengths are
-read from the packet, or from the suite of the SA that sealed it. IKE messages are left to `ipsec-sim decode`.
+ESP is RFC 4303, AH RFC 4302, ESP in UDP RFC 3948; the headers around and inside are in `packet_fields`. All
+lengths are read from the packet, or from the suite of the SA that sealed it. IKE messages are left to
+`ipsec-sim decode`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import Cipher, cipher
 from sim.crypto.errors import IntegrityError
+from sim.experiment.packet_ah import ah_fields
 from sim.experiment.packet_fields import (
     Field,
     field,
@@ -22,7 +24,7 @@ from sim.experiment.packet_fields import (
 )
 from sim.ike.events import ChildSaUp
 from sim.tunnels.keylog import KeyLog
-from sim.wire import ip, udp, udp_encap
+from sim.wire import ah, ip, udp, udp_encap
 from sim.wire.buffer import Buf, WireError
 from sim.wire.esp import HEADER_BYTES, TRAILER_BYTES, Mode, parse_header
 from sim.wire.ip import Protocol
@@ -72,6 +74,8 @@ def _upper(packet: bytes, header: ip.IpHeader, keys: KeyLog | None) -> Iterator[
         yield rest(packet, at, "IP", "fragment of the payload", "RFC 791 3.2")
     elif header.protocol == Protocol.ESP:
         yield from _esp(packet, at, keys)
+    elif header.protocol == Protocol.AH:
+        yield from _ah(packet, at, keys)
     elif header.protocol == Protocol.UDP and NATT_PORT in udp.parse(packet, at)[:2]:
         data = at + udp.UDP_HEADER_BYTES
         yield from transport_fields(packet[:data], at, Protocol.UDP)
@@ -91,6 +95,22 @@ def _encapsulated(packet: bytes, at: int, keys: KeyLog | None) -> Iterator[Field
         yield rest(packet, end, "IKE", "message", "RFC 7296 3.1")
     else:
         yield rest(packet, at, "UDP", kind.value, "RFC 3948 2.3")
+
+
+def _ah(packet: bytes, at: int, keys: KeyLog | None) -> Iterator[Field]:
+    try:
+        header = ah.parse(packet, at)
+    except WireError:
+        yield rest(packet, at, "AH", "damaged header", "RFC 4302 2")
+        return
+    sa = keys.receiving(header.spi) if keys else None
+    integrity = sa.suite.integrity if sa else None
+    size = integrity.iv_bytes + integrity.icv_bytes if integrity else None
+    yield from ah_fields(packet, at, size)
+    end = at + header.size
+    mode = Mode.TUNNEL if header.next_header in (Protocol.IPV4, Protocol.IPV6) else Mode.TRANSPORT
+    for item in _payload(packet[end:], header.next_header, mode):
+        yield replace(item, offset=end + item.offset)
 
 
 def _esp(packet: bytes, at: int, keys: KeyLog | None) -> Iterator[Field]:
