@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sim.ike.credentials import LOCAL_PSK, REMOTE_PSK, LocalAuth, Method, RemoteAuth
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
+from sim.wire.handling import DEFAULT, Handling
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.selector import Selector
 from sim.wire.value import quick
@@ -152,6 +153,7 @@ class ChildConfig:
     life_time: int = 3960 * NS_PER_S
     rand_time: int = 360 * NS_PER_S
     ipcomp: bool = False
+    handling: Handling = DEFAULT
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""

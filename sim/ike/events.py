@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
+from sim.wire.handling import DEFAULT, Handling
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.selector import Selector
 from sim.wire.value import quick, value
@@ -170,6 +171,7 @@ class ChildSaUp:
     hard_limit: tuple[int, int] = (0, 0)
     cpi_in: int = 0
     cpi_out: int = 0
+    handling: Handling = DEFAULT
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""

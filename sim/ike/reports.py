@@ -90,6 +90,7 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         cpi_in=child.cpi_in,
         cpi_out=child.cpi_out,
         outer=config.outer,
+        handling=config.handling,
     )
 
 

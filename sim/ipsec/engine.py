@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from sim.crypto.cipher import Rand
+from sim.ipsec.clamp import clamp
 from sim.ipsec.events import Event
+from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
 from sim.ipsec.spd import Spd
@@ -48,6 +50,9 @@ _AH, _ESP, _UDP = (
 _FRAGMENT_BITS = MF | OFFSET_MASK
 
 
+ETHERNET_MTU = 1500
+
+
 class Engine:
     """SPD, SAD and the two ways through them.
 
@@ -72,6 +77,8 @@ class Engine:
         """Called whenever a decision about packets may have become another one."""
         self.alert: Callable[[int], None] = lambda now: None
         """Called with the time when an event waits that no received packet will drain: see `volume`."""
+        self.path_mtu: Callable[[OutboundSa], int] = lambda _sa: ETHERNET_MTU
+        """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it."""
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -107,6 +114,8 @@ class Engine:
         else:
             inbound = InboundSa(spec, self._rand, report)
             outbound = OutboundSa(spec, self._rand, report, self._alert)
+        if spec.handling.mss_clamp:
+            clamp(inbound, outbound, lambda sa: self.path_mtu(sa))
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self._openers_of(spec)[spec.spi_in] = inbound
         old = self._pairs.get(successor_of)
@@ -181,18 +190,12 @@ class Engine:
 
     def protecting(self, ip: bytearray) -> int | None:
         """The inbound SPI of the pair that would protect an outbound packet, for questions about its size."""
-        policy = self._policy(ip, back=False)
+        try:
+            traffic, _ = classify(ip)
+        except WireError:
+            return None
+        policy = self.spd.outbound(traffic)
         return policy.spi_in if policy and policy.spi_in in self._pairs else None
-
-    def protects(self, ip: bytearray) -> bool:
-        """Whether policy lets a packet leave only protected."""
-        policy = self._policy(ip, back=False)
-        return policy is not None and policy.action is Action.PROTECT
-
-    def protects_answers(self, ip: bytearray) -> bool:
-        """Whether policy lets what goes back to the source of a packet leave only protected."""
-        policy = self._policy(ip, back=True)
-        return policy is not None and policy.action is Action.PROTECT
 
     def overhead(self, spi_in: int, inner_bytes: int) -> int:
         """How many octets longer a packet of `inner_bytes` octets, without IP options, becomes."""
@@ -210,16 +213,6 @@ class Engine:
 
     def _alert(self, now: int) -> None:
         self.alert(now)
-
-    def _policy(self, ip: bytearray, *, back: bool) -> Policy | None:
-        try:
-            traffic, _ = classify(ip)
-        except WireError:
-            return None
-        if back:
-            src, dst, protocol, src_port, dst_port = traffic
-            traffic = Traffic(dst, src, protocol, dst_port, src_port)
-        return self.spd.outbound(traffic)
 
     def _open(self, ip: bytearray, at: int, spi: int, low: int, peer: Sock | None, now: int) -> Outcome:
         opener = self.openers.get(spi)
@@ -293,13 +286,37 @@ class Engine:
             traffic, header = classify(ip)
         except WireError:
             return _constantly(DROP[Reason.MALFORMED_IP])
+        if is_icmp_error(traffic) and (carrier := self._carrier(ip, traffic, header)) is not None:
+            return carrier  # of this very message: the next one may quote another packet
         handler = self._leaving.get(traffic) or self._decide_leaving(traffic)
         _remember(self._leaving, memorable(ip, traffic, header), handler)
         return handler
 
+    def _carrier(self, ip: bytearray, traffic: Traffic, header: IpHeader) -> Handler | None:
+        """RFC 4301 6.2: an ICMP error that no SA covers goes with what answers the packet that it quotes.
+
+        None where that is not protected. Where it is and has no SA for it, the message would betray it.
+        """
+        quoted, own = quoted_traffic(ip, header), self.spd.outbound(traffic)
+        trapped = own is not None and own.action is Action.PROTECT and own.spi_in not in self._pairs
+        if quoted is None or (own is not None and not trapped):
+            return None
+        answer = answer_to(quoted)
+        policy = None if self._is_ike(answer) else self.spd.outbound(answer)
+        if policy is None or policy.action is not Action.PROTECT:
+            return None
+        pair = self._pairs.get(policy.spi_in)
+        if pair is None or not pair.outbound.may_carry(traffic):
+            return None if trapped else _constantly(DROP[Reason.ICMP_IN_CLEAR])
+        return pair.outbound.seal
+
+    def _is_ike(self, traffic: Traffic) -> bool:
+        """Whether a packet that leaves is of our own IKE."""
+        return traffic.src_port in self._ike_ports and traffic.protocol == _UDP and traffic.src in self._local
+
     def _decide_leaving(self, traffic: Traffic) -> Handler:
         """RFC 4301 5.1 step 2: what to do with a packet that leaves, and with all like it."""
-        if traffic.src_port in self._ike_ports and traffic.protocol == _UDP and traffic.src in self._local:
+        if self._is_ike(traffic):
             return _constantly(BYPASS)
         policy = self.spd.outbound(traffic)
         if policy is None or policy.action is not Action.PROTECT:

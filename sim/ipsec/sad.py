@@ -11,16 +11,18 @@ from sim.crypto.cipher import Rand
 from sim.ipsec import protocols
 from sim.ipsec.compress import Tally
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
+from sim.ipsec.icmp_errors import is_icmp_error, quoted_traffic
 from sim.ipsec.policy import Policy, covers_both
 from sim.ipsec.protocols import ModeSealer, Opener, Sealer
 from sim.ipsec.replay import ReplayWindow, check_size
 from sim.ipsec.spec import ChildSpec
-from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
+from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable
 from sim.ipsec.verdict import DROP, Drop, PacketError, Reason
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
-from sim.wire.ip import Protocol
+from sim.wire.esp import Mode
+from sim.wire.ip import IpHeader, Protocol
 
 _PLAIN_IPV4 = 0x45
 MAX_FLOWS = 4096
@@ -34,6 +36,7 @@ _DUMMY = int(Protocol.NO_NEXT)
 Report = Callable[[Event], None]
 Alert = Callable[[int], None]
 """Called with the time when an event waits that the packet path itself does not drain."""
+OpenMode = Callable[[bytearray, int, bytearray, int], bytearray]
 
 
 class Usage(NamedTuple):
@@ -57,6 +60,8 @@ class OutboundSa:
         self._wrapper: Sealer | None = None
         self._seal: Callable[[bytearray], bytearray] | None = None
         self.tally = Tally() if spec.cpi_out else None
+        self.shape: Callable[[bytearray], bytearray] | None = None
+        """What becomes of a packet before it is sealed; set before the first one."""
         self.packets = 0
         self.bytes = 0
         self.last_at = -1
@@ -97,6 +102,12 @@ class OutboundSa:
         self.last_at = now
         return sealed
 
+    def may_carry(self, error: Traffic) -> bool:
+        """Whether an ICMP error about what comes in on the pair may go out on this SA (RFC 4301 6.2)."""
+        spec = self.spec
+        ends = error.src, error.dst
+        return spec.handling.icmp and (spec.mode is Mode.TUNNEL or ends == (spec.local[0], spec.remote[0]))
+
     def discount(self, size: int) -> None:
         """What was sealed from `size` octets did not leave; its sequence number stays used."""
         self.packets -= 1
@@ -122,7 +133,7 @@ class OutboundSa:
         """What seals for the present addresses, made for the first packet that needs it."""
         spec, wrapper = self.spec, self.wrapper
         mode = self._mode = protocols.mode_sealer(spec, wrapper, self.tally)
-        self._seal = protocols.express_seal(spec, mode, wrapper)
+        self._seal = _after(self.shape, protocols.express_seal(spec, mode, wrapper))
         return self._seal
 
     def _dropped(self, reason: Reason, now: int) -> Drop:
@@ -155,6 +166,8 @@ class InboundSa:
         self.tally = Tally() if spec.cpi_in else None
         self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _asleep
         """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
+        self.shape: Callable[[bytearray], bytearray] | None = None
+        """What becomes of a packet that was let through; set before the first one."""
         self.settle(spec)
 
     @property
@@ -216,7 +229,7 @@ class InboundSa:
         try:
             if next_header == _DUMMY:
                 raise PacketError(Reason.DUMMY)  # RFC 4303 2.6: no error, just nothing
-            inner = self._mode.open(packet, at, payload, next_header)
+            inner = self._open_mode(packet, at, payload, next_header)
             if flow_key(inner) not in self._flows:
                 self._check_selectors(inner)
         except PacketError as error:
@@ -240,10 +253,12 @@ class InboundSa:
     def _start(self) -> Opener:
         spec = self.spec
         wrapper = self._wrapper = protocols.opener(spec, self._rand)
-        self._mode = protocols.mode_opener(spec, self.tally)
+        mode = self._mode = protocols.mode_opener(spec, self.tally)
+        self._open_mode = mode.open if self.shape is None else _shaped(mode.open, self.shape)
         self._flows: set[FlowKey] = set()
         if self.open_plain is _asleep:
-            self.open_plain = protocols.express_open(spec, wrapper) or _never
+            express = None if self.shape else protocols.express_open(spec, wrapper)
+            self.open_plain = express or _never
         return wrapper
 
     def _check_selectors(self, inner: bytearray) -> None:
@@ -254,12 +269,24 @@ class InboundSa:
             raise PacketError(Reason.MALFORMED_INNER) from None
         if traffic in self._flows:
             return
+        if is_icmp_error(traffic) and self._check_quoted(inner, traffic, header):
+            return  # and the next one is checked again: it may quote another packet
         if not covers_both(traffic, self.spec.remote_ts, self.spec.local_ts):
             self._tell_mismatch(inner)
             raise PacketError(Reason.SELECTOR_MISMATCH)
         if len(self._flows) >= MAX_FLOWS:
             self._flows.clear()
         self._flows.add(memorable(inner, traffic, header))
+
+    def _check_quoted(self, inner: bytearray, traffic: Traffic, header: IpHeader) -> bool:
+        """Whether an ICMP error is about a packet of this pair (RFC 4301 6.2); if not, selectors decide."""
+        spec, rules = self.spec, self.spec.handling
+        quoted = quoted_traffic(inner, header)
+        if rules.icmp and quoted is not None and covers_both(quoted, spec.local_ts, spec.remote_ts):
+            return True
+        if rules.icmp_check or (rules.icmp and not covers_both(traffic, spec.remote_ts, spec.local_ts)):
+            raise PacketError(Reason.ICMP_PAYLOAD)
+        return False
 
     def _tell_mismatch(self, inner: bytearray) -> None:
         if self._mismatch_at < 0 or self.last_at - self._mismatch_at >= _MISMATCH_EVERY:
@@ -283,6 +310,16 @@ class Pair(NamedTuple):
         spec = replace(self.outbound.spec, local=local, remote=remote, encap=encap)
         self.outbound.settle(spec)
         self.inbound.settle(spec)
+
+
+def _after(
+    shape: Callable[[bytearray], bytearray] | None, seal: Callable[[bytearray], bytearray]
+) -> Callable[[bytearray], bytearray]:
+    return seal if shape is None else lambda packet: seal(shape(packet))
+
+
+def _shaped(open_mode: OpenMode, shape: Callable[[bytearray], bytearray]) -> OpenMode:
+    return lambda packet, at, payload, next_header: shape(open_mode(packet, at, payload, next_header))
 
 
 def _never(_packet: bytearray, _at: int, _low: int) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.crypto.suites import Encryption, Integrity
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
+from sim.wire.handling import DEFAULT, Handling
 from sim.wire.ip import Protocol
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.selector import Selector
@@ -50,6 +51,7 @@ class ChildSpec:
 
     protocol: Protocol = Protocol.ESP
     """ESP or AH. AH's `encryption` is NULL, its encryption keys are empty, and it knows no `encap`."""
+    handling: Handling = DEFAULT
 
     @property
     def is_metered(self) -> bool:

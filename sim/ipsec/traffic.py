@@ -48,7 +48,12 @@ class Traffic(NamedTuple):
 def classify(packet: Buf) -> tuple[Traffic, IpHeader]:
     """What selectors see of one whole IP packet; WireError when it is none."""
     header = ip_wire.parse(packet)
-    return Traffic(header.src, header.dst, header.protocol, *_ports(packet, header)), header
+    return seen(packet, header), header
+
+
+def seen(packet: Buf, header: IpHeader) -> Traffic:
+    """What selectors see of a packet with that header, which may be cut short behind it."""
+    return Traffic(header.src, header.dst, header.protocol, *_ports(packet, header))
 
 
 def flow_key(packet: Buf) -> FlowKey:

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     DUMMY = "dummy packet"
     EXPIRED = "lifetime of the SA is over"
     FRAGMENT = "fragment of an ESP or AH packet"
+    ICMP_IN_CLEAR = "ICMP error that would quote protected traffic in clear"
+    ICMP_PAYLOAD = "ICMP error about a packet that this SA has not carried"
     INTEGRITY = "integrity check failed"
     LATE = "older than the replay window"
     """Nobody can tell whether it is a copy (RFC 4303 3.4.3)."""

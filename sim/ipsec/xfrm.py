@@ -33,6 +33,7 @@ _ARRIVING = {
     Reason.DUMMY: "XfrmInStateProtoError",  # Linux counts them so, though they are no error
     Reason.EXPIRED: "XfrmInStateExpired",
     Reason.FRAGMENT: "XfrmInHdrError",
+    Reason.ICMP_PAYLOAD: "XfrmInNoPols",
     Reason.INTEGRITY: "XfrmInStateProtoError",
     Reason.LATE: "XfrmInStateSeqError",
     Reason.MALFORMED_AH: "XfrmInStateProtoError",
@@ -50,6 +51,7 @@ _ARRIVING = {
 _LEAVING = {
     Reason.DISCARD_POLICY: "XfrmOutPolBlock",
     Reason.EXPIRED: "XfrmOutStateExpired",
+    Reason.ICMP_IN_CLEAR: "XfrmOutPolBlock",
     Reason.MALFORMED_IP: "XfrmFwdHdrError",
     Reason.NOT_WHOLE: "XfrmOutStateModeError",
     Reason.SEQUENCE_EXHAUSTED: "XfrmOutStateSeqError",

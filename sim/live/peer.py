@@ -27,6 +27,8 @@ from sim.experiment.connections import driver_rows
 from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
 from sim.ike.events import ChildSaDown, ChildSaUp, Event
+from sim.ipsec.engine import ETHERNET_MTU
+from sim.ipsec.sad import OutboundSa
 from sim.ipsec.verdict import Acquire, Drop
 from sim.ipsec.xfrm import arriving, in_order, leaving
 from sim.live.addresses import AddressWatch, host_addresses, way_out
@@ -132,6 +134,7 @@ class LivePeer(IpsecDriver[bytearray]):
             esp=may_send_plain_esp(),
             mark=MARK if self._kernel else 0,
         )
+        self.engine.path_mtu = self._path_mtu
         self._watch = AddressWatch()
 
     def obey_signals(self) -> None:
@@ -259,6 +262,10 @@ class LivePeer(IpsecDriver[bytearray]):
         error = icmp.error(inner, ip.addresses(inner)[1], IcmpError.TOO_BIG, mtu)
         if error is not None:
             self._deliver(error, now)
+
+    def _path_mtu(self, sa: OutboundSa) -> int:
+        way = source_and_mtu(sa.spec.remote[0], MARK if self._kernel else 0)
+        return ETHERNET_MTU if way is None else way[1]
 
     def _deliver(self, packet: bytearray, now: int) -> None:
         try:

@@ -110,9 +110,6 @@ class PacketHook(Protocol):
     def supersedes(self, src: bytes, dst: bytes) -> bool:
         """Whether packets to `dst` should no longer come from `src`, though the node still has it."""
 
-    def may_report(self, about: bytearray, error: bytearray) -> bool:
-        """Whether an ICMP error of this node, which quotes a packet, may be sent."""
-
 
 class IpNode:
     """A node with ports, routes and a small stack. It takes any octets; what is no use is dropped."""
@@ -351,6 +348,12 @@ class IpNode:
         assert port is not None
         self._output(packet, port, now)
 
+    def transmit_within(self, packet: Packet, mtu: int, now: int) -> None:
+        """As `transmit`, for a packet of our own that is to go in fragments of at most `mtu` octets."""
+        data = packet.data
+        for piece in (len(data) > mtu and self._pieces(data, mtu)) or [data]:
+            self.transmit(packet.derive(piece), now)
+
     def deliver(self, packet: Packet, now: int) -> None:
         """Give a packet to its flow, or to the handler of its protocol."""
         if is_fragment(packet.data):
@@ -405,9 +408,7 @@ class IpNode:
         error = icmp.error(packet.data, own, kind, mtu)
         if error is None:
             return
-        if self._hook is not None and not self._hook.may_report(packet.data, error):
-            self.drop(Packet(error, now), "ICMP error that would quote protected traffic in clear", now)
-        elif self.icmp_limit.take(now):
+        if self.icmp_limit.take(now):
             self.send(Packet(error, now), now)
         else:
             self.icmp_suppressed += 1

@@ -24,6 +24,7 @@ from sim.scenario.pools import pool_config
 from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
+from sim.wire.handling import Handling
 from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 
 _DPD_ACTION = {"clear": StartAction.NONE, "trap": StartAction.TRAP, "restart": StartAction.START}
@@ -112,6 +113,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         replay_window=child.replay_window,
         copy_df=child.copy_df,
         outer=_outer_fields(child),
+        handling=_handling(child),
         close_action=StartAction(child.close_action),
         dpd_action=_DPD_ACTION[child.dpd_action],
         ipcomp=child.ipcomp,
@@ -129,6 +131,16 @@ def _outer_fields(child: ConnectionChild) -> OuterFields:
         dscp_map=tuple(sorted((int(inner), outer) for inner, outer in child.dscp_map.items())),
         ttl=child.outer_ttl,
         flow_label=FlowLabel(child.flow_label),
+    )
+
+
+def _handling(child: ConnectionChild) -> Handling:
+    return Handling(
+        df=child.df == "set",
+        fragment_before=child.fragment == "before",
+        icmp=child.icmp,
+        icmp_check=child.icmp_check,
+        mss_clamp=child.mss_clamp,
     )
 
 

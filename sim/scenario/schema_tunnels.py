@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
 from sim.ike.configuration import MAX_ADDRESSES
@@ -31,7 +38,8 @@ from sim.scenario.schema_types import (
     Size,
     Table,
 )
-from sim.units import NS_PER_MS, NS_PER_S
+from sim.units import NS_PER_MS, NS_PER_S, format_size, parse_size
+from sim.wire.handling import AUTO
 
 
 def _not_too_often(interval: int) -> int:
@@ -46,6 +54,29 @@ def _not_too_small(size: int) -> int:
     return size
 
 
+def _mss(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError(f'{value} is no MSS: write "auto", "off" or a size such as "1360 B"')
+    if value in _MSS_WORDS:
+        return _MSS_WORDS[value]
+    mss = parse_size(value)
+    if not MIN_MSS <= mss <= MAX_MSS:
+        raise ValueError(f"an MSS is from {MIN_MSS} B to {MAX_MSS} B")
+    return mss
+
+
+def _format_mss(mss: int) -> str:
+    return _MSS_TEXTS.get(mss) or format_size(mss)
+
+
+_MSS_WORDS = {"auto": AUTO, "off": 0}
+_MSS_TEXTS = {mss: word for word, mss in _MSS_WORDS.items()}
+MIN_MSS, MAX_MSS = 88, 65495
+"""From what Linux lets a user set to what an IPv4 packet can hold."""
+MssClamp = Annotated[
+    int, BeforeValidator(_mss), PlainSerializer(_format_mss),
+    WithJsonSchema({"type": "string", "examples": ["auto", "1360 B", "off"]}),
+]  # fmt: skip
 Volume = Annotated[Size, Field(ge=0)]
 Packets = Annotated[int, Field(ge=0)]
 Interval = Annotated[Duration, Field(ge=0), AfterValidator(_not_too_often)]
@@ -64,6 +95,20 @@ class _Child(Model):
     )
     replay_window: Annotated[int, Field(ge=32, le=4096)] = 32
     copy_df: bool = True
+    """Whether the outer IPv4 header gets the DF bit of the inner packet (RFC 4301 8.1)."""
+    df: Literal["clear", "set"] = "clear"
+    """What it gets where `copy_df` is false, as Linux and strongSwan do not let anybody choose."""
+    fragment: Literal["after", "before"] = "after"
+    """What is cut where a packet that may be fragmented is too long for the path: the outer one, after
+    encapsulation, as Linux does it for policies; or the inner one, before, which RFC 4301 calls red-side and
+    Cisco pre-fragmentation (`crypto ipsec fragmentation before-encryption`)."""
+    icmp: bool = True
+    """Whether ICMP errors about its traffic travel in it whatever address they come from (RFC 4301 6.2)."""
+    icmp_check: bool = False
+    """Whether those from addresses that the selectors cover must quote a packet of its, too."""
+    mss_clamp: MssClamp = 0
+    """The largest MSS that SYNs of TCP keep on their way through it, in both directions (RFC 4459 3.2):
+    `auto` is what the path takes without fragments."""
     close_action: Literal["none", "trap", "start"] = "none"
     """What follows when the peer closes it: a packet may ask for it again, or it is set up at once."""
     dpd_action: Literal["clear", "trap", "restart"] = "clear"
@@ -98,6 +143,18 @@ class _Child(Model):
     """The outer TTL or hop limit; strongSwan has no such setting."""
     flow_label: Literal["hash", "copy", "none"] = "hash"
     """An outer IPv6 header's: one for each inner flow (RFC 6438), the inner one, or 0; not in strongSwan."""
+
+    @model_validator(mode="after")
+    def _handles_what_there_is(self) -> Self:
+        if self.df == "set" and self.copy_df:
+            raise ValueError("df: set needs copy_df: false; with copy_df the inner packet decides")
+        if self.mode == "transport":
+            for key in ("df", "fragment", "mss_clamp"):
+                if key in self.model_fields_set and getattr(self, key) not in ("clear", "after", 0):
+                    raise ValueError(f"{key} is for tunnel mode: in transport mode there is no outer packet")
+        if self.icmp_check and not self.icmp:
+            raise ValueError("icmp_check needs icmp: true")
+        return self
 
     @model_validator(mode="after")
     def _ends_after_rekeying(self) -> Self:

@@ -401,6 +401,8 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         cpi_in=event.cpi_in,
         cpi_out=event.cpi_out,
         outer_fields=event.outer,
+        df=event.handling.df,
+        handling=event.handling,
     )
 
 

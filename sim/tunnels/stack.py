@@ -16,13 +16,14 @@ from sim.ike.events import (
     ChildSaUp,
     Event,
     MessageSent,
+    PathChanged,
     Rejected,
     VirtualIpAssigned,
     VirtualIpReleased,
 )
 from sim.ike.faults import Faults
+from sim.ipsec.pmtu import SaMtus
 from sim.ipsec.sad import InboundSa
-from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import has_flow
 from sim.ipsec.verdict import BYPASS, Acquire, Drop, Reason
 from sim.ipsec.xfrm import arriving, leaving
@@ -30,20 +31,24 @@ from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
 from sim.tunnels.driver import GONE, IpsecDriver
+from sim.tunnels.fitting import Fitting
 from sim.tunnels.lanes import Lanes
 from sim.tunnels.postman import Postman
 from sim.tunnels.trace import IkeTrace
-from sim.wire import ip, udp
+from sim.wire import icmp, ip, udp
 from sim.wire.address import Sock
-from sim.wire.buffer import Buf
+from sim.wire.buffer import Buf, WireError
 from sim.wire.esp import HEADER
-from sim.wire.icmp import IcmpError
+from sim.wire.icmp import IcmpMessage
+from sim.wire.ip import IpHeader
+from sim.wire.pmtu import PmtuRules
 from sim.wire.selector import Selector
 
 VIRTUAL_PORT = "(virtual)"
 """The name of the port that has a node's virtual IPs; no interface of a scenario can be called so."""
 
 _BINDING = (ChildSaUp, ChildSaDown, VirtualIpAssigned, VirtualIpReleased)
+_ICMP = (ip.Protocol.ICMP, ip.Protocol.ICMPV6)
 _ESP_IN_UDP_AT = ip.IPV4_HEADER_BYTES + udp.UDP_HEADER_BYTES
 
 Observer = Callable[[str, Event, int], None]
@@ -76,8 +81,11 @@ class IpsecStack(IpsecDriver[Packet]):
         )
         self._timer = sim.alarm(self.time_is_up)
         self.engine.alert = sim.alarm(self.drain_engine).arm
-        self._smallest_mtu = 0
+        self.mtus = SaMtus(self.engine.sad, PmtuRules())
+        self._aging = sim.alarm(self._mtus_aged)
+        self._fitting = Fitting(node, self.engine, self.mtus)
         self._virtual_port: Port | None = None
+        self.engine.path_mtu = self._fitting.mtu
         self._left = False
         self._ports_seen: list[tuple[str, bool, int, tuple[tuple[bytes, int], ...]]] | None = None
         self._passing: tuple[Packet, InboundSa | None] | None = None
@@ -87,6 +95,7 @@ class IpsecStack(IpsecDriver[Packet]):
         node.bind_udp(config.ike_port, self.receive)
         node.bind_udp(config.natt_port, self.receive)
         node.on_port_change.append(self._ports_changed)
+        node.on_icmp.append(self._heard)
 
     def start(self, now: int) -> None:
         self._ports_changed(now)
@@ -99,19 +108,24 @@ class IpsecStack(IpsecDriver[Packet]):
     # The packet path (sim.net.node.PacketHook)
 
     def outbound(self, packet: Packet, now: int) -> Packet | None:
-        verdict = self.engine.outbound(packet.data, now)
+        data = packet.data
+        if len(data) > self._fitting.safe and not self._fitting.fits(data):
+            self._send_in_pieces(packet, now)
+            return None
+        verdict = self.engine.outbound(data, now)
         if type(verdict) is bytearray:
-            if len(verdict) > self._smallest_mtu and self._too_big(packet, verdict, now):
+            if len(verdict) > self._fitting.smallest and self._fitting.has_grown(data, verdict):
+                self._send_in_pieces(packet, now)
                 return None
             if self._left and self.node.would_stray(*ip.addresses(verdict)):
                 self.xfrm["XfrmOutError"] += 1
                 self.node.drop(packet, GONE, now)
                 return None
-            self._remember(packet, packet.data)
+            self._remember(packet, data)
             packet.data = verdict
             return packet
         if verdict is BYPASS:
-            self._remember(packet, packet.data)
+            self._remember(packet, data)
             return packet
         if isinstance(verdict, Acquire):
             self.hold(packet, verdict, now)
@@ -135,7 +149,8 @@ class IpsecStack(IpsecDriver[Packet]):
             self._passing = packet, None
             return packet
         if isinstance(verdict, Drop):
-            self._drop_arriving(packet, verdict.reason, now)
+            if verdict.reason is not Reason.CLEAR_TEXT or not self._heard_in_clear(packet.data, now):
+                self._drop_arriving(packet, verdict.reason, now)
             self._settle(now)
         return None
 
@@ -144,6 +159,7 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def forget(self) -> None:
         self.lanes.forget()
+        self._fitting.changed()
 
     def source_for(self, dst: bytes) -> bytes | None:
         """An own address inside the selectors that protect `dst`, the routed one first."""
@@ -154,10 +170,6 @@ class IpsecStack(IpsecDriver[Packet]):
     def supersedes(self, src: bytes, dst: bytes) -> bool:
         return self.is_superseded(src, dst)
 
-    def may_report(self, about: bytearray, error: bytearray) -> bool:
-        """What answers protected traffic is protected, too (RFC 4301 6.2; only by an SA that fits it)."""
-        return not self.engine.protects_answers(about) or self.engine.protects(error)
-
     # IpsecDriver
 
     def transmit(self, datagram: Datagram, now: int) -> None:
@@ -165,6 +177,15 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def arm(self, at: int | None) -> None:
         self._timer.set(at)
+
+    def apply(self, event: Event, now: int) -> None:
+        super().apply(event, now)
+        if isinstance(event, ChildSaUp) and event.replaces:
+            self.mtus.inherit(event.replaces, event.spi_in)  # the same path (RFC 4301 8.2.1)
+        elif isinstance(event, ChildSaDown):
+            self._forget_mtus((event.spi_in,))
+        elif isinstance(event, PathChanged):
+            self._forget_mtus(event.spis_in)
 
     def observe(self, event: Event, now: int) -> None:
         if isinstance(event, MessageSent):
@@ -251,12 +272,12 @@ class IpsecStack(IpsecDriver[Packet]):
             self.lanes.forward(data, send, longest, opener)
         else:
             sa = self.engine.sad[spi_in].outbound
-            send, mtu = self.node.way(sa.spec.remote[0])
-            self.lanes.seal(data, sa.seal, send, sa.max_inner(mtu), opener)
+            send, _ = self.node.way(sa.spec.remote[0])
+            self.lanes.seal(data, sa.seal, send, self._fitting.longest(sa), opener)
 
     def _ports_changed(self, now: int) -> None:
         ports = self._real_ports()
-        self._smallest_mtu = min([port.mtu for port in ports])
+        self._fitting.measure(min([port.mtu for port in ports]))
         state = [(port.name, port.up, port.mtu, tuple(port.addresses)) for port in ports]
         if state == self._ports_seen:
             return  # it was a virtual IP that came or went: no address to be reached at
@@ -276,26 +297,43 @@ class IpsecStack(IpsecDriver[Packet]):
         preferred = [self.node.source_address(peer) for peer in peers] if len(up) > 1 else []
         return list(dict.fromkeys([address for address in preferred if address in up] + up))
 
-    def _too_big(self, packet: Packet, sealed: bytearray, now: int) -> bool:
-        """Tell the inner source what fits when the sealed packet must not be fragmented (RFC 4301 8.2.1)."""
-        port = self.node.routes.lookup(ip.addresses(sealed)[1])
-        if port is None or len(sealed) <= port.mtu or not ip.dont_fragment(sealed):
+    def _send_in_pieces(self, packet: Packet, now: int) -> None:
+        refusal = self._fitting.send(packet, now)
+        if refusal is not None:
+            self._drop_leaving(packet, refusal.reason, now)
+
+    def _heard(self, message: IcmpMessage, _header: IpHeader, now: int) -> None:
+        """An ICMP message to this node: it may be about a packet that an SA has sent."""
+        if self.mtus.hear(message, now):
+            self._mtus_changed()
+
+    def _heard_in_clear(self, data: bytearray, now: int) -> bool:
+        """As `_heard`, of a packet that policy does not let in: routers on the way have no SA."""
+        try:
+            header = ip.parse(data)
+            if header.protocol not in _ICMP or header.is_fragment or not self.node.is_local(header.dst):
+                return False
+            message = icmp.parse(data, header.upper_offset)
+        except WireError:
             return False
-        spi_in = self.engine.protecting(packet.data)
-        assert spi_in is not None, "what was sealed a moment ago has an SA"
-        if sealed[0] >= 0x60 and self._may_fragment(packet.data, self.engine.sad[spi_in].outbound.spec):
+        if not self.mtus.hear(message, now):
             return False
-        self.engine.sad[spi_in].outbound.discount(len(packet.data))
-        mtu = self.engine.max_inner(port.mtu, spi_in)
-        self.node.refuse(packet, "packet too big", IcmpError.TOO_BIG, now, mtu)
+        self._mtus_changed()
         return True
 
-    def _may_fragment(self, inner: bytearray, spec: ChildSpec) -> bool:
-        """Whether this node, the source of the IPv6 packet around `inner`, may send that in fragments.
+    def _forget_mtus(self, spis_in: tuple[int, ...]) -> None:
+        """These SAs have another path, or are no more."""
+        known = len(self.mtus)
+        for spi_in in spis_in:
+            self.mtus.forget(spi_in)
+        if len(self.mtus) < known:
+            self._mtus_changed()
 
-        As if the outer header had a DF bit (RFC 4301 8.1), but what this node sends it may cut.
-        """
-        if spec.copy_df:
-            own = inner[0] >= 0x60 and self.node.is_local(ip.addresses(inner)[0])
-            return own or not ip.dont_fragment(inner)
-        return not spec.df
+    def _mtus_changed(self) -> None:
+        self._fitting.measure(min([port.mtu for port in self._real_ports()]))
+        self.lanes.forget()
+        self._aging.set(self.mtus.next_timer())
+
+    def _mtus_aged(self, now: int) -> None:
+        self.mtus.expire(now)
+        self._mtus_changed()

@@ -146,7 +146,7 @@ class IcmpMessage(NamedTuple):
     @property
     def is_error(self) -> bool:
         """Whether the message tells of a packet that went wrong, and so must not cause an error itself."""
-        return _is_error_type(self.version, self.type)
+        return is_error_type(self.version, self.type)
 
     @property
     def is_echo_request(self) -> bool:
@@ -300,10 +300,11 @@ def _asks(header: IpHeader, original: Buf) -> bool:
     """Whether an ICMP packet is visibly no error: a later fragment or a missing type is not visible."""
     if header.fragment_offset or header.upper_offset >= len(original):
         return False
-    return not _is_error_type(header.version, original[header.upper_offset])
+    return not is_error_type(header.version, original[header.upper_offset])
 
 
-def _is_error_type(version: int, kind: int) -> bool:
+def is_error_type(version: int, kind: int) -> bool:
+    """Whether messages of a type tell of a packet that went wrong."""
     if version == 4:
         return kind in _V4_ERROR_TYPES
     return kind < 128 or kind == Icmpv6Type.REDIRECT  # RFC 4443 2.1 and 2.4 (e.2)

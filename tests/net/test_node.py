@@ -530,9 +530,6 @@ class Wall:
     def supersedes(self, _src: bytes, _dst: bytes) -> bool:
         return False
 
-    def may_report(self, _about: bytearray, _error: bytearray) -> bool:
-        return True
-
 
 class Journal:
     """A hook that writes down what passes, with the TTL that it saw."""
@@ -558,9 +555,6 @@ class Journal:
 
     def supersedes(self, _src: bytes, _dst: bytes) -> bool:
         return False
-
-    def may_report(self, _about: bytearray, _error: bytearray) -> bool:
-        return True
 
 
 def test_a_hook_sees_packets_come_in_and_go_out_after_the_ttl() -> None:

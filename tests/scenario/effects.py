@@ -88,6 +88,16 @@ SLOW = "links.0.rate=100 kbit/s"
 RANDOM = "links.4.jitter={distribution: normal, scale: 3 ms}"
 COMMAND = "events=[{at: 1 s, node: alice, do: rekey, connection: rw}]"
 PING = "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms}]"
+CUT = (
+    UNCHECKED,
+    STILL,
+    f"{CHILD}.copy_df=false",
+    "traffic=[{name: p, kind: ping, from: alice, to: bob, size: 1480 B, start: 500 ms}]",
+)
+"""The answers, which may be fragmented, do not fit into the tunnel."""
+NARROW_LAN = (UNCHECKED, STILL, "links.4.mtu=400 B")
+"""moon tells alice so, in the tunnel."""
+TWO = "tunnels.rw.children={net: {remote_ts: '10.1.0.0/16[icmp]'}, udp: {remote_ts: '10.1.0.0/16[udp]'}}"
 WEB = f"traffic=[{{name: p, kind: replay, file: {CAPTURE}, from: alice, to: bob}}]"
 STRAY = "traffic.late={name: p, kind: replay, file: {file}, from: carol, to: 'home:wan', start: 1 s}"
 STRAY_IN = (
@@ -391,6 +401,11 @@ CASES: dict[str, Case] = {
     "TunnelChild.outer_dscp": _case(f"{CHILD}.outer_dscp=10"),
     "TunnelChild.outer_ttl": _case(UNCHECKED, f"{CHILD}.outer_ttl=1"),
     "TunnelChild.flow_label": _case(*OVER_IPV6, f"{CHILD}.flow_label=none"),
+    "TunnelChild.df": _case(f"{CHILD}.copy_df=false", f"{CHILD}.df=set"),
+    "TunnelChild.fragment": _case(*CUT, f"{CHILD}.fragment=before"),
+    "TunnelChild.icmp": _case(*NARROW_LAN, f"{CHILD}.remote_ts=[10.1.0.10/32]", f"{CHILD}.icmp=false"),
+    "TunnelChild.icmp_check": _case(*NARROW_LAN, TWO, f"{CHILD}.icmp_check=true"),
+    "TunnelChild.mss_clamp": _case(UNCHECKED, WEB, f"{CHILD}.mss_clamp=1000 B"),
     "TunnelChild.close_action": _case(
         UNCHECKED, "traffic=[]", "events=[{at: 1 s, node: moon, do: terminate, connection: rw, child: net}]",
         f"{CHILD}.close_action=start",
@@ -531,7 +546,7 @@ def _expanded_cases() -> dict[str, Case]:
 
 def _at_one_end(change: str) -> str:
     """The responder's end for what only a responder does."""
-    responders = ("return_routability", "replay_window", "rw.pools")
+    responders = ("return_routability", "replay_window", "rw.pools", "net.fragment=", "net.icmp=")
     node = "moon" if any(key in change for key in responders) else "alice"
     return change.replace("tunnels.", f"connections.{node}.")
 
@@ -582,6 +597,17 @@ CASES |= _fault_cases()
 CASES |= {
     "Connection.local": Case((), "connections.alice.rw.local={auth: 'null'}", expanded=True),
     "Connection.remote": Case((), "connections.moon.rw.remote={auth: 'null'}", expanded=True),
+    "ConnectionChild.icmp_check": Case(
+        (
+            *NARROW_LAN,
+            TWO.replace("tunnels.", "connections.alice."),
+            TWO.replace("tunnels.", "connections.moon.").replace("remote_ts", "local_ts"),
+            "connections.alice.rw.children.udp.start_action=start",
+            "connections.alice.rw.children.net.start_action=start",
+        ),
+        "connections.alice.rw.children.net.icmp_check=true",
+        expanded=True,
+    ),
     "LocalSide.auth": _certs("connections.alice.rw.local.auth=pubkey-sha512"),
     "LocalSide.certs": _certs("connections.alice.rw.local.certs=[]"),
     "LocalSide.key": _certs(f"connections.alice.rw.local.key={json.dumps(MOON.key_pem)}"),

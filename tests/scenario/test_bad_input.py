@@ -415,3 +415,19 @@ def test_rfc7296_3_5_nobody_says_that_it_is_anybody(key: str, anybody: str) -> N
     connection = "{remote_addrs: [198.51.100.1], psk: x, local_id: '%any', children: {c: {}}}"
     (problem,) = problems(TEXT, f"connections={{alice: {{c: {connection}}}}}")
     assert "connections.alice.c.local_id: nobody is called like that" in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ("df: set", "df: set needs copy_df: false"),
+        ("mode: transport, fragment: before", "fragment is for tunnel mode"),
+        ("mode: transport, mss_clamp: auto", "mss_clamp is for tunnel mode"),
+        ("icmp: false, icmp_check: true", "icmp_check needs icmp: true"),
+        ("mss_clamp: 87 B", "an MSS is from 88 B to 65495 B"),
+        ("mss_clamp: 1360", "1360 is no MSS"),
+    ],
+)
+def test_a_setting_about_sizes_that_would_do_nothing_is_refused(settings: str, text: str) -> None:
+    (problem,) = problems(changed(("net: {remote_ts", f"net: {{{settings}, remote_ts")))
+    assert text in problem

@@ -25,6 +25,7 @@ from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
+from sim.wire.handling import AUTO, Handling
 from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 from sim.wire.selector import Selector
 
@@ -80,6 +81,12 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("outer_dscp", 0, "outer", OuterFields(dscp=0)),
     ("outer_ttl", 255, "outer", OuterFields(ttl=255)),
     ("flow_label", "copy", "outer", OuterFields(flow_label=FlowLabel.COPY)),
+    ("df", "set", "handling", Handling(df=True)),
+    ("fragment", "before", "handling", Handling(fragment_before=True)),
+    ("icmp", False, "handling", Handling(icmp=False)),
+    ("icmp_check", True, "handling", Handling(icmp_check=True)),
+    ("mss_clamp", "auto", "handling", Handling(mss_clamp=AUTO)),
+    ("mss_clamp", "1360 B", "handling", Handling(mss_clamp=1360)),
     ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
     ("close_action", "trap", "close_action", StartAction.TRAP),
     ("dpd_action", "restart", "dpd_action", StartAction.START),
@@ -111,7 +118,8 @@ def test_a_setting_of_a_connection_arrives(key: str, value: Any, name: str, expe
 
 @pytest.mark.parametrize(("key", "value", "name", "expected"), CHILD_SETTINGS)
 def test_a_setting_of_a_child_arrives(key: str, value: Any, name: str, expected: Any) -> None:
-    assert getattr(child({key: value}), name) == expected
+    beside = {"copy_df": False} if key == "df" else {}
+    assert getattr(child(beside | {key: value}), name) == expected
     assert getattr(child({}), name) != expected
 
 

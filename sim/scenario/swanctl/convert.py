@@ -344,6 +344,7 @@ class Importer:
             "ipcomp": self._value(view, "ipcomp", values.parse_bool, False),
             "copy_dscp": self._value(view, "copy_dscp", values.one_of("out", "in", "yes", "no"), "out"),
             "copy_ecn": self._value(view, "copy_ecn", values.parse_bool, True),
+            "icmp": self._value(view, "icmp", values.parse_bool, True),
             "close_action": self._value(view, "close_action", values.parse_action, "none"),
             "dpd_action": _DPD_ACTION[self._value(view, "dpd_action", values.parse_action, "none")],
             **self._times(view, ("rekey_time", "life_time", "rand_time")),

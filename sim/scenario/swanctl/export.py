@@ -273,6 +273,8 @@ class _Writer:
         yield f"copy_df = {_yes(child.copy_df)}"
         yield f"ipcomp = {_yes(child.ipcomp)}"
         yield from self._outer((name, "children", label), child)
+        if not child.icmp:
+            yield "icmp = no"
         yield f"start_action = {child.start_action}"
         yield f"close_action = {child.close_action}"
         yield f"dpd_action = {child.dpd_action}"

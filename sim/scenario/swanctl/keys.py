@@ -91,7 +91,7 @@ CHILD: dict[str, Rule] = {
     **_refused("security labels are not supported", "label"),
     **_refused("ESP packets are not padded to a size", "tfc_padding", harmless="0"),
     **_refused("there is one SA for all processors", "per_cpu_sas", harmless=NO),
-    **_refused("ICMP errors follow RFC 4301", "icmp", harmless=NO),
+    **_used("icmp"),
     **_ignored("there are no security labels", "label_mode", harmless="system"),
     **_ignored("there is no such hardware", "hw_offload", harmless=NO),
     **_ignored("no script is run", "updown"),
