@@ -85,7 +85,12 @@ def tunnel_ends(scenario: Scenario) -> Iterator[tuple[str, str, str]]:
 
 
 def _children(connection: Connection) -> str:
-    kinds = {f"{child.mode} mode, {child.esp_proposals[0]}" for child in connection.children.values()}
+    kinds = {
+        f"{child.mode} mode, AH {child.ah_proposals[0]}"
+        if child.ah_proposals
+        else f"{child.mode} mode, {child.esp_proposals[0]}"
+        for child in connection.children.values()
+    }
     return "; ".join(sorted(kinds))
 
 

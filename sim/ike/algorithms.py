@@ -10,7 +10,7 @@ The table names more than `sim.crypto.suites` can do: a known algorithm that has
 from __future__ import annotations
 
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
-from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF
+from sim.crypto.suites import AH_INTEGRITY, ENCRYPTION, KEY_EXCHANGE, PRF
 from sim.ike.constants import Esn, TransformType
 from sim.ike.payloads_sa import Transform
 
@@ -47,6 +47,11 @@ _INTEGRITY = {
     "aesxcbc": IntegrityId.AUTH_AES_XCBC_96,
     "aescmac": IntegrityId.AUTH_AES_CMAC_96,
     "md5": IntegrityId.AUTH_HMAC_MD5_96,
+}
+_AH_INTEGRITY = {
+    "aes128gmac": IntegrityId.AUTH_AES_128_GMAC,
+    "aes192gmac": IntegrityId.AUTH_AES_192_GMAC,
+    "aes256gmac": IntegrityId.AUTH_AES_256_GMAC,
 }
 _PRF = {
     "prfsha1": PrfId.PRF_HMAC_SHA1,
@@ -142,11 +147,18 @@ def _aliases() -> dict[str, str]:
 TOKENS: dict[str, Transform] = _tokens()
 """Every algorithm that has a name, by that name."""
 
+AH_TOKENS: dict[str, Transform] = TOKENS | {
+    name: Transform(TransformType.INTEG, algorithm) for name, algorithm in _AH_INTEGRITY.items()
+}
+"""The same in a proposal for AH, where AES-GMAC is an integrity algorithm and no cipher (RFC 4543 3, 4)."""
+
 ALIASES: dict[str, str] = _aliases()
 """Other spellings that strongSwan takes."""
 
 NAMES: dict[tuple[int, int, int | None], str] = {
-    (transform.type, transform.id, transform.key_bits): name for name, transform in TOKENS.items()
+    (transform.type, transform.id, transform.key_bits): name
+    for tokens in (AH_TOKENS, TOKENS)
+    for name, transform in tokens.items()
 }
 
 IMPLIED_PRF: dict[int, int] = {
@@ -206,7 +218,7 @@ def is_supported(transform: Transform) -> bool:
 _ENCRYPTION_KEYS: set[tuple[int, int | None]] = {(int(row), bits) for row, bits in ENCRYPTION}
 SUPPORTED: dict[int, set[tuple[int, int | None]]] = {
     TransformType.PRF: {(int(row), None) for row in PRF},
-    TransformType.INTEG: {(int(row), None) for row in INTEGRITY},
+    TransformType.INTEG: {(int(row), None) for row in AH_INTEGRITY},
     **dict.fromkeys(
         KEY_EXCHANGES, {(int(row), None) for row in KEY_EXCHANGE} | {(int(KeyExchangeId.NONE), None)}
     ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.ike.config import ChildConfig
+from sim.ike.constants import ProtocolId
 from sim.ike.proposals import EspSuite
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ChildSa:
-    """One pair of ESP SAs; keys are (encryption key with its salt, integrity key).
+    """One pair of SAs; keys are (encryption key with its salt, integrity key).
 
     `deleting` is that our Delete is on its way (`delete_sent`) or waits, `replaced` that another one does its
     work now, `silent` that nothing is sent on it, `expired` that it is reported as down and used no more,
@@ -51,6 +52,11 @@ class ChildSa:
     def up(self) -> bool:
         """Whether its IKE SA still has it."""
         return self.ike.children.get(self.spi_in) is self
+
+    @property
+    def protocol(self) -> ProtocolId:
+        """ESP or AH, as Deletes and notifications name it (RFC 7296 3.10, 3.11)."""
+        return self.suite.protocol
 
     @property
     def soft_limit(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from sim.ike.constants import ProtocolId
 from sim.ike.credentials import LOCAL_PSK, REMOTE_PSK, LocalAuth, Method, RemoteAuth
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
@@ -134,7 +135,7 @@ class ChildConfig:
     """
 
     name: str
-    esp_proposals: tuple[Proposal, ...]
+    esp_proposals: tuple[Proposal, ...] = ()
     mode: Mode = Mode.TUNNEL
     local_ts: tuple[Selector, ...] = ()
     remote_ts: tuple[Selector, ...] = ()
@@ -157,6 +158,22 @@ class ChildConfig:
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""
+
+    ah_proposals: tuple[Proposal, ...] = ()
+    """Instead of those for ESP."""
+
+    def __post_init__(self) -> None:
+        if self.esp_proposals and self.ah_proposals:
+            raise ValueError("a Child SA is protected by ESP or by AH: proposals for one of them")
+
+    @property
+    def protocol(self) -> ProtocolId:
+        return ProtocolId.AH if self.ah_proposals else ProtocolId.ESP
+
+    @property
+    def suites(self) -> tuple[Proposal, ...]:
+        """The proposals for the protocol that it has."""
+        return self.ah_proposals or self.esp_proposals
 
 
 @dataclass(frozen=True, slots=True)

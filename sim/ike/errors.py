@@ -27,7 +27,7 @@ class PeerError(Exception):
         text: str,
         scope: Scope = Scope.MESSAGE,
         data: bytes = b"",
-        esp_spi: bytes = b"",
+        child_spi: tuple[ProtocolId, bytes] = (ProtocolId.NONE, b""),
         reason: Reason | None = None,
         before: tuple[Payload, ...] = (),
     ) -> None:
@@ -37,12 +37,11 @@ class PeerError(Exception):
         self.text = text
         self.scope = scope
         self.data = data
-        self.esp_spi = esp_spi
+        self.child_spi = child_spi
         self.before = before
 
     def payload(self) -> NotifyPayload:
-        protocol = ProtocolId.ESP if self.esp_spi else ProtocolId.NONE
-        return NotifyPayload(self.notify, self.data, protocol, self.esp_spi)
+        return NotifyPayload(self.notify, self.data, *self.child_spi)
 
     def payloads(self) -> list[Payload]:
         """A response that holds nothing else: the notification, and what goes before it."""

@@ -142,7 +142,7 @@ class IkeSaDown:
 
 @value
 class ChildSaUp:
-    """A pair of ESP SAs to install; keys are (encryption key with its salt, integrity key).
+    """A pair of SAs to install; keys are (encryption key with its salt, integrity key).
 
     `replaces` is the inbound SPI of the pair whose rekeying made this one, or 0. The limits are octets and
     packets of inner traffic, 0 for none. `cpi_in` and `cpi_out` are those of IPComp, 0 without it.
@@ -190,7 +190,7 @@ class ChildSaRetired:
 
 @value
 class ChildSaDown:
-    """A pair of ESP SAs to remove."""
+    """A pair of SAs to remove."""
 
     ike_id: int
     connection: str

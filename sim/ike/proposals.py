@@ -1,7 +1,7 @@
 """Proposals: strongSwan's strings, the choice among them, and the algorithms that they name.
 
 RFC 7296 2.7 (negotiation), 3.3 and 3.3.3 (what a proposal must hold), 3.3.6 (choosing), RFC 5282 8 (AEADs),
-RFC 9370 2.2.1 (additional key exchanges, each with another method). Not here yet: AH.
+RFC 9370 2.2.1 (additional key exchanges, each with another method).
 
 A responder's own order decides, of its proposals and of the algorithms in them, as with strongSwan's
 `prefer_configured_proposals`; but a suite with the group of the KE payload comes before one that needs
@@ -16,9 +16,10 @@ from functools import lru_cache
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.kex import KeyExchange
 from sim.crypto.prf import Prf
-from sim.crypto.suites import ENCRYPTION, INTEGRITY, KEY_EXCHANGE, PRF, Encryption, Integrity
+from sim.crypto.suites import AH_INTEGRITY, ENCRYPTION, KEY_EXCHANGE, PRF, Encryption, Integrity
 from sim.ike.algorithms import (
     ADDITIONAL,
+    AH_TOKENS,
     ALIASES,
     ESP_ONLY,
     IMPLIED_PRF,
@@ -55,13 +56,16 @@ NONE = 0
 
 _TYPES = {
     ProtocolId.IKE: (TransformType.ENCR, TransformType.PRF, TransformType.INTEG, *KEY_EXCHANGES),
+    ProtocolId.AH: (TransformType.INTEG, *KEY_EXCHANGES, TransformType.ESN),
     ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, *KEY_EXCHANGES, TransformType.ESN),
 }
 _SPI_BYTES: dict[int, tuple[int, ...]] = {
     ProtocolId.IKE: (0, 8),
+    ProtocolId.AH: (4,),
     ProtocolId.ESP: (4,),
 }  # none in an initial IKE_SA_INIT
 _MAY_BE_NONE = (TransformType.INTEG, *KEY_EXCHANGES)
+_AH_ENCRYPTION = ENCRYPTION[EncryptionId.ENCR_NULL, None]
 
 
 @value
@@ -76,19 +80,23 @@ class IkeSuite:
 
 @value
 class EspSuite:
-    """The algorithms of a Child SA; `kex` is None where the keys come from the IKE SA's nonces alone."""
+    """The algorithms of a Child SA; `kex` is None where the keys come from the IKE SA's nonces alone.
+
+    `protocol` is ESP or AH. For AH `encryption` is NULL, which takes no key.
+    """
 
     encryption: Encryption
     integrity: Integrity | None
     esn: bool
     kex: KeyExchange | None
+    protocol: ProtocolId = ProtocolId.ESP
 
 
 def parse_proposal(text: str, protocol: int) -> Proposal:
     """The proposal that a string such as `aes256-sha256-modp2048` stands for, number 1 and without SPI.
 
     Several algorithms of one type are alternatives, in order of preference. Without a PRF an IKE proposal
-    takes those of its integrity algorithms, without `esn` an ESP proposal offers NO_ESN. ValueError names
+    takes those of its integrity algorithms, without `esn` one for ESP or AH offers NO_ESN. ValueError names
     the word that is wrong, and what would be right.
     """
     if protocol not in _TYPES:
@@ -159,7 +167,7 @@ def ike_suite(chosen: Proposal) -> IkeSuite:
 
 def esp_suite(chosen: Proposal) -> EspSuite:
     """The algorithms of a proposal that `select` or `is_choice_of` has approved."""
-    return _esp_suite(chosen.transforms)
+    return _esp_suite(chosen.transforms, ProtocolId(chosen.protocol))
 
 
 def additional_exchanges(chosen: Proposal) -> tuple[KeyExchange, ...]:
@@ -220,13 +228,15 @@ def _ike_suite(chosen: tuple[Transform, ...]) -> IkeSuite:
 
 
 @lru_cache(256)
-def _esp_suite(chosen: tuple[Transform, ...]) -> EspSuite:
+def _esp_suite(chosen: tuple[Transform, ...], protocol: ProtocolId) -> EspSuite:
     esn = _id(chosen, TransformType.ESN) == Esn.ESN
-    return EspSuite(_encryption(chosen), _integrity(chosen), esn, _kex(chosen))
+    encryption = _AH_ENCRYPTION if protocol is ProtocolId.AH else _encryption(chosen)
+    return EspSuite(encryption, _integrity(chosen), esn, _kex(chosen), protocol)
 
 
 def _transform(word: str, text: str, protocol: int) -> Transform:
-    transform = TOKENS.get(ALIASES.get(word, word))
+    tokens = AH_TOKENS if protocol == ProtocolId.AH else TOKENS
+    transform = tokens.get(ALIASES.get(word, word))
     if transform is None:
         raise ValueError(f"proposal {text!r}: {word!r} is no algorithm; known are {_known(protocol)}")
     if not is_supported(transform):
@@ -234,18 +244,20 @@ def _transform(word: str, text: str, protocol: int) -> Transform:
     if transform.type not in _TYPES[ProtocolId(protocol)]:
         raise ValueError(
             f"proposal {text!r}: {word} has no place in a proposal for {ProtocolId(protocol).name}"
+            + (": AH encrypts nothing" if transform.type == TransformType.ENCR else "")
         )
     return transform
 
 
 def _known(protocol: int) -> str:
     kinds = _TYPES[ProtocolId(protocol)]
+    tokens = AH_TOKENS if protocol == ProtocolId.AH else TOKENS
     known = [
         name
-        for name, t in TOKENS.items()
+        for name, t in tokens.items()
         if is_supported(t) and t.type in kinds and not (protocol == ProtocolId.IKE and _is_for_esp(t))
     ]
-    return ", ".join(name for name in known if TOKENS[name].type not in ADDITIONAL)
+    return ", ".join(name for name in known if tokens[name].type not in ADDITIONAL)
 
 
 def _is_for_esp(transform: Transform) -> bool:
@@ -264,7 +276,9 @@ def _check(transforms: Sequence[Transform], text: str, protocol: int) -> None:
     aeads = {is_aead(t.id) for t in _of(transforms, TransformType.ENCR)}
     integrity = _of(transforms, TransformType.INTEG)
     problem = ""
-    if not aeads:
+    if protocol == ProtocolId.AH:
+        problem = "" if integrity else "it names no integrity algorithm, such as sha256"
+    elif not aeads:
         problem = "it names no encryption algorithm"
     elif len(aeads) == 2:
         problem = "AEAD and other ciphers belong into separate proposals (RFC 7296 3.3)"
@@ -430,7 +444,7 @@ def _encryption(chosen: Iterable[Transform]) -> Encryption:
 
 def _integrity(chosen: Iterable[Transform]) -> Integrity | None:
     algorithm = _id(chosen, TransformType.INTEG)
-    return INTEGRITY[IntegrityId(algorithm)] if algorithm != NONE else None
+    return AH_INTEGRITY[IntegrityId(algorithm)] if algorithm != NONE else None
 
 
 def _kex(chosen: Iterable[Transform]) -> KeyExchange | None:

@@ -1,4 +1,4 @@
-"""What the IETF requires of an algorithm: RFC 8247 for IKE and its key exchanges, RFC 8221 for ESP.
+"""What the IETF requires of an algorithm: RFC 8247 for IKE and its key exchanges, RFC 8221 for ESP and AH.
 
 What neither names has no status here. Levels for small devices ("IoT") count like any other.
 """
@@ -93,7 +93,8 @@ _ESP: _Table = {
     },
     TransformType.KE: _IKE[TransformType.KE],
 }
-STATUS: dict[int, _Table] = {ProtocolId.IKE: _IKE, ProtocolId.ESP: _ESP}
+_AH: _Table = {kind: _ESP[kind] for kind in (TransformType.INTEG, TransformType.KE)}
+STATUS: dict[int, _Table] = {ProtocolId.IKE: _IKE, ProtocolId.AH: _AH, ProtocolId.ESP: _ESP}
 """The status of each algorithm that has one, by protocol, transform type and transform id."""
 
 _SECTIONS = {
@@ -101,6 +102,8 @@ _SECTIONS = {
     (ProtocolId.IKE, TransformType.PRF): "RFC 8247 2.2",
     (ProtocolId.IKE, TransformType.INTEG): "RFC 8247 2.3",
     (ProtocolId.IKE, TransformType.KE): "RFC 8247 2.4",
+    (ProtocolId.AH, TransformType.INTEG): "RFC 8221 6",
+    (ProtocolId.AH, TransformType.KE): "RFC 8247 2.4",
     (ProtocolId.ESP, TransformType.ENCR): "RFC 8221 5",
     (ProtocolId.ESP, TransformType.INTEG): "RFC 8221 6",
     (ProtocolId.ESP, TransformType.KE): "RFC 8247 2.4",

@@ -307,6 +307,8 @@ class Pair(NamedTuple):
     policy: Policy
 
     def move(self, local: Sock, remote: Sock, encap: bool) -> None:
+        """AH is never in UDP: where that would be needed it goes on, and fails (RFC 4302 1)."""
+        encap = encap and self.outbound.spec.protocol is Protocol.ESP
         spec = replace(self.outbound.spec, local=local, remote=remote, encap=encap)
         self.outbound.settle(spec)
         self.inbound.settle(spec)

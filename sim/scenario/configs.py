@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sim.ike.config import (
     RETRANSMIT,
@@ -106,6 +107,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
     return ChildConfig(
         name=name,
         esp_proposals=tuple(parse_proposal(text, ProtocolId.ESP) for text in child.esp_proposals),
+        ah_proposals=tuple(parse_proposal(text, ProtocolId.AH) for text in child.ah_proposals),
         mode=Mode(child.mode),
         local_ts=child.local_ts,
         remote_ts=child.remote_ts,
@@ -144,7 +146,7 @@ def _handling(child: ConnectionChild) -> Handling:
     )
 
 
-def _limits(child: ConnectionChild, unit: str) -> dict[str, int]:
+def _limits(child: ConnectionChild, unit: str) -> dict[str, Any]:
     """Soft limit, hard limit and jitter, with strongSwan's defaults: 10 % more, and as much earlier."""
     soft, hard, rand = (getattr(child, f"{name}_{unit}") for name in ("rekey", "life", "rand"))
     hard = soft * 11 // 10 if hard is None else hard

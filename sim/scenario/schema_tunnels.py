@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -19,6 +20,7 @@ from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
+    AhProposalText,
     AuthText,
     CodePoint,
     DscpMap,
@@ -90,9 +92,9 @@ class _Child(Model):
     local_ts: Selectors = ()
     """Empty is `dynamic`: the address that the IKE SA uses."""
     remote_ts: Selectors = ()
-    esp_proposals: Annotated[Many[EspProposalText], Field(min_length=1, max_length=MAX_PROPOSALS)] = (
-        "aes128gcm16",
-    )
+    esp_proposals: Annotated[Many[EspProposalText], Field(max_length=MAX_PROPOSALS)] = ("aes128gcm16",)
+    ah_proposals: Annotated[Many[AhProposalText], Field(max_length=MAX_PROPOSALS)] = ()
+    """AH instead of ESP; without `esp_proposals`."""
     replay_window: Annotated[int, Field(ge=32, le=4096)] = 32
     copy_df: bool = True
     """Whether the outer IPv4 header gets the DF bit of the inner packet (RFC 4301 8.1)."""
@@ -163,6 +165,22 @@ class _Child(Model):
             if hard and hard < soft:
                 raise ValueError(f"life_{unit} must not be less than rekey_{unit}")
         return self
+
+    @model_validator(mode="after")
+    def _is_protected_by_one_protocol(self) -> Self:
+        if self.ah_proposals and "esp_proposals" not in self.model_fields_set:
+            object.__setattr__(self, "esp_proposals", ())  # the default is no choice
+        if self.ah_proposals and self.esp_proposals:
+            raise ValueError("either ESP or AH protects a Child SA: leave esp_proposals or ah_proposals out")
+        if not self.ah_proposals and not self.esp_proposals:
+            raise ValueError("has no proposal: esp_proposals names one, such as aes128gcm16")
+        return self
+
+
+def _check_encap(encap: bool, children: Mapping[str, _Child]) -> None:
+    for name, child in children.items():
+        if encap and child.ah_proposals:
+            raise ValueError(f"encap is for ESP: AH, which {name!r} has, cannot travel in UDP (RFC 3948 1)")
 
 
 class TunnelChild(_Child):
@@ -285,6 +303,11 @@ class Tunnel(_IkeSettings):
     """Where the responder leases them from: names of its `pools`."""
     children: Annotated[Table[TunnelChild], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _can_encapsulate(self) -> Self:
+        _check_encap(self.encap, self.children)
+        return self
+
 
 class SecondLocal(Model):
     """What an initiator proves besides, in a second round (RFC 4739)."""
@@ -369,6 +392,11 @@ class Connection(_IkeSettings):
     local: LocalSide = LocalSide()
     remote: RemoteSide = RemoteSide()
     children: Annotated[Table[ConnectionChild], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _can_encapsulate(self) -> Self:
+        _check_encap(self.encap, self.children)
+        return self
 
     @model_validator(mode="after")
     def _has_its_secret(self) -> Self:

@@ -217,6 +217,11 @@ def _esp_proposal(text: str) -> str:
     return text
 
 
+def _ah_proposal(text: str) -> str:
+    parse_proposal(text, ProtocolId.AH)
+    return text
+
+
 Many = Annotated[tuple[T, ...], BeforeValidator(_tuple_of)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 """A node, interface, tunnel or flow. No dots: `--set` and error messages join names with them."""
@@ -280,6 +285,7 @@ DscpMap = Annotated[
     AfterValidator(FrozenDict),
 ]
 """Inner code points and what they become outside."""
+AhProposalText = Annotated[str, AfterValidator(_ah_proposal)]
 EspProposalText = Annotated[str, AfterValidator(_esp_proposal)]
 End = Annotated[str, StringConstraints(pattern=END_PATTERN)]
 """`node:interface`."""

@@ -39,8 +39,9 @@ def _of_all(
         place = (*path, name, "proposals")
         yield from _of_list(connection.proposals, ProtocolId.IKE, place, locate)
         for child, model in connection.children.items():
-            place = (*path, name, "children", child, "esp_proposals")
-            yield from _of_list(model.esp_proposals, ProtocolId.ESP, place, locate)
+            here = (*path, name, "children", child)
+            yield from _of_list(model.esp_proposals, ProtocolId.ESP, (*here, "esp_proposals"), locate)
+            yield from _of_list(model.ah_proposals, ProtocolId.AH, (*here, "ah_proposals"), locate)
 
 
 def _of_list(

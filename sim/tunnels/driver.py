@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import Generic, TypeVar
 
 from sim.ike.config import EndpointConfig, StartAction
+from sim.ike.constants import ProtocolId
 from sim.ike.driver import IkeDriver
 from sim.ike.endpoint import IkeEndpoint
 from sim.ike.events import (
@@ -47,6 +48,7 @@ from sim.tunnels.virtual import NO_VIP, NOT_VIRTUAL, VirtualIps
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
+from sim.wire.ip import Protocol
 from sim.wire.selector import Selector
 
 HELD_PACKETS = 64
@@ -384,6 +386,7 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         spi_in=event.spi_in,
         spi_out=event.spi_out,
         mode=event.mode,
+        protocol=Protocol.AH if event.suite.protocol is ProtocolId.AH else Protocol.ESP,
         encryption=event.suite.encryption,
         integrity=event.suite.integrity,
         keys_in=event.keys_in,

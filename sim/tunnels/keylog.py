@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from sim.crypto.ids import EncryptionId, IntegrityId
 from sim.crypto.suites import Encryption, Integrity
+from sim.ike.constants import ProtocolId
 from sim.ike.events import ChildSaUp, IkeKeysDerived, PathChanged
 
 _ESP_ENCRYPTION = {
@@ -130,8 +131,9 @@ def damaged_line(file: str, text: str) -> int | None:
 
 
 def _esp_rows(event: ChildSaUp, address_bytes: int) -> list[str]:
+    row = _ah_row if event.suite.protocol is ProtocolId.AH else _esp_row
     return [
-        _esp_row(_FAMILY[address_bytes], spi, event.suite.encryption, event.suite.integrity, keys)
+        row(_FAMILY[address_bytes], spi, event.suite.encryption, event.suite.integrity, keys)
         for spi, keys in ((event.spi_in, event.keys_in), (event.spi_out, event.keys_out))
     ]
 
@@ -152,6 +154,15 @@ def _esp_row(
         _hex(keys[1]),
     ]
     return _row(fields, known=cipher is not None and mac is not None)
+
+
+def _ah_row(
+    family: str, spi: int, _encryption: Encryption, integrity: Integrity | None, keys: tuple[bytes, bytes]
+) -> str:
+    """Wireshark takes AH apart without keys, and never checks its ICV."""
+    mac = "?" if integrity is None else _ESP_INTEGRITY.get(integrity.id, integrity.name)
+    fields = [family, "*", "*", f"0x{spi:08x}", mac, _hex(keys[1])]
+    return "# AH, which Wireshark does not check: " + ",".join(f'"{field}"' for field in fields) + "\n"
 
 
 def _ike_row(event: IkeKeysDerived) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sim.ike.constants import ProtocolId
 from sim.ike.events import (
     ChildFailed,
     ChildSaDown,
@@ -260,7 +261,8 @@ def _path(record: IkeRecord, event: PathChanged, _now: int) -> None:
     record.esp_remote = event.remote if event.ike_remote else None
     record.nat_local, record.nat_remote, record.encap = event.nat_local, event.nat_remote, event.encap
     for spi in event.spis_in:
-        record.children[spi].encap = event.encap
+        child = record.children[spi]
+        child.encap = event.encap and child.protocol == ProtocolId.ESP.name
 
 
 def _child_up(record: IkeRecord, event: ChildSaUp, _now: int) -> None:
@@ -269,7 +271,7 @@ def _child_up(record: IkeRecord, event: ChildSaUp, _now: int) -> None:
     record.children[event.spi_in] = ChildRecord(
         event.child,
         event.mode.value,
-        "ESP",
+        event.suite.protocol.name,
         event.encap,
         event.spi_in,
         event.spi_out,

@@ -248,7 +248,7 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def _remember_opening(self, data: bytearray) -> InboundSa | None:
         """Give packets like this one, which an SA has opened, a lane; the SA if they have one."""
-        if data[0] != 0x45:
+        if data[0] != 0x45 or data[9] == ip.Protocol.AH:
             return None
         in_udp = data[9] == ip.Protocol.UDP
         spi, _ = HEADER.unpack_from(data, _ESP_IN_UDP_AT if in_udp else ip.IPV4_HEADER_BYTES)

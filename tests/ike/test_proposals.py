@@ -121,7 +121,10 @@ def test_strongswans_other_spellings() -> None:
         ("aes128-sha256-x25519-modpnone", IKE, "cannot do without a key exchange"),
         ("aes128gcm16-prfsha256", ESP, "prfsha256 has no place in a proposal for ESP"),
         ("aes128-sha256-x25519-esn", IKE, "esn has no place in a proposal for IKE"),
-        ("sha256", ProtocolId.AH, "AH is not supported yet"),
+        ("sha256", ProtocolId.FC_ESP_HEADER, "FC_ESP_HEADER is not supported yet"),
+        ("aes128-sha256", ProtocolId.AH, "aes128 has no place in a proposal for AH: AH encrypts nothing"),
+        ("x25519", ProtocolId.AH, "names no integrity algorithm"),
+        ("prfsha256", ProtocolId.AH, "prfsha256 has no place in a proposal for AH"),
     ],
 )
 def test_c18_a_wrong_string_is_refused_with_the_word_that_is_wrong(

@@ -316,10 +316,11 @@ def test_what_does_not_fit_ah_is_refused(changes: dict[str, object], says: str) 
         bare_engine(A4).install(replace(make_spec("ah-sha256"), **changes), 0)  # type: ignore[arg-type]
 
 
-def test_ah_moved_behind_a_nat_is_refused() -> None:
+def test_ah_moved_behind_a_nat_goes_on_without_udp() -> None:
     pair = make_pair("ah-sha256")
-    with pytest.raises(ValueError, match="AH cannot travel in UDP"):
-        pair.a.move(SPI_A, (A4, 4500), (B4, 4500), encap=True)
+    pair.a.move(SPI_A, (A4, 4500), (B4, 4500), encap=True)
+
+    assert ip.parse(pair.seal(datagram())).protocol == ip.Protocol.AH
 
 
 def test_gmac_as_integrity_of_esp_is_refused() -> None:

@@ -389,6 +389,7 @@ CASES: dict[str, Case] = {
     "TunnelChild.local_ts": _case(f"{CHILD}.local_ts=[192.168.1.10/32, 192.168.1.77/32]"),
     "TunnelChild.remote_ts": _case(f"{CHILD}.remote_ts=[10.1.0.10/32]"),
     "TunnelChild.esp_proposals": _case(f"{CHILD}.esp_proposals=[chacha20poly1305]"),
+    "TunnelChild.ah_proposals": _case(NO_NAT, STILL, UNCHECKED, f"{CHILD}.ah_proposals=[sha256]"),
     "TunnelChild.replay_window": _case(
         "links.0.jitter=400 ms", "links.0.delay=400 ms", "links.0.reorder=true", "links.0.rate=1 Gbit/s",
         STILL, UNCHECKED, "duration=9 s", "traffic.up.rate=1 Mbit/s", f"{CHILD}.replay_window=4096",
@@ -525,6 +526,10 @@ CASES: dict[str, Case] = {
     "Connection.ppk_id": _case(*PPKS, "connections.alice.rw.ppk_id=another"),
     "Connection.psk": _case("connections.alice.rw.psk=other"),
     "Scenario.connections": _case("connections.alice={}"),
+    "ConnectionChild.ah_proposals": _case(
+        NO_NAT, STILL, UNCHECKED,
+        "connections.alice.rw.children.net={remote_ts: [10.1.0.0/16], ah_proposals: [sha1]}",
+    ),
     "ConnectionChild.start_action": _case("connections.alice.rw.children.net.start_action=none"),
 }  # fmt: skip
 

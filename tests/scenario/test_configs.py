@@ -72,6 +72,7 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("local_ts", ["10.1.0.0/16"], "local_ts", (Selector.from_prefix("10.1.0.0/16"),)),
     ("remote_ts", ["10.2.0.0/16"], "remote_ts", (Selector.from_prefix("10.2.0.0/16"),)),
     ("esp_proposals", ["aes256gcm16"], "esp_proposals", (parse_proposal("aes256gcm16", ProtocolId.ESP),)),
+    ("ah_proposals", ["sha256-esn"], "ah_proposals", (parse_proposal("sha256-esn", ProtocolId.AH),)),
     ("replay_window", 4096, "replay_window", 4096),
     ("copy_df", False, "copy_df", False),
     ("ipcomp", True, "ipcomp", True),

@@ -33,6 +33,7 @@ from sim.ike.tasks.child_terms import (
     finish,
     join,
     local_selectors,
+    natted_ah,
     proposals_for,
     remote_selectors,
     suites,
@@ -64,7 +65,7 @@ class InitiateChild(Task):
         self._spi_in = self._cpi_in = 0
         self._nonce = b""
         self._pair: KeyPair | None = None
-        self._group = _first_group(proposals_for(exchange, config.esp_proposals))
+        self._group = _first_group(proposals_for(exchange, config.suites))
         self._tried = {self._group}
         self._rounds: Rounds | None = None
         self.deleted: set[int] = set()
@@ -76,7 +77,7 @@ class InitiateChild(Task):
             return
         config = self.config
         self._spi_in = self._spi_in or sa.ctx.new_child_spi()
-        self._offered = offer(proposals_for(self._exchange, config.esp_proposals), spi_octets(self._spi_in))
+        self._offered = offer(proposals_for(self._exchange, config.suites), spi_octets(self._spi_in))
         self._ours, self._theirs = self._wanted_selectors(sa)
         self._transport = self._wants_transport(sa)
         if self._transport:
@@ -167,6 +168,7 @@ class InitiateChild(Task):
     def _refused(self, sa: IkeSa, error: NotifyPayload | None, now: int) -> None:
         name = "no Child SA in the response" if error is None else name_of(NotifyType, error.type)
         text = f"{format_sock(sa.path.remote)} refused it: {name}; we offered {self._offer_text()}"
+        text += natted_ah(sa, self.config)
         reason = reason_of(0 if error is None else error.type)
         self._fail(sa, reason, text)
         if reason in _PASSING and self.packet is None:
@@ -182,6 +184,8 @@ class InitiateChild(Task):
             return "it assigned no virtual IP"
         if not is_choice_of(answer.proposals, self._offered) or len(answer.proposals[0].spi) != 4:
             return "it chose a suite that was not offered"
+        if problem := natted_ah(sa, self.config):
+            return f"it agreed to AH{problem}"
         if transport and not self._transport:
             return "it chose transport mode, which was not offered"
         if compression.has_any(message) and not (self._cpi_in and compression.named(message)):
@@ -278,7 +282,9 @@ class InitiateChild(Task):
     def _reject(self, sa: IkeSa, problem: str, now: int) -> None:
         """The responder has installed what we do not accept: it must delete that again."""
         self._fail(sa, Reason.INVALID_SYNTAX, f"{format_sock(sa.path.remote)} answered wrongly: {problem}")
-        sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [_DeleteUnused(spi_octets(self._spi_in))]), now)
+        sa.requests.submit(
+            Job(ExchangeType.INFORMATIONAL, [_DeleteUnused(self.config.protocol, self._spi_in)]), now
+        )
 
     def _fail(self, sa: IkeSa, reason: Reason, text: str) -> None:
         sa.ctx.release_spi(self._spi_in)
@@ -304,11 +310,11 @@ class CreateWanted(Task):
 class _DeleteUnused(Task):
     survives = True
 
-    def __init__(self, spi_in: bytes) -> None:
-        self._spi_in = spi_in
+    def __init__(self, protocol: ProtocolId, spi_in: int) -> None:
+        self._protocol, self._spi_in = protocol, spi_in
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
-        out.add(DeletePayload(ProtocolId.ESP, (self._spi_in,)))
+        out.add(DeletePayload(self._protocol, (spi_octets(self._spi_in),)))
 
 
 def _first_group(proposals: tuple[Proposal, ...]) -> int:

@@ -24,7 +24,7 @@ from sim.ike.selectors import narrow
 from sim.ike.tasks.base import Job, Outgoing
 from sim.ike.tasks.child_initiate import InitiateChild
 from sim.ike.tasks.child_respond import Option, RespondChild
-from sim.ike.tasks.child_terms import ts_of
+from sim.ike.tasks.child_terms import natted_ah, ts_of
 from sim.ike.tasks.delete import DeleteChild
 from sim.ike.transport_nat import asks_through_nat, one_host, with_address
 from sim.wire.address import format_sock
@@ -72,7 +72,7 @@ class RekeyChild(InitiateChild):
         super().build(sa, out, now)
 
     def _name_the_old(self, out: Outgoing) -> None:
-        out.add(NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi_octets(self.old.spi_in)))
+        out.add(NotifyPayload(NotifyType.REKEY_SA, b"", self.old.protocol, spi_octets(self.old.spi_in)))
 
     def abandon(self, sa: IkeSa) -> None:
         super().abandon(sa)
@@ -106,6 +106,7 @@ class RekeyChild(InitiateChild):
         kind = 0 if error is None else error.type
         name = "no Child SA in the response" if error is None else name_of(NotifyType, kind)
         text = f"{format_sock(sa.path.remote)} refused to rekey it: {name}; we offered {self._offer_text()}"
+        text += natted_ah(sa, old.config)
         self._report(sa, reason_of(kind), text)
         if kind == NotifyType.CHILD_SA_NOT_FOUND:
             sa.remove_child(old, reason_of(kind), f"{format_sock(sa.path.remote)} does not know it")
@@ -135,7 +136,7 @@ class RespondRekey(RespondChild):
         super()._check_state(sa, message)
         rekey = message.notify(NotifyType.REKEY_SA)
         assert rekey is not None  # by whoever chose this task
-        self._old = _known(sa, rekey.spi)
+        self._old = _known(sa, rekey.protocol, rekey.spi)
         self._configs = (self._old.config,)
 
     def _options(self, sa: IkeSa, message: Message) -> list[Option]:
@@ -180,17 +181,18 @@ class RespondRekey(RespondChild):
         sa.add_child(child, now, replaces=old)
 
 
-def _known(sa: IkeSa, spi: bytes) -> ChildSa:
+def _known(sa: IkeSa, protocol: int, spi: bytes) -> ChildSa:
     """The Child SA to replace, by the SPI on which its peer receives (RFC 7296 1.3.3, 2.25.1)."""
     for child in sa.children.values():
-        if spi_octets(child.spi_out) == spi:
+        if (child.protocol, spi_octets(child.spi_out)) == (protocol, spi):
             _check_alive(child)
             return child
     if sa.requests.asked(InitiateChild):
         text = f"the Child SA {spi.hex()} may be one whose creation has not been answered yet"
         raise PeerError(NotifyType.TEMPORARY_FAILURE, text)
-    text = f"there is no Child SA {spi.hex()} to rekey"
-    raise PeerError(NotifyType.CHILD_SA_NOT_FOUND, text, esp_spi=spi)
+    text = f"there is no Child SA {spi.hex()} of {name_of(ProtocolId, protocol)} to rekey"
+    named = ProtocolId.AH if protocol == ProtocolId.AH else ProtocolId.ESP
+    raise PeerError(NotifyType.CHILD_SA_NOT_FOUND, text, child_spi=(named, spi))
 
 
 def _check_alive(old: ChildSa) -> None:

@@ -32,6 +32,7 @@ from sim.ike.tasks.child_terms import (
     finish,
     join,
     local_selectors,
+    natted_ah,
     natted_selectors,
     proposals_for,
     remote_selectors,
@@ -274,7 +275,9 @@ def agree(sa: IkeSa, options: list[Option], exchange: ExchangeType, message: Mes
         key=lambda option: not (_has_first(option.remote, theirs) and _has_first(option.local, ours))
     )
     for config, remote, local, substituted in possible:
-        accepted = proposals_for(exchange, config.esp_proposals)
+        if natted_ah(sa, config):
+            continue
+        accepted = proposals_for(exchange, config.suites)
         chosen = select(
             proposals_for(exchange, offered.proposals), accepted, None if ke is None else ke.group
         )
@@ -326,11 +329,13 @@ def _has_first(narrowed: tuple[Selector, ...], offered: tuple[WireSelector, ...]
 
 
 def _no_suite(sa: IkeSa, configs: list[ChildConfig], offered: SaPayload) -> PeerError:
-    accepted = [proposal for config in configs for proposal in config.esp_proposals]
+    accepted = [proposal for config in configs for proposal in config.suites]
+    protocols = " or ".join(dict.fromkeys(config.protocol.name for config in configs))
     text = (
-        f"no ESP proposal in common: {sa.remote_id} offered {suites(offered.proposals)}; "
+        f"no {protocols} proposal in common: {sa.remote_id} offered {suites(offered.proposals)}; "
         f"we accept {suites(accepted)}"
     )
+    text += next(filter(None, (natted_ah(sa, config) for config in configs)), "")
     return PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.ike.algorithms import KEY_EXCHANGES
 from sim.ike.child import ChildSa
 from sim.ike.config import ChildConfig
-from sim.ike.constants import ExchangeType, NotifyType, PayloadType
+from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId
 from sim.ike.keymat import child_keys
 from sim.ike.message import Message
 from sim.ike.path import is_private
@@ -64,6 +64,21 @@ def natted_selectors(sa: IkeSa, config: ChildConfig, offered: Iterable[WireSelec
     return ()
 
 
+def natted_ah(sa: IkeSa, config: ChildConfig) -> str:
+    """Why a Child SA with AH cannot be on the path at hand, or nothing.
+
+    AH protects the addresses that a NAT changes, and nothing like UDP encapsulation of ESP exists for it (RFC
+    3948 1), so it is refused where NAT detection has found one, and where encapsulation is forced.
+    """
+    path = sa.path
+    if config.protocol is not ProtocolId.AH or not path.encap:
+        return ""
+    if path.nat_local or path.nat_remote:
+        whose = "this side" if path.nat_local else "the peer"
+        return f"; {whose} is behind a NAT, which changes addresses that AH protects: only ESP passes"
+    return "; encapsulation in UDP is asked for, which AH does not have: only ESP does"
+
+
 def ts_of(message: Message, role: PayloadType) -> tuple[WireSelector, ...]:
     payload = message.of_type(role)
     return payload.selectors if isinstance(payload, TsPayload) else ()
@@ -81,7 +96,9 @@ def join(items: Iterable[object]) -> str:
 
 
 def suites(proposals: Iterable[Proposal]) -> str:
-    return join(map(format_proposal, proposals))
+    return join(
+        f"AH {format_proposal(p)}" if p.protocol == ProtocolId.AH else format_proposal(p) for p in proposals
+    )
 
 
 def finish(

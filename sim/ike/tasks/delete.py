@@ -54,7 +54,7 @@ class DeleteChild(Task):
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._child.delete_sent = True
-        out.add(DeletePayload(ProtocolId.ESP, (spi_octets(self._child.spi_in),)))
+        out.add(DeletePayload(self._child.protocol, (spi_octets(self._child.spi_in),)))
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         # The answer names the other half, or nothing if deletions crossed; both mean that it is gone.
@@ -66,7 +66,7 @@ class RespondDelete(Task):
     """Delete what the peer has deleted; an error notification says why."""
 
     def __init__(self) -> None:
-        self._halves: list[bytes] = []
+        self._halves: dict[ProtocolId, list[bytes]] = {}
         self._closed: list[ChildConfig] = []
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
@@ -75,8 +75,8 @@ class RespondDelete(Task):
         for delete in received.message.find_all(DeletePayload):
             if delete.protocol == ProtocolId.IKE:
                 self._ends = True
-            elif delete.protocol == ProtocolId.ESP:
-                self._delete_children(sa, delete.spis, reason, text, now)
+            elif delete.protocol in (ProtocolId.AH, ProtocolId.ESP):
+                self._delete_children(sa, delete, reason, text, now)
         self._reason, self._text = reason, text
         return Step.DONE
 
@@ -84,20 +84,19 @@ class RespondDelete(Task):
         if self._ends:
             concede(sa, now)
             out.then.append(lambda then: sa.end(self._reason, self._text, then))
-        elif self._halves:
-            out.add(DeletePayload(ProtocolId.ESP, tuple(self._halves)))
+        else:
+            out.add(*[DeletePayload(protocol, tuple(spis)) for protocol, spis in self._halves.items()])
         if self._closed and not self._ends:
             out.then.append(lambda then: restart_children(sa, self._closed, self._reason, then))
 
-    def _delete_children(
-        self, sa: IkeSa, spis: tuple[bytes, ...], reason: Reason, text: str, now: int
-    ) -> None:
-        gone = {int.from_bytes(spi, "big") for spi in spis}
+    def _delete_children(self, sa: IkeSa, delete: DeletePayload, reason: Reason, text: str, now: int) -> None:
+        gone = {int.from_bytes(spi, "big") for spi in delete.spis}
         for task in sa.requests.tasks(InitiateChild):
             task.deleted |= gone
-        for child in [c for c in sa.children.values() if c.spi_out in gone]:
+        of_protocol = [c for c in sa.children.values() if c.protocol == delete.protocol]
+        for child in [c for c in of_protocol if c.spi_out in gone]:
             if not child.delete_sent:
-                self._halves.append(spi_octets(child.spi_in))
+                self._halves.setdefault(child.protocol, []).append(spi_octets(child.spi_in))
             if child.replaced and reason is Reason.DELETED_BY_PEER:
                 sa.retire_child(child, Reason.REKEYED, "rekeyed by the peer", now)
             else:

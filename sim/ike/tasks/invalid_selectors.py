@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.ike.child import ChildSa, spi_octets
-from sim.ike.constants import NotifyType, ProtocolId
+from sim.ike.constants import NotifyType
 from sim.ike.payloads import NotifyPayload
 from sim.ike.tasks.base import Outgoing, Task
 
@@ -24,4 +24,4 @@ class TellSelectors(Task):
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         spi = spi_octets(self._child.spi_in)
-        out.add(NotifyPayload(NotifyType.INVALID_SELECTORS, self._packet, ProtocolId.ESP, spi))
+        out.add(NotifyPayload(NotifyType.INVALID_SELECTORS, self._packet, self._child.protocol, spi))

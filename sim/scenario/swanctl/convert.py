@@ -338,7 +338,7 @@ class Importer:
             "mode": self._value(view, "mode", values.parse_mode, "tunnel"),
             "local_ts": self._value(view, "local_ts", values.parse_selectors, ()),
             "remote_ts": self._value(view, "remote_ts", values.parse_selectors, ()),
-            "esp_proposals": self._proposals(view, "esp_proposals", ProtocolId.ESP),
+            **self._child_proposals(view),
             "replay_window": self._value(view, "replay_window", values.parse_number, 32),
             "copy_df": self._value(view, "copy_df", values.parse_bool, True),
             "ipcomp": self._value(view, "ipcomp", values.parse_bool, False),
@@ -352,6 +352,15 @@ class Importer:
             "start_action": self._value(view, "start_action", values.parse_action, "none"),
         }
         return self._model(ConnectionChild, view, plain)
+
+    def _child_proposals(self, view: View) -> dict[str, tuple[str, ...]]:
+        """Those for ESP are the default, but not beside some for AH."""
+        found = {}
+        if view.settings.get("ah_proposals") is not None:
+            found["ah_proposals"] = self._proposals(view, "ah_proposals", ProtocolId.AH)
+        if not found or view.settings.get("esp_proposals") is not None:
+            found["esp_proposals"] = self._proposals(view, "esp_proposals", ProtocolId.ESP)
+        return found
 
     def _finish(self, view: View, settings: dict[str, Any], named: Set[Identity]) -> Connection | None:
         shared = "psk" in (settings["local"].get("auth"), settings["remote"].get("auth"))

@@ -264,7 +264,9 @@ class _Writer:
         yield f"mode = {child.mode}"
         yield f"local_ts = {_LIST.join(format_selectors(child.local_ts))}"
         yield f"remote_ts = {_LIST.join(format_selectors(child.remote_ts))}"
-        yield f"esp_proposals = {_LIST.join(map(their_proposal, child.esp_proposals))}"
+        for key in ("esp_proposals", "ah_proposals"):
+            if proposals := getattr(child, key):
+                yield f"{key} = {_LIST.join(map(their_proposal, proposals))}"
         if any("iiv" in text.lower() for text in child.esp_proposals):
             self._note(
                 (name, "children", label, "esp_proposals"), "strongSwan has no implicit IVs (RFC 8750)"

@@ -73,12 +73,12 @@ CERT: dict[str, Rule] = {
     **_refused("only files are read", "handle", "slot", "module"),
 }
 CHILD: dict[str, Rule] = {
-    **_used("esp_proposals", "local_ts", "remote_ts", "mode", "replay_window", "copy_df", "start_action"),
+    **_used("esp_proposals", "ah_proposals", "mode", "local_ts", "remote_ts"),
+    **_used("replay_window", "copy_df", "start_action"),
     **_used("ipcomp"),
     **_used("rekey_time", "life_time", "rand_time"),
     **_used("copy_dscp", "copy_ecn"),
     **_used("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
-    **_refused("AH is not supported", "ah_proposals"),
     **_refused("only the standard truncation is supported", "sha256_96", harmless=NO),
     **_refused("policies are always installed", "policies", harmless=YES),
     **_used("close_action", "dpd_action"),

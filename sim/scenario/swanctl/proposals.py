@@ -1,14 +1,24 @@
 """Proposals as strongSwan reads them, in the notation and with the algorithms of this project.
 
 `default` are strongSwan's own default proposals, as far as this stack has their algorithms. A PRF in an ESP
-proposal and an integrity algorithm beside an AEAD mean nothing there and are dropped, as strongSwan does.
+proposal and an integrity algorithm beside an AEAD mean nothing there and are dropped, as strongSwan does, and
+so are ciphers in one for AH.
 """
 
 from __future__ import annotations
 
 import re
 
-from sim.ike.algorithms import ALIASES, IMPLIED_PRF, KEY_EXCHANGES, NAMES, TOKENS, is_aead, is_supported
+from sim.ike.algorithms import (
+    AH_TOKENS,
+    ALIASES,
+    IMPLIED_PRF,
+    KEY_EXCHANGES,
+    NAMES,
+    TOKENS,
+    is_aead,
+    is_supported,
+)
 from sim.ike.constants import ProtocolId, TransformType
 from sim.ike.payloads_sa import Transform
 from sim.ike.proposals import parse_proposal
@@ -28,10 +38,12 @@ _DEFAULTS = {  # as 5.9.8 offers them with all its plugins
         f"-{_IKE_PRFS}-{_IKE_GROUPS}",
     ),
     ProtocolId.ESP: (_GCM_16, f"{_CBC}-sha256-sha384-sha512-sha1-aesxcbc"),
+    ProtocolId.AH: ("sha256-sha384-sha512-sha1-aesxcbc",),
 }
 _TYPES = {
     ProtocolId.IKE: (TransformType.ENCR, TransformType.INTEG, TransformType.PRF, *KEY_EXCHANGES),
     ProtocolId.ESP: (TransformType.ENCR, TransformType.INTEG, *KEY_EXCHANGES, TransformType.ESN),
+    ProtocolId.AH: (TransformType.INTEG, *KEY_EXCHANGES, TransformType.ESN),
 }
 _OTHERS = re.compile(
     r"des|(blowfish|serpent|twofish)(128|192|256)?|cast128|camellia(128|192|256)?(ctr|ccm\d+)?|chacha20poly1305compat"
@@ -48,8 +60,10 @@ def our_proposals(text: str, protocol: ProtocolId) -> tuple[tuple[str, ...], lis
     if text.lower() == "default":
         return _DEFAULTS[protocol], []
     words = [_ours(word.strip()) for word in text.lower().split("-") if word.strip()]
-    missing = [word for word in words if not _is_ours(word)]
-    proposal = "-".join(_meaningful([word for word in words if _is_ours(word)], protocol))
+    missing = [word for word in words if not _is_ours(word, protocol)]
+    proposal = "-".join(_meaningful([word for word in words if _is_ours(word, protocol)], protocol))
+    if not proposal and not missing:
+        raise ValueError(f"the proposal {text} has nothing that {protocol.name} takes")
     try:
         if _lost(words, missing, protocol):
             raise ValueError("nothing of a kind is left")
@@ -77,39 +91,40 @@ def _ours(word: str) -> str:
     return word
 
 
-def _is_ours(word: str) -> bool:
-    return not _OTHERS.fullmatch(word) and is_supported(_transform(word))
+def _is_ours(word: str, protocol: ProtocolId) -> bool:
+    return not _OTHERS.fullmatch(word) and is_supported(_transform(word, protocol))
 
 
 def _lost(words: list[str], missing: list[str], protocol: ProtocolId) -> bool:
     """Whether all algorithms of a kind that matters are missing, so that less would be asked for."""
     known = [word for word in missing if not _OTHERS.fullmatch(word)]
-    kept = {_transform(word).type for word in words if word not in missing}
-    kinds = {_transform(word).type for word in known} & set(_TYPES[protocol])
+    kept = {_transform(word, protocol).type for word in words if word not in missing}
+    kinds = {_transform(word, protocol).type for word in known} & set(_TYPES[protocol])
     return bool(kinds - kept - {TransformType.INTEG})
 
 
-def _transform(word: str) -> Transform:
-    return TOKENS[ALIASES.get(word, word)]
+def _transform(word: str, protocol: ProtocolId) -> Transform:
+    tokens = AH_TOKENS if protocol == ProtocolId.AH else TOKENS
+    return tokens[ALIASES.get(word, word)]
 
 
 def _meaningful(words: list[str], protocol: ProtocolId) -> list[str]:
     kinds = set(_TYPES[protocol])
-    ciphers = [_transform(word) for word in words if _transform(word).type == TransformType.ENCR]
-    if ciphers and all(is_aead(cipher.id) for cipher in ciphers):
-        words = words + _implied(words, protocol)
+    found = [_transform(word, protocol) for word in words]
+    ciphers = [transform for transform in found if transform.type == TransformType.ENCR]
+    if ciphers and all(is_aead(cipher.id) for cipher in ciphers) and protocol != ProtocolId.AH:
+        words = words + _implied(found, protocol)
         kinds.discard(TransformType.INTEG)
-    kept = [word for word in words if _transform(word).type in kinds]
+    kept = [word for word in words if _transform(word, protocol).type in kinds]
     if protocol == ProtocolId.IKE:
         kept = [word for word in kept if word != "modpnone"]
     return kept
 
 
-def _implied(words: list[str], protocol: ProtocolId) -> list[str]:
+def _implied(transforms: list[Transform], protocol: ProtocolId) -> list[str]:
     """The PRFs that the integrity algorithms of an IKE proposal stand for before they are dropped."""
-    kinds = [_transform(word).type for word in words]
-    if protocol != ProtocolId.IKE or TransformType.PRF in kinds:
+    if protocol != ProtocolId.IKE or TransformType.PRF in {transform.type for transform in transforms}:
         return []
-    integrity = [_transform(word).id for word in words if _transform(word).type == TransformType.INTEG]
+    integrity = [transform.id for transform in transforms if transform.type == TransformType.INTEG]
     names = [NAMES[TransformType.PRF, IMPLIED_PRF[id_], None] for id_ in integrity if id_ in IMPLIED_PRF]
     return list(dict.fromkeys(names))
