@@ -218,6 +218,10 @@ def overhead(
     implicit_iv: Annotated[
         bool, typer.Option("--implicit-iv", help="The IV comes from the sequence number (RFC 8750).")
     ] = False,
+    ipcomp: Annotated[bool, typer.Option("--ipcomp", help="Compress with DEFLATE (RFC 3173).")] = False,
+    payload: Annotated[
+        str | None, typer.Option(help="What IPComp finds: text (if left out), random or zeros.")
+    ] = None,
     mtu: Annotated[int, typer.Option(help="Of the path.")] = 1500,
     rate: Annotated[str, typer.Option(help="Of the link.")] = "1 Gbit/s",
     framing: Annotated[int, typer.Option(help="Octets that the link adds to a packet: Ethernet 38.")] = 0,
@@ -238,7 +242,8 @@ def overhead(
         found = study_of(
             suites or (), sizes=sizes or size, inner=inner, ip=ip, protocols=protocol or (), modes=mode or (),
             natt=(False, True) if natt and no_natt else natt, outer=outer or (), esn=esn,
-            implicit_iv=implicit_iv, compare=compare, mtu=mtu, rate=rate, framing=framing,
+            implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, compare=compare, mtu=mtu, rate=rate,
+            framing=framing,
         )  # fmt: skip
         answer = report(found, as_json=as_json, as_csv=as_csv, side_by_side=compare, plot=plot)
     if isinstance(answer, str):

@@ -7,11 +7,12 @@ alone, as a second opinion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sim.experiment.overhead.errors import OverheadError
-from sim.experiment.overhead.inner import Inner, Kind, counting
+from sim.experiment.overhead.inner import Inner, Kind
+from sim.experiment.overhead.payloads import PAYLOADS, Payload, counting
 from sim.experiment.overhead.sizes import sizes_of
 from sim.experiment.overhead.study import Study, Terms, study
 from sim.experiment.overhead.variant import Question, choice, usual, variants
@@ -45,6 +46,8 @@ def overhead(
     outer: int | Sequence[int] = (),
     esn: bool = False,
     implicit_iv: bool = False,
+    ipcomp: bool = False,
+    payload: str | None = None,
     compare: bool = False,
     mtu: int = 1500,
     rate: str | int = "1 Gbit/s",
@@ -55,7 +58,8 @@ def overhead(
     `suites` are strongSwan's proposal strings. `sizes` are octets of whole inner packets: 1400, [64, 1400] or
     "40..1500:20". `inner` is udp, tcp, icmp or raw over IP version `ip`. `protocols` are esp, ah, gre, l2tp
     (over ESP), plain, wireguard, tls; `modes` tunnel and transport; several of a kind are combined with
-    each other. `outer` is the IP version around, that of the inner packet if left out. Without suites and
+    each other. `outer` is the IP version around, that of the inner packet if left out. With `ipcomp` the
+    `payload` matters: text (English words), random or zeros. Without suites and
     protocols `compare` takes the usual ones. `mtu` is the path's, `rate` the link's (text, or bit/s),
     `framing` the octets that the link adds to each packet.
 
@@ -70,7 +74,8 @@ def overhead(
 
     found = study_of(
         suites, sizes=sizes, inner=inner, ip=ip, protocols=protocols, modes=modes, natt=natt, outer=outer,
-        esn=esn, implicit_iv=implicit_iv, compare=compare, mtu=mtu, rate=rate, framing=framing,
+        esn=esn, implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, compare=compare, mtu=mtu, rate=rate,
+        framing=framing,
     )  # fmt: skip
     return Overhead(to_frame(found), figure(found))
 
@@ -87,6 +92,8 @@ def byte_map(
     outer: int | Sequence[int] = (),
     esn: bool = False,
     implicit_iv: bool = False,
+    ipcomp: bool = False,
+    payload: str | None = None,
 ) -> pd.DataFrame:
     """Every octet of one carried packet, from the outside in; arguments as for `overhead`.
 
@@ -98,7 +105,7 @@ def byte_map(
 
     found = study_of(
         suites, sizes=size, inner=inner, ip=ip, protocols=protocols, modes=modes, natt=natt, outer=outer,
-        esn=esn, implicit_iv=implicit_iv,
+        esn=esn, implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload,
     )  # fmt: skip
     return map_frame(found)
 
@@ -115,16 +122,19 @@ def study_of(
     outer: int | Sequence[int] = (),
     esn: bool = False,
     implicit_iv: bool = False,
+    ipcomp: bool = False,
+    payload: str | None = None,
     compare: bool = False,
     mtu: int = 1500,
     rate: str | int = "1 Gbit/s",
     framing: int = 0,
 ) -> Study:
     """The study behind `overhead`, which loads neither pandas nor matplotlib."""
-    packets = Inner(Kind(choice(inner, [kind.value for kind in Kind], "inner packet")), ip, counting)
+    kind = Kind(choice(inner, [kind.value for kind in Kind], "inner packet"))
+    packets = Inner(kind, ip, _payload(payload, ipcomp))
     question = Question(
         _several(suites), _several(protocols), _several(modes), [bool(one) for one in _several(natt)],
-        _several(outer), esn, implicit_iv,
+        _several(outer), esn, implicit_iv, ipcomp,
     )  # fmt: skip
     asked = usual(question, ip) if compare and not question.names_something else variants(question, ip)
     return study(asked, packets, sizes_of(sizes), Terms(mtu, _rate(rate), framing))
@@ -132,6 +142,16 @@ def study_of(
 
 def _several(value: Item | Sequence[Item]) -> tuple[Item, ...]:
     return (value,) if isinstance(value, str | int) else tuple(value)
+
+
+def _payload(word: str | None, ipcomp: bool) -> Callable[[int], bytes]:
+    if not ipcomp:
+        if word is not None:
+            raise OverheadError(
+                f"a payload of {word} changes nothing without IPComp; add that, or leave this"
+            )
+        return counting
+    return PAYLOADS[Payload(choice(word or Payload.TEXT, [kind.value for kind in Payload], "payload"))]
 
 
 def _rate(rate: str | int) -> int:

@@ -106,6 +106,8 @@ def limits_line(study: Study, column: Column) -> str:
 
 def padding_line(study: Study, column: Column, size: int) -> str:
     """Around which sizes one byte more costs a whole block."""
+    if column.variant.ipcomp:
+        return "With IPComp sizes depend on the content; the largest packet is of one that does not shrink."
     span = 64
     jumps = column.jumps(max(size - span, study.inner.least), min(size + span, 65_000))
     if not jumps:

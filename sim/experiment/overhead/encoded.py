@@ -24,10 +24,12 @@ from sim.wire.esp import Mode
 from sim.wire.fragment import fragment
 from sim.wire.fragment6 import fragment6
 from sim.wire.ip import Protocol
+from sim.wire.ipcomp import Transform
 from sim.wire.selector import Selector
 
 _SPI_IN, _SPI_OUT = 0xC0000001, 0xC0000002
 _NATT_PORT = 4500
+_DEFLATE = int(Transform.DEFLATE)
 _ENDS = {
     4: (pack_address("192.0.2.1"), pack_address("198.51.100.1")),
     6: (pack_address("2001:db8::1"), pack_address("2001:db8:1::1")),
@@ -132,6 +134,8 @@ def _spec(variant: Variant, suite: Suite, mode: Mode) -> ChildSpec:
         remote_ts=_ANY,
         esn=suite.esn,
         copy_df=False,
+        cpi_in=_DEFLATE if variant.ipcomp else 0,
+        cpi_out=_DEFLATE if variant.ipcomp else 0,
         protocol=Protocol.AH if variant.carrier is Carrier.AH else Protocol.ESP,
     )
 

@@ -80,14 +80,6 @@ def _smaller(inner: Inner, size: int) -> str:
     return ", or for --ip 4" if inner.version == 6 and size >= IP_HEADER_BYTES[4] else ""
 
 
-def counting(size: int) -> bytes:
-    """0, 1, 2 and so on: what a payload is where its content does not matter."""
-    return (_CYCLE * (size // len(_CYCLE) + 1))[:size]
-
-
-_CYCLE = bytes(range(256))
-
-
 def _udp(src: bytes, dst: bytes, payload: bytes) -> bytearray:
     return udp.build((src, _PORTS[0]), (dst, _PORTS[1]), payload)
 

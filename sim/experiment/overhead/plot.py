@@ -88,7 +88,9 @@ def _lines(study: Study) -> Figure:
         added.plot(sizes, [cell.added for cell in cells], label=label, **style, **steps)
         percent.plot(sizes, [cell.percent for cell in cells], **style, **steps)
     added.set(ylabel="added (bytes)", title=f"{study.inner.name}{study.shared}")
-    percent.set(xlabel="inner packet (bytes)", ylabel="added (% of it)", yscale="log")
+    grows = all(column.cell(size).added > 0 for column in study.columns for size in sizes)
+    scale = "log" if grows else "linear"
+    percent.set(xlabel="inner packet (bytes)", ylabel="added (% of it)", yscale=scale)
     percent.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     _scale(percent, sizes)
     for ax in (added, percent):

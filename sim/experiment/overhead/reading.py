@@ -14,14 +14,17 @@ from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.sources import CIPHERS, MACS
 from sim.experiment.overhead.suite import Suite
 from sim.experiment.overhead.variant import Variant
-from sim.experiment.packet_fields import Field, field, ip_fields, transport_fields
+from sim.experiment.packet_fields import Field, field, ip_fields, protocol_name, rest, transport_fields
 from sim.experiment.packet_map import packet_fields
 from sim.tunnels.keylog import KeyLog
-from sim.wire import gre, ip, l2tp
+from sim.wire import gre, ip, ipcomp, l2tp
 from sim.wire.esp import Mode
+from sim.wire.ip import Protocol
 from sim.wire.udp import UDP_HEADER_BYTES
 
 _INNER = "inner "
+_COMPRESSED = f"{_INNER}{protocol_name(Protocol.IPCOMP)}"
+COMPRESSED_LAYER = "inner, compressed"
 _SALTED_NONCE = 12
 _PROTECTORS = {"ESP": "RFC 4303 2.2.1", "AH": "RFC 4302 2.5.1"}
 """The layers that carry a sequence number, and where its extended form is defined."""
@@ -30,7 +33,9 @@ _PROTECTORS = {"ESP": "RFC 4303 2.2.1", "AH": "RFC 4302 2.5.1"}
 def read(octets: bytes, variant: Variant, keys: KeyLog) -> list[Piece]:
     """The pieces of a packet that this variant's SA has sealed; together they are the whole packet."""
     fields = packet_fields(octets, keys)
-    if variant.carrier in _SHELLS:
+    if variant.ipcomp:
+        fields = list(_with_ipcomp(fields))
+    if variant.carrier in _SHELLS and not _is_compressed(fields):
         fields = _without_shell(fields, variant)
     if variant.suite is None:
         return [_piece(item, added=False) for item in fields]
@@ -84,6 +89,28 @@ def _unsent(item: Field, suite: Suite) -> Iterator[Piece]:
 
 def _piece(item: Field, *, added: bool) -> Piece:
     return Piece(item.offset, len(item.octets), item.layer, item.name, item.value, item.source, added)
+
+
+def _with_ipcomp(fields: list[Field]) -> Iterator[Field]:
+    """The fields where what ESP or AH holds is taken apart if it is compressed."""
+    for item in fields:
+        if item.layer != _COMPRESSED:
+            yield item
+            continue
+        plain, at = item.plain or item.octets, item.offset
+        next_header, cpi = ipcomp.parse(plain)
+        protocol = protocol_name(next_header)
+        parts = [
+            field(plain, 0, 1, "IPComp", "next header", protocol, "RFC 3173 3.1"),
+            field(plain, 1, 2, "IPComp", "flags", "0", "RFC 3173 3.2"),
+            field(plain, 2, ipcomp.HEADER_BYTES, "IPComp", "CPI", f"{cpi} (DEFLATE)", "RFC 3173 3.3"),
+            rest(plain, ipcomp.HEADER_BYTES, COMPRESSED_LAYER, "data", "RFC 2394 2"),
+        ]
+        yield from (replace(part, offset=at + part.offset) for part in parts)
+
+
+def _is_compressed(fields: list[Field]) -> bool:
+    return any(item.layer == COMPRESSED_LAYER for item in fields)
 
 
 def _without_shell(fields: list[Field], variant: Variant) -> list[Field]:

@@ -7,7 +7,7 @@ is asked for each size once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sim.experiment.overhead.carriers import WAYS, Carrier
 from sim.experiment.overhead.carry import Carry, carry
@@ -78,6 +78,7 @@ class Column:
         self._terms = terms
         self._carry: Carry = carry(variant, inner, terms.mtu)
         self._wire: dict[int, int] = {}
+        self._worst = self if not variant.ipcomp else Column(_incompressible(variant), inner, terms)
 
     def wire(self, size: int) -> int:
         if size not in self._wire:
@@ -96,15 +97,19 @@ class Column:
         return self._carry.byte_map(size)
 
     def limits(self) -> Limits:
-        largest = self._largest()
+        """With IPComp those of packets that would not shrink: they travel as they are (RFC 3173 2.2)."""
+        largest = self._worst._largest()
         versions = {self._inner.version} if self._keeps_header else {4, 6}
         v4, v6 = (_mss(largest, version) if version in versions else None for version in (4, 6))
         return Limits(largest, v4, v6)
 
     def jumps(self, first: int, last: int) -> list[int]:
-        """The sizes from `first` to `last` after which one octet more adds more than itself."""
-        least = max(first, self._inner.least)
-        return [size for size in range(least, last + 1) if self.wire(size + 1) > self.wire(size) + 1]
+        """The sizes from `first` to `last` after which one octet more adds more than itself.
+
+        With IPComp those of packets that would not shrink.
+        """
+        least, wire = max(first, self._inner.least), self._worst.wire
+        return [size for size in range(least, last + 1) if wire(size + 1) > wire(size) + 1]
 
     @property
     def _keeps_header(self) -> bool:
@@ -122,6 +127,10 @@ class Column:
             else:
                 high = middle - 1
         return low if low >= self._inner.least else 0
+
+
+def _incompressible(variant: Variant) -> Variant:
+    return replace(variant, ipcomp=False)
 
 
 _IPSEC = (Carrier.ESP, Carrier.AH)

@@ -100,6 +100,7 @@ def _variant(variant: Variant) -> Row:
         "suite": variant.suite.name if variant.suite else None,
         "mode": variant.mode.value if variant.mode else None,
         "natt": variant.natt,
+        "ipcomp": variant.ipcomp,
         "outer": variant.outer,
         "origin": variant.origin,
     }

@@ -31,6 +31,7 @@ class Variant:
     mode: Mode | None
     outer: int
     natt: bool = False
+    ipcomp: bool = False
 
     @property
     def label(self) -> str:
@@ -43,8 +44,7 @@ class Variant:
         if self.suite is not None:
             words.append(self.suite.name)
         text = " ".join(words)
-        if self.natt:
-            text += ", NAT-T"
+        text += ", NAT-T" * self.natt + ", IPComp" * self.ipcomp
         return text if self.carrier is Carrier.PLAIN else f"{text}, IPv{self.outer}"
 
     @property
@@ -68,6 +68,7 @@ class Question:
     outer: Sequence[int] = ()
     esn: bool = False
     implicit_iv: bool = False
+    ipcomp: bool = False
 
     @property
     def names_something(self) -> bool:
@@ -136,7 +137,7 @@ def _of_carrier(
         outers = question.outer or (version,)
         for suite, mode, natt, outer in product(fitting, modes, question.natt, outers):
             _check(carrier, mode, natt, outer, version)
-            yield Variant(carrier, suite, mode, outer, natt)
+            yield Variant(carrier, suite, mode, outer, natt, question.ipcomp)
 
 
 def _fitting(carrier: Carrier, suites: list[_Asked], question: Question) -> list[Suite]:
@@ -158,6 +159,7 @@ def _check_question(question: Question, carriers: Sequence[Carrier]) -> None:
             ("mode", question.modes),
             ("NAT-T", True in question.natt),
             ("ESN", question.esn),
+            ("IPComp", question.ipcomp),
         ):
             if given:
                 raise OverheadError(f"{names} has no choice of {what}; leave it out, or add --protocol esp")

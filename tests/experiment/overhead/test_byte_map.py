@@ -8,7 +8,8 @@ import pytest
 
 import sim
 from sim.experiment.overhead.encoded import Encoded, engine_with
-from sim.experiment.overhead.inner import Inner, Kind, counting
+from sim.experiment.overhead.inner import Inner, Kind
+from sim.experiment.overhead.payloads import counting
 from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.variant import Question, variants
 from sim.ipsec.spec import ChildSpec
@@ -148,3 +149,27 @@ def mirrored(spec: ChildSpec) -> ChildSpec:
         local_ts=spec.remote_ts,
         remote_ts=spec.local_ts,
     )
+
+
+@pytest.mark.parametrize("protocol", ["esp", "ah", "gre", "l2tp"])
+@pytest.mark.parametrize("mode", ["tunnel", "transport"])
+def test_a_compressed_packet_is_read_from_its_ipcomp_header(protocol: str, mode: str) -> None:
+    found = column("aes128-sha256", protocols=protocol, modes=mode, ipcomp=True)
+    pieces = found.byte_map(1400)
+    assert [piece.offset for piece in pieces] == offsets(pieces)
+    assert sum(piece.octets for piece in pieces) == found.wire(1400) < 900
+    assert [(piece.field, piece.octets) for piece in pieces if piece.layer == "IPComp"] == [
+        *(("next header", 1), ("flags", 1), ("CPI", 2)),
+    ]
+
+
+def test_what_does_not_shrink_travels_without_an_ipcomp_header() -> None:
+    plain = column("aes128gcm16")
+    for size, payload in ((1400, "random"), (64, "text")):
+        found = column("aes128gcm16", ipcomp=True, payload=payload)
+        assert found.wire(size) == plain.wire(size)
+        assert not [piece for piece in found.byte_map(size) if piece.layer == "IPComp"]
+
+
+def test_the_largest_packet_with_ipcomp_is_that_of_the_worst_case() -> None:
+    assert column("aes128gcm16", ipcomp=True, payload="zeros").limits() == column("aes128gcm16").limits()
