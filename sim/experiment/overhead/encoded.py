@@ -12,6 +12,7 @@ from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.reading import read
 from sim.experiment.overhead.suite import Suite
 from sim.experiment.overhead.variant import Variant
+from sim.ike.constants import ProtocolId
 from sim.ike.events import ChildSaUp
 from sim.ike.proposals import EspSuite
 from sim.ipsec.engine import Engine
@@ -39,6 +40,7 @@ _HOSTS = {
     6: (pack_address("fd01::10"), pack_address("fd02::20")),
 }
 _ANY = (Selector.from_prefix("0.0.0.0/0"), Selector.from_prefix("::/0"))
+_NEGOTIATED = {Protocol.ESP: ProtocolId.ESP, Protocol.AH: ProtocolId.AH}
 _CUT: dict[int, Callable[[bytearray, int], list[bytearray]]] = {
     4: fragment,
     6: lambda packet, mtu: fragment6(packet, mtu, 1),
@@ -149,7 +151,7 @@ def _receiver(spec: ChildSpec) -> ChildSaUp:
         mode=spec.mode,
         spi_in=spec.spi_out,
         spi_out=spec.spi_in,
-        suite=EspSuite(spec.encryption, spec.integrity, spec.esn, None),
+        suite=EspSuite(spec.encryption, spec.integrity, spec.esn, None, _NEGOTIATED[spec.protocol]),
         keys_in=spec.keys_out,
         keys_out=spec.keys_in,
         local=spec.remote,

@@ -5,23 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sim.crypto.ids import EncryptionId, IntegrityId
-from sim.crypto.suites import AH_INTEGRITY, ENCRYPTION, Encryption, Integrity
+from sim.crypto.suites import Encryption, Integrity
 from sim.experiment.overhead.errors import OverheadError
-from sim.ike.algorithms import ALIASES, KEY_EXCHANGES, TOKENS, is_supported
+from sim.ike.algorithms import AH_TOKENS, ALIASES, KEY_EXCHANGES, TOKENS, is_supported
 from sim.ike.constants import ProtocolId, TransformType
 from sim.ike.proposals import Proposal, esp_suite, parse_proposal
 
 _IIV = "iiv"
 _KINDS = (TransformType.ENCR, TransformType.INTEG, TransformType.ESN, *KEY_EXCHANGES)
-_NULL = ENCRYPTION[EncryptionId.ENCR_NULL, None]
-
-_GMACS = {
-    "aes128gmac": IntegrityId.AUTH_AES_128_GMAC,
-    "aes192gmac": IntegrityId.AUTH_AES_192_GMAC,
-    "aes256gmac": IntegrityId.AUTH_AES_256_GMAC,
-}
-"""A cipher of ESP by name, and a MAC of AH by nature (RFC 4543 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +59,14 @@ def _esp_suite(words: list[str], text: str, esn: bool) -> Suite:
 
 
 def _ah_suite(words: list[str], text: str, esn: bool) -> Suite:
-
-    macs = [word for word in words if _kind(word) == TransformType.INTEG or word in _GMACS]
+    macs = [word for word in words if word in AH_TOKENS and AH_TOKENS[word].type == TransformType.INTEG]
     if len(macs) != 1:
         what = "none" if not macs else "several"
         raise OverheadError(
             f"suite {text!r}: AH takes one integrity algorithm, such as sha256, and this has {what}"
         )
-    (mac,) = macs
-    id_ = _GMACS.get(mac) or IntegrityId(TOKENS[mac].id)
-    return Suite(mac, _NULL, AH_INTEGRITY[id_], esn or "esn" in words)
+    suite = esp_suite(parse_proposal(macs[0], ProtocolId.AH))
+    return Suite(macs[0], suite.encryption, suite.integrity, esn or "esn" in words)
 
 
 def _check_word(word: str, text: str) -> None:
