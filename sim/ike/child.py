@@ -47,6 +47,8 @@ class ChildSa:
     expires_at: int = 0
     cpi_in: int = 0
     cpi_out: int = 0
+    original: tuple[bytes, bytes] | None = None
+    """The peer's own address and ours as its traffic selectors had them before a NAT (RFC 7296 2.23.1)."""
 
     @property
     def up(self) -> bool:

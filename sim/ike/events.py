@@ -175,6 +175,8 @@ class ChildSaUp:
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""
+    original: tuple[bytes, bytes] | None = None
+    """In transport mode through a NAT: what the peer has for its own address and for ours, if it said so."""
 
 
 @value

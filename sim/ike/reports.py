@@ -91,6 +91,7 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         cpi_out=child.cpi_out,
         outer=config.outer,
         handling=config.handling,
+        original=child.original,
     )
 
 

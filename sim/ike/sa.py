@@ -334,6 +334,7 @@ class IkeSa:
         self.children[child.spi_in] = self.ctx.children[child.spi_in] = child
         for host in _inner_hosts(child):
             self.ctx.inner_hosts[host] = child
+        transport_nat.inherit(child, replaces)
         transport_nat.note(child)
         self.ctx.emit(child_up(self, child, 0 if replaces is None else replaces.spi_in))
         self.lifetimes.start_child(child, now)

@@ -58,6 +58,21 @@ def is_taken(sa: IkeSa, remote: tuple[Selector, ...], local: tuple[Selector, ...
     )
 
 
+def original(
+    child: ChildSa, remote: tuple[Selector, ...], local: tuple[Selector, ...]
+) -> tuple[bytes, bytes] | None:
+    """What the peer had for its address and for ours, by the selectors that it gave; None without a NAT."""
+    if child.mode is not Mode.TRANSPORT or not child.ike.path.encap:
+        return None
+    return remote[0].start, local[0].start
+
+
+def inherit(child: ChildSa, replaced: ChildSa | None) -> None:
+    """Who rekeys is not told the peer's addresses again."""
+    if child.original is None and replaced is not None and child.mode is Mode.TRANSPORT:
+        child.original = replaced.original
+
+
 def note(child: ChildSa) -> None:
     """Remember who has transport mode at the address of a NAT."""
     if child.mode is Mode.TRANSPORT and child.ike.path.encap:

@@ -234,7 +234,11 @@ class Engine:
         return self._ah_openers if spec.protocol is Protocol.AH else self.openers
 
     def _natt(self, ip: bytearray, at: int, peer: Sock, now: int) -> Outcome:
-        """A datagram to the NAT traversal port, whose UDP header is at `at`: ESP, or IKE's (RFC 3948 2)."""
+        """A datagram to the NAT traversal port, whose UDP header is at `at`: ESP, or IKE's (RFC 3948 2).
+
+        The checksum is not looked at, be it zero or what a NAT made of it, in IPv6 too (RFC 6935 5): the ICV
+        says more.
+        """
         inner = at + UDP_HEADER_BYTES
         if len(ip) < inner + HEADER_BYTES:
             return BYPASS  # a keepalive, or too short for anything: IKE counts it

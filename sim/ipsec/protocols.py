@@ -82,7 +82,7 @@ def express_seal(spec: ChildSpec, mode: ModeSealer, wrapper: Sealer) -> Callable
 
 def mode_opener(spec: ChildSpec, tally: Tally | None = None) -> ModeOpener:
     """What an inbound SA does to what its ESP or AH held; with a tally it inflates."""
-    opener = TunnelOpener(spec.outer_fields) if spec.mode is Mode.TUNNEL else TransportOpener()
+    opener = TunnelOpener(spec.outer_fields) if spec.mode is Mode.TUNNEL else TransportOpener(spec.original)
     return opener if tally is None else InflatingOpener(opener, spec.cpi_in, spec.mode, tally)
 
 

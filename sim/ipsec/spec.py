@@ -44,6 +44,9 @@ class ChildSpec:
     copy_df: bool = True
     df: bool = False
     outer_fields: OuterFields = DEFAULT_FIELDS
+
+    original: tuple[bytes, bytes] | None = None
+    """In transport mode through a NAT: what the peer has for its own address and for ours, if it said so."""
     soft_limit: tuple[int, int] = (0, 0)
     hard_limit: tuple[int, int] = (0, 0)
     cpi_in: int = 0

@@ -5,24 +5,23 @@
 
 So destination options go in front where a routing header follows, whose hops read them, else they go behind:
 ESP hides no others. Whole datagrams only (RFC 4303 3.3.4). With UDP encapsulation a NAT may have changed the
-addresses that a TCP or UDP checksum covers, so the checksum is made anew behind the ICV that vouches for the
-octets (RFC 3948 3.1.2).
+addresses that a checksum of the upper layer covers, so that is made to fit, behind the ICV that vouches for
+the octets: see `natted`.
 """
 
 from __future__ import annotations
 
 from typing import Protocol as Shape
 
+from sim.ipsec.natted import Addresses, fix_checksum
 from sim.ipsec.outer import write_udp
 from sim.ipsec.verdict import PacketError, Reason
-from sim.wire.checksum import internet_checksum, pseudo_header_sum
 from sim.wire.ip import (
     IPV6_HEADER_BYTES,
     MAX_PACKET_BYTES,
     MF,
     OFFSET_MASK,
     Protocol,
-    addresses,
     parse_quoted,
 )
 from sim.wire.udp import UDP_HEADER_BYTES
@@ -33,7 +32,6 @@ _EXTENSIONS = _IN_FRONT | {Protocol.IPV6_DEST}
 _PLAIN_V4 = 9
 _PLAIN_V6 = 6
 """Where the octet is that names the upper layer."""
-_CHECKSUM_AT: dict[int, int] = {Protocol.TCP: 16, Protocol.UDP: 6}
 
 
 class Wrapper(Shape):
@@ -92,11 +90,17 @@ class TransportSealer:
 
 
 class TransportOpener:
-    """What an inbound SA in transport mode does to what ESP held."""
+    """What an inbound SA in transport mode does to what ESP held.
 
-    __slots__ = ()
+    `original` is what the peer took for source and destination, if that is known.
+    """
+
+    __slots__ = ("_original",)
     alarms = 0
     """There is one IP header, whose ECN field contradicts no other."""
+
+    def __init__(self, original: Addresses | None = None) -> None:
+        self._original = original
 
     def open(self, packet: bytearray, at: int, payload: bytearray, next_header: int) -> bytearray:
         """A packet with the headers of `packet`, which stays as it was, and the payload."""
@@ -104,7 +108,7 @@ class TransportOpener:
         out = packet[:header] + payload
         _relabel(out, named_at, next_header)
         if at > header:
-            _renew_checksum(out, header, next_header)
+            fix_checksum(out, header, next_header, self._original)
         return out
 
 
@@ -152,19 +156,3 @@ def _relabel(packet: bytearray, named_at: int, protocol: int) -> None:
     packet[2:4] = size.to_bytes(2, "big")
     packet[9] = protocol
     packet[10:12] = ((old - size - protocol) % 0xFFFF).to_bytes(2, "big")
-
-
-def _renew_checksum(packet: bytearray, at: int, protocol: int) -> None:
-    """Compute the TCP or UDP checksum for the addresses at hand; an absent one (UDP, IPv4) stays absent."""
-    if protocol not in _CHECKSUM_AT:
-        return
-    field = at + _CHECKSUM_AT[protocol]
-    absent = protocol == Protocol.UDP and packet[field : field + 2] == b"\0\0"
-    if absent or field + 2 > len(packet):
-        return
-    packet[field : field + 2] = b"\0\0"
-    pseudo = pseudo_header_sum(*addresses(packet), protocol, len(packet) - at)
-    checksum = internet_checksum(memoryview(packet)[at:], pseudo)
-    if checksum == 0 and protocol == Protocol.UDP:
-        checksum = 0xFFFF
-    packet[field : field + 2] = checksum.to_bytes(2, "big")

@@ -406,6 +406,7 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         outer_fields=event.outer,
         df=event.handling.df,
         handling=event.handling,
+        original=event.original,
     )
 
 

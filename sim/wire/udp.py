@@ -2,7 +2,8 @@
 
     0 source port | 2 destination port | 4 length | 6 checksum | 8 data
 
-UDP over IPv6 with a zero checksum (RFC 6935) is left out: UDP-encapsulated ESP over IPv6 has one, too.
+UDP over IPv6 with a zero checksum (RFC 6935) is neither sent nor taken, but for ESP in UDP, which has an ICV:
+see `sim.ipsec.engine`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike import compression
+from sim.ike import compression, transport_nat
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig, Childless
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformType
@@ -218,6 +218,7 @@ class RespondChild(Task):
             additional,
         )
         child.cpi_in, child.cpi_out = draft.cpis
+        child.original = transport_nat.original(child, *draft.answer)
         self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:
