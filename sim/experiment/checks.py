@@ -156,3 +156,6 @@ def _flow_verdicts(world: World, check: FlowCheck, row: Row) -> Iterator[Verdict
     if check.min_received is not None:
         ok = row["received"] >= check.min_received
         yield Verdict(ok, f"{row['received']} packets received, at least {check.min_received} wanted")
+    if check.max_received is not None:
+        ok = row["received"] <= check.max_received
+        yield Verdict(ok, f"{row['received']} packets received, at most {check.max_received} allowed")

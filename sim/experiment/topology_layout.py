@@ -89,7 +89,7 @@ def _children(connection: Connection) -> str:
         f"{child.mode} mode, AH {child.ah_proposals[0]}"
         if child.ah_proposals
         else f"{child.mode} mode, {child.esp_proposals[0]}"
-        for child in connection.children.values()
+        for child in connection.negotiated.values()
     }
     return "; ".join(sorted(kinds))
 

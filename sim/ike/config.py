@@ -126,6 +126,20 @@ RETRANSMIT = {
 
 
 @dataclass(frozen=True, slots=True)
+class Shunt:
+    """A policy that bypasses or discards, which nobody negotiates (RFC 4301 4.4.1); the driver installs it.
+
+    strongSwan has it as a child whose mode is pass or drop. `priority` 0 is the default of its kind.
+    """
+
+    name: str
+    bypass: bool
+    local_ts: tuple[Selector, ...]
+    remote_ts: tuple[Selector, ...]
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChildConfig:
     """One Child SA of a connection.
 
@@ -174,6 +188,9 @@ class ChildConfig:
     def suites(self) -> tuple[Proposal, ...]:
         """The proposals for the protocol that it has."""
         return self.ah_proposals or self.esp_proposals
+
+    priority: int = 0
+    """Where its policies stand among all others, the lowest first; 0 is the default of their kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +303,9 @@ class EndpointConfig:
     epoch: int = DEFAULT_EPOCH
     followup_timeout: int = 20 * NS_PER_S
     pools: tuple[PoolConfig, ...] = ()
+    shunts: tuple[Shunt, ...] = ()
+    discard_by_default: bool = False
+    """What the driver does with packets that no policy matches: bypass, or discard."""
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]

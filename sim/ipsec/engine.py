@@ -278,12 +278,18 @@ class Engine:
         return self._open(ip, at, spi, low, None, now)
 
     def _arriving_verdict(self, traffic: Traffic) -> Verdict:
-        """RFC 4301 5.2 step 3: may this come in the clear?"""
+        """RFC 4301 5.2 step 3: may this come in the clear?
+
+        What a gateway passes on crosses the boundary once, and is a policy's affair once: a packet from the
+        inside is looked at when it leaves, and one from the outside was when it came.
+        """
         if traffic.dst_port in self._ike_ports and traffic.protocol == _UDP and traffic.dst in self._local:
             return BYPASS
         policy = self.spd.inbound(traffic)
-        action = policy.action if policy else self.spd.default
-        return DROP[Reason.CLEAR_TEXT] if action is Action.PROTECT else _CLEAR[action]
+        if policy is None:
+            crosses = traffic.dst not in self._local and self.spd.outbound(traffic) is not None
+            return BYPASS if crosses else _CLEAR[self.spd.default]
+        return DROP[Reason.CLEAR_TEXT] if policy.action is Action.PROTECT else _CLEAR[policy.action]
 
     def _leaving_handler(self, ip: bytearray) -> Handler:
         try:
@@ -323,8 +329,11 @@ class Engine:
         if self._is_ike(traffic):
             return _constantly(BYPASS)
         policy = self.spd.outbound(traffic)
-        if policy is None or policy.action is not Action.PROTECT:
-            return _constantly(_CLEAR[policy.action if policy else self.spd.default])
+        if policy is None:
+            crosses = traffic.src not in self._local and self.spd.inbound(traffic) is not None
+            return _constantly(BYPASS if crosses else _CLEAR[self.spd.default])
+        if policy.action is not Action.PROTECT:
+            return _constantly(_CLEAR[policy.action])
         pair = self._pairs.get(policy.spi_in)
         if pair is None:
             return _constantly(Acquire(policy, *selectors_of(traffic)))
@@ -349,6 +358,7 @@ def _policy_for(spec: ChildSpec) -> Policy:
         child=spec.child,
         mode=spec.mode,
         spi_in=spec.spi_in,
+        priority=spec.priority,
     )
 
 

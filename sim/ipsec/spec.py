@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.crypto.suites import Encryption, Integrity
+from sim.ipsec.policy import PROTECT_PRIORITY
 from sim.wire.address import Sock
 from sim.wire.esp import Mode
 from sim.wire.handling import DEFAULT, Handling
@@ -55,6 +56,9 @@ class ChildSpec:
     protocol: Protocol = Protocol.ESP
     """ESP or AH. AH's `encryption` is NULL, its encryption keys are empty, and it knows no `encap`."""
     handling: Handling = DEFAULT
+
+    priority: int = PROTECT_PRIORITY
+    """That of its policy: see `sim.ipsec.policy`."""
 
     @property
     def is_metered(self) -> bool:

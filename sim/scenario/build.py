@@ -31,7 +31,16 @@ from sim.scenario.nats import add_rules, nat_box
 from sim.scenario.passing import note_courses
 from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
-from sim.scenario.schema import Connection, Link, NatNode, Node, Scenario
+from sim.scenario.schema import (
+    Connection,
+    ConnectionChild,
+    GatewayNode,
+    HostNode,
+    Link,
+    NatNode,
+    Node,
+    Scenario,
+)
 from sim.scenario.schema import Jitter as JitterModel
 from sim.scenario.schema_pools import pool_range
 from sim.scenario.virtual import expect_addresses
@@ -39,7 +48,7 @@ from sim.scenario.weak import weak_suites
 from sim.scenario.world import World
 from sim.tunnels.stack import IpsecStack
 from sim.units import NS_PER_S
-from sim.wire.selector import Selector
+from sim.wire.selector import ANY_PORTS, Selector
 
 _DEFAULT_PREFIXES = {4: (bytes(4), 0), 16: (bytes(16), 0)}
 
@@ -190,13 +199,27 @@ def _announcer(model: Node, connections: Mapping[str, Connection]) -> Callable[[
         return lambda _prefix, _port: False
     if isinstance(model, NatNode):
         return lambda _prefix, port: port == model.outside
-    protected = [ts for connection in connections.values() for ts in _local_selectors(connection)]
-    return lambda prefix, _port: not any(ts.contains(_selector(prefix)) for ts in protected)
+    protected = [ts for connection in connections.values() for ts in _local_selectors(connection.negotiated)]
+    passing = [
+        ts._replace(protocol=0, ports=ANY_PORTS)
+        for connection in connections.values()
+        for ts in _local_selectors(connection.shunts, "pass")
+    ]
+
+    def announces(prefix: Prefix, _port: str) -> bool:
+        """Others know the way to what is not protected, and to what some packets pass by protection for."""
+        network = _selector(prefix)
+        return any(ts.intersect(network) for ts in passing) or not any(
+            ts.contains(network) for ts in protected
+        )
+
+    return announces
 
 
-def _local_selectors(connection: Connection) -> Iterator[Selector]:
-    for child in connection.children.values():
-        yield from child.local_ts
+def _local_selectors(children: Mapping[str, ConnectionChild], mode: str = "") -> Iterator[Selector]:
+    for child in children.values():
+        if mode in ("", child.mode):
+            yield from child.local_ts
 
 
 def _selector(prefix: Prefix) -> Selector:
@@ -206,17 +229,23 @@ def _selector(prefix: Prefix) -> Selector:
 
 def _config(scenario: Scenario, node: str, connections: Mapping[str, Connection]) -> EndpointConfig:
     try:
-        return endpoint_config(connections, scenario.pools.get(node))
+        return endpoint_config(connections, scenario.pools.get(node), discards=_discards(scenario, node))
     except ConfigError as error:
         raise ScenarioError([scenario.problem(("connections", node, *error.path), str(error))]) from None
 
 
+def _discards(scenario: Scenario, node: str) -> bool:
+    model = scenario.nodes[node]
+    return isinstance(model, HostNode | GatewayNode) and model.default_policy == "discard"
+
+
 def _add_stacks(world: World) -> None:
     scenario = with_pki(world.scenario, world.sim.rand)
-    for name, connections in scenario.connections.items():
+    strict: dict[str, Mapping[str, Connection]] = {n: {} for n in scenario.nodes if _discards(scenario, n)}
+    for name, connections in {**scenario.connections, **strict, **scenario.connections}.items():
         if name in world.attached:
             continue
-        callers = callers_of(world, name)
+        callers = callers_of(world, name) if connections else {}
         config = replace(_config(scenario, name, connections), epoch=scenario.date * NS_PER_S)
         stack = IpsecStack(
             world.nodes[name],

@@ -30,7 +30,7 @@ def _selectors(world: World, node: str, answering: Connection) -> Iterator[Selec
     for peer, connections in world.scenario.connections.items():
         for calling in connections.values():
             if peer != node and _calls(world, node, calling) and _is_expected(calling, answering):
-                for child in calling.children.values():
+                for child in calling.negotiated.values():
                     yield from child.local_ts or _dynamic(world, node, peer, calling, answering)
 
 

@@ -30,8 +30,11 @@ def check_clear(world: World) -> None:
 
 def _passed(world: World, flow: Flow) -> Iterator[tuple[str, str, str]]:
     """The two ends, and the name of the connection, of every tunnel that the flow goes along in clear."""
-    for stretch in way_of(world, flow).stretches:
+    way = way_of(world, flow)
+    for stretch in way.stretches:
         for node in stretch:
+            if node in way.shunted:
+                continue  # a policy says so
             for name, peer in _calls(world, node):
                 if peer in stretch:
                     yield node, peer, name
@@ -51,13 +54,13 @@ def _end_without_network(world: World, flow: Flow, node: str, peer: str, connect
     ends = {flow.from_, flow.to.partition(":")[0]}
     for end in (node, peer):
         children = world.scenario.connections.get(end, {}).get(connection)
-        if end not in ends and children and not any(c.local_ts for c in children.children.values()):
+        if end not in ends and children and not any(c.local_ts for c in children.negotiated.values()):
             return end
     return None
 
 
 def _problem(world: World, flow: Flow, end: str, connection: str) -> Problem:
-    child = next(iter(world.scenario.connections[end][connection].children))
+    child = next(iter(world.scenario.connections[end][connection].negotiated))
     text = (
         f"names no network, so the tunnel protects only {end} itself there, and flow `{flow.name}` passes in "
         f"clear: name the network behind {end}, or {end}'s own address if that is meant"

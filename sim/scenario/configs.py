@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim.ike.config import (
@@ -13,6 +13,7 @@ from sim.ike.config import (
     EndpointConfig,
     Fragmentation,
     ReturnRoutability,
+    Shunt,
     StartAction,
     Unique,
 )
@@ -27,7 +28,9 @@ from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 from sim.wire.handling import Handling
 from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
+from sim.wire.selector import Selector
 
+_ANYWHERE = (Selector.from_prefix("0.0.0.0/0"), Selector.from_prefix("::/0"))
 _DPD_ACTION = {"clear": StartAction.NONE, "trap": StartAction.TRAP, "restart": StartAction.START}
 
 
@@ -40,11 +43,13 @@ class ConfigError(ValueError):
 
 
 def endpoint_config(
-    connections: Mapping[str, Connection], pools: Mapping[str, Pool] | None = None
+    connections: Mapping[str, Connection], pools: Mapping[str, Pool] | None = None, *, discards: bool = False
 ) -> EndpointConfig:
-    """One node's connections and pools, by name."""
+    """One node's connections and pools, by name; `discards` is for what no policy of it matches."""
     return EndpointConfig(
-        tuple(connection_config(name, conn) for name, conn in connections.items()),
+        tuple(connection_config(name, conn) for name, conn in connections.items() if conn.negotiated),
+        shunts=tuple(shunts(connections)),
+        discard_by_default=discards,
         pools=tuple(pool_config(name, pool) for name, pool in (pools or {}).items()),
     )
 
@@ -62,7 +67,7 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         name=name,
         psk=connection.psk or b"",
         proposals=tuple(parse_proposal(text, ProtocolId.IKE) for text in connection.proposals),
-        children=tuple(child_config(child, conf) for child, conf in connection.children.items()),
+        children=tuple(child_config(child, conf) for child, conf in connection.negotiated.items()),
         local_addrs=tuple(map(pack_address, connection.local_addrs)),
         remote_addrs=tuple(map(pack_address, connection.remote_addrs)),
         remote_port=connection.remote_port,
@@ -103,6 +108,19 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
     )
 
 
+def shunts(connections: Mapping[str, Connection]) -> Iterator[Shunt]:
+    """Policies that bypass or discard; `dynamic` stands for any address in them, as in strongSwan."""
+    for connection, conf in connections.items():
+        for name, child in conf.shunts.items():
+            yield Shunt(
+                f"{connection}/{name}",
+                child.mode == "pass",
+                child.local_ts or _ANYWHERE,
+                child.remote_ts or _ANYWHERE,
+                child.priority,
+            )
+
+
 def child_config(name: str, child: ConnectionChild) -> ChildConfig:
     return ChildConfig(
         name=name,
@@ -119,6 +137,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         close_action=StartAction(child.close_action),
         dpd_action=_DPD_ACTION[child.dpd_action],
         ipcomp=child.ipcomp,
+        priority=child.priority,
         **_limits(child, "time"),
         **_limits(child, "bytes"),
         **_limits(child, "packets"),

@@ -164,7 +164,7 @@ def _connections(scenario: Scenario) -> Found:
                 yield (*place, "pools"), text
             if connection.vips and not connection.remote_addrs:
                 yield (*place, "vips"), "the connection has no `remote_addrs`, so there is nobody to ask"
-            for child, model in connection.children.items():
+            for child, model in connection.negotiated.items():
                 if model.start_action != "none" and not connection.remote_addrs:
                     path = "connections", node, name, "children", child, "start_action"
                     yield path, "the connection has no `remote_addrs`, so there is nobody to call"

@@ -26,7 +26,9 @@ _SHARED_CHILD = (
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     "ipcomp",
+    "priority",
 )
+_OF_SHUNTS = ("mode", "priority")
 
 Plain = dict[str, Any]
 """A part of a scenario as YAML has it."""
@@ -142,7 +144,7 @@ def _use_second(tunnel: Tunnel, initiator: Plain, responder: Plain) -> None:
 
 def _initiator_child(child: Plain) -> Plain:
     own = {"local_ts": child["local_ts"], "remote_ts": child["remote_ts"]}
-    return _shared_child(child) | own | {"start_action": _START_ACTION[child["start"]]}
+    return {"start_action": _START_ACTION[child["start"]]} | _shared_child(child) | own
 
 
 def _responder_child(child: Plain) -> Plain:
@@ -151,6 +153,8 @@ def _responder_child(child: Plain) -> Plain:
 
 
 def _shared_child(child: Plain) -> Plain:
+    if child["mode"] in ("pass", "drop"):
+        return {key: child[key] for key in _OF_SHUNTS} | {"start_action": "trap"}
     return {key: child[key] for key in _SHARED_CHILD if key in child}
 
 

@@ -71,7 +71,12 @@ class _Node(Model):
     """Prefix to interface, where the way that follows from the links is not wanted."""
 
 
-class HostNode(_Node):
+class _IpsecNode(_Node):
+    default_policy: Literal["bypass", "discard"] = "bypass"
+    """What becomes of packets that no policy matches (RFC 4301 4.4.1). Linux: `ip xfrm policy setdefault`."""
+
+
+class HostNode(_IpsecNode):
     """An end system: it forwards nothing, and may be the end of a tunnel."""
 
     kind: Literal["host"]
@@ -83,7 +88,7 @@ class RouterNode(_Node):
     kind: Literal["router"]
 
 
-class GatewayNode(_Node):
+class GatewayNode(_IpsecNode):
     """A router that may be the end of a tunnel."""
 
     kind: Literal["gateway"]

@@ -187,6 +187,8 @@ class FlowCheck(Model):
     max_latency: Span | None = None
     """For every packet that arrived."""
     min_received: Annotated[int, Field(ge=1)] | None = None
+    max_received: Annotated[int, Field(ge=0)] | None = None
+    """0 for what must not arrive at all."""
 
     @model_validator(mode="after")
     def _checks_something(self) -> Self:

@@ -87,8 +87,12 @@ Interval = Annotated[Duration, Field(ge=0), AfterValidator(_not_too_often)]
 Vips = Annotated[Many[Address], Field(max_length=MAX_ADDRESSES)]
 
 
+_OF_SHUNTS = ("mode", "local_ts", "remote_ts", "start", "start_action", "priority")
+
+
 class _Child(Model):
-    mode: Literal["tunnel", "transport"] = "tunnel"
+    mode: Literal["tunnel", "transport", "pass", "drop"] = "tunnel"
+    """pass and drop: a policy that lets packets by, or discards them, and that is not negotiated."""
     local_ts: Selectors = ()
     """Empty is `dynamic`: the address that the IKE SA uses."""
     remote_ts: Selectors = ()
@@ -158,6 +162,25 @@ class _Child(Model):
             raise ValueError("icmp_check needs icmp: true")
         return self
 
+    priority: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Where its policies stand among all others of the host, the lowest first. 0: before 100,000 for pass,
+    before 200,000 for what is protected, and after 300,000 for drop."""
+
+    @property
+    def is_shunt(self) -> bool:
+        """Whether it only bypasses or discards."""
+        return self.mode in ("pass", "drop")
+
+    @model_validator(mode="after")
+    def _is_just_a_policy(self) -> Self:
+        if self.is_shunt:
+            for name, field in type(self).model_fields.items():
+                if name not in _OF_SHUNTS and getattr(self, name) != field.get_default(
+                    call_default_factory=True
+                ):
+                    raise ValueError(f"{name} means nothing with `mode: {self.mode}`, which makes no SA")
+        return self
+
     @model_validator(mode="after")
     def _ends_after_rekeying(self) -> Self:
         for unit in ("time", "bytes", "packets"):
@@ -189,11 +212,24 @@ class TunnelChild(_Child):
     start: Literal["at once", "trap", "none"] = "at once"
     """When the initiator sets it up: at the start, for the first packet that needs it, or never by itself."""
 
+    @model_validator(mode="after")
+    def _is_in_force(self) -> Self:
+        if self.is_shunt and self.start == "none":
+            raise ValueError(f"with `start: none` a policy of `mode: {self.mode}` would never be in force")
+        return self
+
 
 class ConnectionChild(_Child):
     """`connections.<conn>.children.<child>` of swanctl.conf."""
 
     start_action: Literal["none", "trap", "start"] = "none"
+
+    @model_validator(mode="after")
+    def _is_in_force(self) -> Self:
+        if self.is_shunt and self.start_action == "none":
+            text = f"write `start_action: trap`: a policy of `mode: {self.mode}` is in force only with it"
+            raise ValueError(text)
+        return self
 
 
 class _IkeSettings(Model):
@@ -393,6 +429,16 @@ class Connection(_IkeSettings):
     remote: RemoteSide = RemoteSide()
     children: Annotated[Table[ConnectionChild], Field(min_length=1)]
 
+    @property
+    def negotiated(self) -> dict[str, ConnectionChild]:
+        """The children that are Child SAs."""
+        return {name: child for name, child in self.children.items() if not child.is_shunt}
+
+    @property
+    def shunts(self) -> dict[str, ConnectionChild]:
+        """The children that only bypass or discard."""
+        return {name: child for name, child in self.children.items() if child.is_shunt}
+
     @model_validator(mode="after")
     def _can_encapsulate(self) -> Self:
         _check_encap(self.encap, self.children)
@@ -400,6 +446,8 @@ class Connection(_IkeSettings):
 
     @model_validator(mode="after")
     def _has_its_secret(self) -> Self:
+        if not self.negotiated:
+            return self
         if self.psk is None and "psk" in (self.local.auth, self.remote.auth):
             raise ValueError("has no psk: write one, or `auth: pubkey` for both `local` and `remote`")
         if self.ppk is not None and any(side.auth.startswith("eap") for side in (self.local, self.remote)):

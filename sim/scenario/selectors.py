@@ -1,14 +1,38 @@
-"""Traffic selectors in text, as swanctl.conf has them: `10.1.0.0/16[tcp/80]`, `dynamic`."""
+"""Traffic selectors in text, as swanctl.conf has them: `10.1.0.0/16[tcp/80]`, `dynamic`.
+
+Of ICMP a number below 256 is a type, with any code; from 256 on it is a type (high octet) and a code, which
+`3(4)` is as well.
+"""
 
 from __future__ import annotations
 
 import re
 
 from sim.wire.address import pack_address
-from sim.wire.selector import ANY_PORTS, OPAQUE_PORTS, Selector
+from sim.wire.selector import ANY_PORTS, ICMP, OPAQUE_PORTS, Selector
 
-_PROTOCOLS = {"any": 0, "icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "ipv6-icmp": 58}
-_TEXT = re.compile(r"(?P<addresses>[^\[\]]+)(?:\[(?P<protocol>[\w-]+)(?:/(?P<ports>[\w-]+))?\])?")
+_PROTOCOLS = {
+    "any": 0,
+    "icmp": 1,
+    "ipip": 4,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "ipv6": 41,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmpv6": 58,
+    "ipv6-icmp": 58,
+    "ospf": 89,
+    "l2tp": 115,
+    "sctp": 132,
+    "mh": 135,
+    "mobility-header": 135,
+    "udplite": 136,
+}
+_TEXT = re.compile(r"(?P<addresses>[^\[\]]+)(?:\[(?P<protocol>[\w-]+)(?:/(?P<ports>[\w()-]+))?\])?")
+_TYPE_AND_CODE = re.compile(r"(\d+)\((\d+)\)")
 _HELP = "write a network, and a protocol and port if wanted: 10.1.0.0/16 or 10.1.0.0/16[udp/53]"
 
 
@@ -32,7 +56,7 @@ def parse_selector(text: str) -> Selector:
     if match is None:
         raise ValueError(f"{text!r} is not a traffic selector: {_HELP}")
     protocol = _protocol(match["protocol"] or "any")
-    ports = _ports(match["ports"] or "any")
+    ports = _types(match["ports"] or "any") if protocol in ICMP else _ports(match["ports"] or "any")
     return _addresses(match["addresses"], protocol, ports)
 
 
@@ -60,6 +84,27 @@ def _protocol(text: str) -> int:
             f"{text!r} is no protocol: write one of {', '.join(_PROTOCOLS)} or a number up to 255"
         )
     return number
+
+
+def _types(text: str) -> tuple[int, int]:
+    """Types of ICMP, or types with their codes, as a range of ports."""
+    if "(" not in text:
+        ports = low, high = _ports(text)
+        if ports in (ANY_PORTS, OPAQUE_PORTS):
+            return ports
+        return low << 8 if low < 256 else low, high << 8 | 255 if high < 256 else high
+    first, _, last = text.partition("-")
+    low, high = _type_and_code(first), _type_and_code(last or first)
+    if low > high:
+        raise ValueError(f"{text} is not a range of types, lowest first")
+    return low, high
+
+
+def _type_and_code(text: str) -> int:
+    match = _TYPE_AND_CODE.fullmatch(text)
+    if match is None or int(match[1]) > 255 or int(match[2]) > 255:
+        raise ValueError(f"{text!r} is no ICMP type with its code: write such as 3(4), each at most 255")
+    return int(match[1]) << 8 | int(match[2])
 
 
 def _ports(text: str) -> tuple[int, int]:

@@ -102,7 +102,7 @@ def _leads_to(calling: Connection, src: Selector) -> bool:
     peers = tuple(Selector.host(pack_address(address)) for address in calling.remote_addrs)
     return any(
         selector.intersect(src._replace(protocol=selector.protocol, ports=selector.ports)) is not None
-        for child in calling.children.values()
+        for child in calling.negotiated.values()
         for selector in child.remote_ts or peers
         if not child.local_ts
     )

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sim.ike.config import ConnectionConfig
+from sim.ipsec.policy import Action, Policy
 from sim.net.nat import NatBox
 from sim.net.node import IpNode
 from sim.net.port import Port
 from sim.scenario.world import Holder, World
-from sim.tunnels.traps import traps
+from sim.tunnels.traps import shunt_policies, traps
 from sim.tunnels.virtual import is_virtual
 from sim.wire.address import format_address
 from sim.wire.selector import ANY_PORTS, Selector
@@ -53,6 +54,8 @@ class Way:
     nats: list[tuple[str, Sources]] = field(default_factory=list)
     jumps: list[Jump] = field(default_factory=list)
     failure: str = ""
+    shunted: set[str] = field(default_factory=set)
+    """Nodes whose policies bypass or discard it."""
 
     def narrow(self, sources: Sources) -> None:
         """A policy is for some of the sources alone."""
@@ -200,14 +203,30 @@ class _Walker:
         if stack is None:
             return None
         connections = {connection.name: connection for connection in stack.config.connections}
-        for trap in traps(stack.config.connections, own_addresses(node), stack.callers):
+        found = traps(stack.config.connections, own_addresses(node), stack.callers)
+        before = shunt_policies(stack.config.shunts)
+        for trap in found:
+            while before and before[0].priority <= trap.policy.priority:
+                if self._is_for(before.pop(0), node, dst):
+                    return None
             if self._covers(trap.policy.remote_ts, dst, self._ports):
                 sources = tuple(a for a in self._way.sources if self._covers(trap.policy.local_ts, a))
                 connection = connections[trap.policy.connection]
                 sources = self._as_assigned(node, connection, trap.policy.child, sources)
                 if sources:
                     return connection, sources
+        for policy in before:
+            self._is_for(policy, node, dst)
         return None
+
+    def _is_for(self, shunt: Policy, node: IpNode, dst: bytes) -> bool:
+        """Whether a policy takes the packet past all tunnels here, or to its end, which is then meant."""
+        sources = tuple(a for a in self._way.sources if self._covers(shunt.local_ts, a))
+        if not sources or not self._covers(shunt.remote_ts, dst, self._ports):
+            return False
+        self._way.shunted.add(node.name)
+        self._guessed |= shunt.action is Action.DISCARD
+        return True
 
     def _as_assigned(
         self, node: IpNode, connection: ConnectionConfig, name: str, sources: Sources

@@ -43,7 +43,7 @@ from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
 from sim.ipsec.xfrm import NO_STATE
 from sim.tunnels.ledger import Ledger
-from sim.tunnels.traps import Callers, Trap, traps
+from sim.tunnels.traps import Callers, Trap, priority_of, shunt_policies, traps
 from sim.tunnels.virtual import NO_VIP, NOT_VIRTUAL, VirtualIps
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
@@ -151,6 +151,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
         `Engine.local_addresses` and the endpoint's are set before.
         """
+        for policy in shunt_policies(self.config.shunts):
+            self.engine.spd.add(policy)
+        if self.config.discard_by_default:
+            self.engine.spd.default = Action.DISCARD
         for trap in traps(self.config.connections, self.engine.local_addresses, self.callers):
             self.engine.spd.add(trap.policy)
             self._traps[trap.policy.connection, trap.policy.child] = trap
@@ -283,7 +287,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self._sas[event.connection, event.child] += 1
             # Whoever asked for a rekeying may send at once; who agreed waits for a sign (RFC 7296 2.8).
             old = 0 if event.initiator else event.replaces
-            self.engine.install(child_spec(event), now, behind=self._special(event), successor_of=old)
+            self.engine.install(self._spec(event), now, behind=self._special(event), successor_of=old)
             self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaRetired):
             self.engine.retire(event.spi_in)
@@ -306,6 +310,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.ledger.enter(event, pair, now)
         if isinstance(event, IkeSaDown):
             self._went_down(event, now)
+
+    def _spec(self, event: ChildSaUp) -> ChildSpec:
+        child = self._connections[event.connection].child(event.child)
+        return replace(child_spec(event), priority=priority_of(child))
 
     def _special(self, event: ChildSaUp) -> list[Policy]:
         """The policies that a new SA does not stand before, as their order decides (RFC 4301 4.4.1).

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sim.ike.config import ChildConfig, ConnectionConfig, StartAction
-from sim.ipsec.policy import Action, Policy
+from sim.ike.config import ChildConfig, ConnectionConfig, Shunt, StartAction
+from sim.ipsec.policy import BYPASS_PRIORITY, DISCARD_PRIORITY, PROTECT_PRIORITY, Action, Policy
 from sim.tunnels.virtual import any_address, is_virtual
 from sim.wire.selector import Selector
 
@@ -44,7 +44,22 @@ def traps(connections: Iterable[ConnectionConfig], own: Iterable[bytes], callers
         for remote in [child.remote_ts or _hosts(connection.remote_addrs) or callers.get(connection.name, ())]
         if remote
     ]
-    return sorted(found, key=lambda trap: bool(trap.mute))
+    return sorted(found, key=lambda trap: (trap.policy.priority, bool(trap.mute)))
+
+
+def shunt_policies(shunts: Iterable[Shunt]) -> list[Policy]:
+    """What bypasses and what is discarded, in their order."""
+    found = [
+        Policy(
+            shunt.name,
+            Action.BYPASS if shunt.bypass else Action.DISCARD,
+            shunt.local_ts,
+            shunt.remote_ts,
+            priority=shunt.priority or (BYPASS_PRIORITY if shunt.bypass else DISCARD_PRIORITY),
+        )
+        for shunt in shunts
+    ]
+    return sorted(found, key=lambda policy: policy.priority)
 
 
 def _policy(
@@ -61,7 +76,13 @@ def _policy(
         connection=connection.name,
         child=child.name,
         mode=child.mode,
+        priority=priority_of(child),
     )
+
+
+def priority_of(child: ChildConfig | None) -> int:
+    """That of a child's policies, with an SA or without."""
+    return child.priority if child and child.priority else PROTECT_PRIORITY
 
 
 def _local(connection: ConnectionConfig, child: ChildConfig, own: list[bytes]) -> tuple[Selector, ...]:

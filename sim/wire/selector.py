@@ -14,6 +14,9 @@ ANY_PORTS = (0, 65535)
 OPAQUE_PORTS = (65535, 0)
 """A selector for packets whose ports cannot be seen, such as later fragments (RFC 7296 3.13.1)."""
 
+ICMP = frozenset({1, 58})
+"""Protocols whose type and code stand for a port."""
+
 
 class Selector(NamedTuple):
     """A range of addresses, an upper-layer protocol (0 is any) and a range of ports.
@@ -74,10 +77,22 @@ class Selector(NamedTuple):
         text = self._address_text()
         if self.protocol == 0 and self.ports == ANY_PORTS:
             return text
-        low, high = self.ports
         named = {ANY_PORTS: "any", OPAQUE_PORTS: "opaque"}
-        port = named.get(self.ports, f"{low}-{high}" if low != high else str(low))
+        port = named.get(self.ports) or (self._types_text() if self.protocol in ICMP else self._ports_text())
         return f"{text}[{self.protocol or 'any'}/{port}]"
+
+    def _ports_text(self) -> str:
+        low, high = self.ports
+        return f"{low}-{high}" if low != high else str(low)
+
+    def _types_text(self) -> str:
+        """`8` is a type with any code, `3(4)` one with its code, as strongSwan prints them."""
+        low, high = self.ports
+        if low == high:
+            return f"{low >> 8}({low & 255})"
+        if low & 255 == 0 and high & 255 == 255:
+            return f"{low >> 8}-{high >> 8}" if low >> 8 != high >> 8 else str(low >> 8)
+        return f"{low >> 8}({low & 255})-{high >> 8}({high & 255})"
 
     def _address_text(self) -> str:
         first, last = ipaddress.ip_address(self.start), ipaddress.ip_address(self.end)

@@ -64,6 +64,7 @@ CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("min_goodput", MOVING, "flow: up", "min_goodput: 300 kbit/s", "min_goodput: 390 kbit/s"),
     ("max_latency", MOVING, "flow: up", "max_latency: 30 ms", "max_latency: 20 ms"),
     ("min_received", MOVING, "flow: up", "min_received: 200", "min_received: 240"),
+    ("max_received", MOVING, "flow: up", "max_received: 240", "max_received: 200"),
 ]
 
 

@@ -47,7 +47,7 @@ class Ours:
         keys: Path | None = None,
         retransmit: RetransmitPolicy | None = None,
         pools: tuple[PoolConfig, ...] = (),
-        **limits: int,
+        **limits: Any,
     ) -> None:
         one = connection_config("home", schema_of(connection))
         if retransmit is not None:

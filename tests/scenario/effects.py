@@ -217,6 +217,10 @@ CASES: dict[str, Case] = {
     ),
     "GatewayNode.interfaces": _case("nodes.moon.interfaces.wan=198.51.100.2/24"),
     "NatNode.interfaces": _case("nodes.home.interfaces.wan=198.18.0.11/24"),
+    "HostNode.default_policy": _case(STILL, "nodes.bob.default_policy=discard"),
+    "GatewayNode.default_policy": _case(
+        *QUIET, "traffic=[{name: p, kind: ping, from: moon, to: carol}]", "nodes.moon.default_policy=discard"
+    ),
     "HostNode.routes": _case(STILL, "nodes.alice.routes={198.51.100.0/24: lte}"),
     "RouterNode.routes": _case("nodes.core.routes={198.51.100.1/32: cell}"),
     "GatewayNode.routes": _case("nodes.moon.routes={10.1.0.10/32: a}"),
@@ -421,6 +425,10 @@ CASES: dict[str, Case] = {
     "TunnelChild.rekey_time": _case(f"{CHILD}.rekey_time=700 ms"),
     "TunnelChild.life_time": _case(f"{CHILD}.rekey_time=0 s", f"{CHILD}.life_time=700 ms"),
     "TunnelChild.rand_time": _case(f"{CHILD}.rekey_time=700 ms", f"{CHILD}.rand_time=500 ms"),
+    "TunnelChild.priority": _case(
+        *QUIET, PING, "tunnels.rw.children.past={mode: drop, remote_ts: ['10.1.0.0/16[icmp]']}",
+        "tunnels.rw.children.past.priority=1000",
+    ),
     "TunnelChild.start": _case(f"{CHILD}.start=trap"),
     "CbrFlow.kind": _case("traffic.up={name: up, kind: ping, from: alice, to: bob, size: 500 B}"),
     "CbrFlow.name": _case(UNCHECKED, "traffic.up.name=other"),
@@ -499,6 +507,7 @@ CASES: dict[str, Case] = {
     "FlowCheck.max_loss": _case("links.4.loss=20 %", "checks.1.max_loss=50 %"),
     "FlowCheck.min_goodput": _case("checks.1.min_goodput=1 Gbit/s"),
     "FlowCheck.max_latency": _case("checks.1.max_latency=1 us"),
+    "FlowCheck.max_received": _case("checks.1.max_received=0"),
     "FlowCheck.min_received": _case("checks.1.min_received=100000"),
     "Connection.local_addrs": _case("connections.alice.rw.local_addrs=[203.0.113.77]"),
     "Connection.remote_addrs": _case("connections.alice.rw.remote_addrs=[198.51.100.254]"),
@@ -530,6 +539,10 @@ CASES: dict[str, Case] = {
         NO_NAT, STILL, UNCHECKED,
         "connections.alice.rw.children.net={remote_ts: [10.1.0.0/16], ah_proposals: [sha1]}",
     ),
+    "ConnectionChild.priority": _case(
+        *QUIET, PING, "connections.alice.rw.children.past={mode: drop, remote_ts: ['10.1.0.0/16[icmp]'],"
+        " start_action: trap}", "connections.alice.rw.children.past.priority=1000",
+    ),
     "ConnectionChild.start_action": _case("connections.alice.rw.children.net.start_action=none"),
 }  # fmt: skip
 
@@ -544,7 +557,14 @@ def _expanded_cases() -> dict[str, Case]:
         )
         for key, case in CASES.items()
         if key.startswith(("Tunnel.", "TunnelChild."))
-        and key not in ("Tunnel.initiator", "Tunnel.responder", "Tunnel.auth", "TunnelChild.start")
+        and key
+        not in (
+            "Tunnel.initiator",
+            "Tunnel.responder",
+            "Tunnel.auth",
+            "TunnelChild.start",
+            "TunnelChild.priority",
+        )
     }
     return {key: case._replace(expanded=True) for key, case in (same | own).items()}
 

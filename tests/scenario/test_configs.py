@@ -103,6 +103,7 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("rekey_packets", 100, "rand_packets", 10),
     ("life_packets", 100, "life_packets", 100),
     ("life_time", "3700 s", "life_time", 3700 * NS_PER_S),
+    ("priority", 1000, "priority", 1000),
     ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
     ("start_action", "trap", "start", StartAction.TRAP),
     ("start_action", "start", "start", StartAction.START),

@@ -180,7 +180,7 @@ class Importer:
             "vips": self._value(view, "vips", values.parse_vips, ()),
             "pools": self._pool_names(view),
             "remote_port": self._value(view, "remote_port", values.parse_number, 500),
-            **self._sides(view, sides),
+            **self._sides(view, sides, needed=not all(map(_is_shunt, children))),
             "proposals": self._proposals(view, "proposals", ProtocolId.IKE),
             "mobike": self._value(view, "mobike", values.parse_bool, True),
             "encap": self._value(view, "encap", values.parse_bool, False),
@@ -203,9 +203,12 @@ class Importer:
             "children": FrozenDict({child.path[-1]: self._child(child) for child in children}),
         }
 
-    def _sides(self, connection: View, found: dict[str, list[View]]) -> dict[str, Any]:
+    def _sides(self, connection: View, found: dict[str, list[View]], *, needed: bool) -> dict[str, Any]:
         """Who both sides are, and how they prove it."""
-        rounds = {name: self._rounds(connection, name, views) for name, views in found.items()}
+        rounds = {
+            name: self._rounds(connection, name, views) if views or needed else []
+            for name, views in found.items()
+        }
         parts = {name: views[0] if views else None for name, views in rounds.items()}
         second = {name: self._second(views) for name, views in rounds.items()}
         ids: dict[str, str | None] = {
@@ -332,10 +335,28 @@ class Importer:
                 names += [setting.value] if setting is not None and setting.value else []
         return names
 
+    def _shunt(self, view: View, mode: str) -> ConnectionChild | None:
+        """A policy that makes no SA, so that most settings mean nothing in it."""
+        plain = {
+            "mode": mode,
+            "local_ts": self._value(view, "local_ts", values.parse_selectors, ()),
+            "remote_ts": self._value(view, "remote_ts", values.parse_selectors, ()),
+            "priority": self._value(view, "priority", values.parse_number, 0),
+            "start_action": self._value(view, "start_action", values.parse_action, "none"),
+        }
+        for key in view.settings:
+            if key not in plain:
+                at, text = view.settings[key].at, f"ignored: mode = {mode} makes no SA"
+                self.warnings.append(at.problem(f"{view.key}.{key}", text))
+        return self._model(ConnectionChild, view, plain)
+
     def _child(self, view: View) -> ConnectionChild | None:
         self._check(view, keys.CHILD, sections=False)
+        mode = self._value(view, "mode", values.parse_mode, "tunnel")
+        if mode in ("pass", "drop"):
+            return self._shunt(view, mode)
         plain = {
-            "mode": self._value(view, "mode", values.parse_mode, "tunnel"),
+            "mode": mode,
             "local_ts": self._value(view, "local_ts", values.parse_selectors, ()),
             "remote_ts": self._value(view, "remote_ts", values.parse_selectors, ()),
             **self._child_proposals(view),
@@ -350,6 +371,7 @@ class Importer:
             **self._times(view, ("rekey_time", "life_time", "rand_time")),
             **self._volumes(view),
             "start_action": self._value(view, "start_action", values.parse_action, "none"),
+            "priority": self._value(view, "priority", values.parse_number, 0),
         }
         return self._model(ConnectionChild, view, plain)
 
@@ -363,6 +385,10 @@ class Importer:
         return found
 
     def _finish(self, view: View, settings: dict[str, Any], named: Set[Identity]) -> Connection | None:
+        children = settings["children"].values()
+        if None not in children and all(child.is_shunt for child in children):
+            own = {"children": settings["children"], "remote_addrs": settings["remote_addrs"]}
+            return self._model(Connection, view, own)
         shared = "psk" in (settings["local"].get("auth"), settings["remote"].get("auth"))
         psk = self._psk(view, settings, named) if shared else None
         if (shared and psk is None) or None in settings["children"].values():
@@ -370,7 +396,7 @@ class Importer:
         if not settings["local"] or not settings["remote"]:
             return None
         for child, model in settings["children"].items():
-            if model.start_action != "none" and not settings["remote_addrs"]:
+            if model.start_action != "none" and not model.is_shunt and not settings["remote_addrs"]:
                 part = self._tree.section(*view.path, "children", child) or view
                 self._refuse(
                     part, "start_action: the connection has no `remote_addrs`, so there is nobody to call"
@@ -490,6 +516,11 @@ class Importer:
 
     def _refuse(self, view: View, text: str) -> None:
         self.problems.append(view.at.problem(view.key, text))
+
+
+def _is_shunt(child: View) -> bool:
+    mode = child.settings.get("mode")
+    return mode is not None and (mode.value or "").lower() in ("pass", "drop")
 
 
 def _list(methods: Set[str]) -> str:

@@ -5,6 +5,7 @@ Keys are written wherever strongSwan's default differs from what this stack does
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -27,9 +28,11 @@ from sim.scenario.swanctl.proposals import their_proposal
 from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose
 from sim.scenario.swanctl.tokens import Place
 from sim.units import NS_PER_S, format_duration, format_size
+from sim.wire.selector import ICMP, Selector
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _LIST = ", "
+_TYPE_AND_CODE = re.compile(r"(\d+)\((\d+)\)")
 _SAID = "strongSwan says this name where it is asked for one, and else who it is in IKE"
 Lines = Iterator[str]
 
@@ -152,6 +155,12 @@ class _Writer:
         return _section(name, self._settings(name, connection))
 
     def _settings(self, name: str, connection: Connection) -> Lines:
+        if not connection.negotiated:
+            children = (
+                _section(child, self._child(name, child, c)) for child, c in connection.shunts.items()
+            )
+            yield from _section("children", (line for lines in children for line in lines))
+            return
         yield "version = 2"
         if connection.local_addrs:
             yield f"local_addrs = {_LIST.join(connection.local_addrs)}"
@@ -262,8 +271,13 @@ class _Writer:
 
     def _child(self, name: str, label: str, child: ConnectionChild) -> Lines:
         yield f"mode = {child.mode}"
-        yield f"local_ts = {_LIST.join(format_selectors(child.local_ts))}"
-        yield f"remote_ts = {_LIST.join(format_selectors(child.remote_ts))}"
+        yield f"local_ts = {self._selectors((name, 'children', label, 'local_ts'), child.local_ts)}"
+        yield f"remote_ts = {self._selectors((name, 'children', label, 'remote_ts'), child.remote_ts)}"
+        if child.priority:
+            yield f"priority = {child.priority}"
+        if child.is_shunt:
+            yield f"start_action = {child.start_action}"
+            return
         for key in ("esp_proposals", "ah_proposals"):
             if proposals := getattr(child, key):
                 yield f"{key} = {_LIST.join(map(their_proposal, proposals))}"
@@ -297,6 +311,15 @@ class _Writer:
         for key in ("dscp_map", "outer_dscp", "outer_ttl", "flow_label"):
             if getattr(child, key) != getattr(default, key):
                 self._note((*path, key), "strongSwan has no such setting: its SA does without")
+
+    def _selectors(self, path: Path, selectors: tuple[Selector, ...]) -> str:
+        """strongSwan takes numbers below 256 for types of ICMP, so it has no words for some codes."""
+        for selector in selectors:
+            low, high = selector.ports
+            odd = 0 < low < 256 or (high < 255 and low <= high)
+            if selector.protocol in ICMP and odd:
+                raise ScenarioError([self._problem(path, f"strongSwan has no words for {selector}")])
+        return _LIST.join(_TYPE_AND_CODE.sub(_number, text) for text in format_selectors(selectors))
 
     def _secrets(self) -> Lines:
         """Each secret belongs to the peer, and to us too where only that tells two secrets apart."""
@@ -398,6 +421,10 @@ def _is_pubkey(auth: str) -> bool:
 
 def _peer_file(name: str, number: int) -> str:
     return f"{name}-peer-{number}.pem"
+
+
+def _number(match: re.Match[str]) -> str:
+    return str(int(match[1]) << 8 | int(match[2]))
 
 
 def _yes(value: bool) -> str:

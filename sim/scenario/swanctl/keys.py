@@ -83,7 +83,7 @@ CHILD: dict[str, Rule] = {
     **_refused("policies are always installed", "policies", harmless=YES),
     **_used("close_action", "dpd_action"),
     **_refused("idle Child SAs stay", "inactivity", harmless=ZERO),
-    **_refused("the order of policies is fixed", "priority", harmless="0"),
+    **_used("priority"),
     **_refused("policies hold for every interface", "interface"),
     **_refused(_NO_MARK, "mark_in", "mark_out", "set_mark_in", "set_mark_out", harmless="0 0/0x00000000"),
     **_refused(_NO_MARK, "if_id_in", "if_id_out", harmless="0"),

@@ -88,13 +88,17 @@ def parse_octets(text: str) -> int:
     return int(found[1]) * _MULTIPLES[found[2].lower()]
 
 
-def parse_mode(text: str) -> Literal["tunnel", "transport"]:
-    word = text.lower()
-    if word == "tunnel":
-        return "tunnel"
-    if word == "transport":
-        return "transport"
-    raise ValueError(f"{text!r} is not supported: the modes are tunnel and transport")
+def parse_mode(text: str) -> Literal["tunnel", "transport", "pass", "drop"]:
+    modes: dict[str, Literal["tunnel", "transport", "pass", "drop"]] = {
+        "tunnel": "tunnel",
+        "transport": "transport",
+        "pass": "pass",
+        "drop": "drop",
+    }
+    mode = modes.get(text.lower())
+    if mode is None:
+        raise ValueError(f"{text!r} is not supported: the modes are {', '.join(modes)}")
+    return mode
 
 
 def parse_action(text: str) -> Literal["none", "trap", "start"]:

@@ -225,7 +225,7 @@ def test_a_third_round_of_authentication_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("mode = beet", "the modes are tunnel and transport"),
+        ("mode = beet", "the modes are tunnel, transport, pass, drop"),
         ("ah_proposals = sha256\n esp_proposals = aes128gcm16", "either ESP or AH protects a Child SA"),
         ("ah_proposals = aes128", "the proposal aes128 has nothing that AH takes"),
         ("local_ts = dynamic[tcp/80]", "`dynamic` stands alone"),
@@ -505,3 +505,42 @@ def test_a_connection_for_a_wildcard_needs_one_secret(tmp_path: Path) -> None:
     assert (connection.remote_id, connection.psk) == ("*@example.org", b"hidden")
     problems = _problems(tmp_path, text + other % "Carol@Example.org")
     assert any("several secrets may fit" in problem for problem in problems)
+
+
+def test_children_that_pass_and_drop_need_neither_peer_nor_secret(tmp_path: Path) -> None:
+    """As the scenarios of strongSwan's own tests have them."""
+    text = """\
+connections {
+  shunts {
+    children {
+      lan { local_ts = 10.1.0.0/16
+        remote_ts = 10.1.0.0/16
+        mode = pass
+        start_action = trap
+        esp_proposals = aes128
+      }
+      no-mail { remote_ts = 0.0.0.0/0[tcp/25]
+        mode = drop
+        priority = 1000
+        start_action = trap
+      }
+    }
+  }
+}
+"""
+    (tmp_path / "swanctl.conf").write_text(text)
+    config = read(tmp_path / "swanctl.conf")
+    connection = config.connections["shunts"]
+    assert connection.negotiated == {}
+    lan, mail = connection.children["lan"], connection.children["no-mail"]
+    assert (lan.mode, lan.priority, lan.local_ts) == ("pass", 0, (Selector.from_prefix("10.1.0.0/16"),))
+    assert (mail.mode, mail.priority, mail.local_ts) == ("drop", 1000, ())
+    assert [str(warning) for warning in config.warnings] == [
+        f"{tmp_path}/swanctl.conf:8: connections.shunts.children.lan.esp_proposals: "
+        "ignored: mode = pass makes no SA"
+    ]
+
+
+def test_a_policy_that_nobody_installs_is_refused(tmp_path: Path) -> None:
+    (problem,) = _problems(tmp_path, BASE.replace("CHILD", "mode = drop"))
+    assert "write `start_action: trap`" in problem
