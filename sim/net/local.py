@@ -30,8 +30,10 @@ def deliver_icmp(node: IpNode, packet: Packet, header: IpHeader, now: int) -> No
         node.drop(packet, "malformed ICMP message", now)
         return
     if message.is_echo_request:
+        node.path_mtus.answered(header.src)
         node.send(packet.derive(icmp.echo_reply_to(packet.data)), now)
         return
+    node.path_mtus.hear(message, now)
     for listener in tuple(node.on_icmp):
         listener(message, header, now)
 

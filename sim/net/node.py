@@ -19,9 +19,11 @@ from struct import Struct
 from typing import Protocol
 
 from sim.net.engine import Simulation
+from sim.net.icmp_filter import filtered
 from sim.net.limit import TokenBucket
 from sim.net.local import HANDLERS, ProtocolHandler, UdpHandler
 from sim.net.packet import Packet
+from sim.net.pmtu import HostMtus
 from sim.net.port import Port
 from sim.net.routing import RouteTable
 from sim.wire import icmp, ip, udp
@@ -135,6 +137,9 @@ class IpNode:
         """Told of every sound ICMP message to this node that is no echo request."""
         self.icmp_limit = TokenBucket(rate_per_s=10, burst=10)  # RFC 4443 2.4 (f), RFC 1812 4.3.2.8
         self.icmp_suppressed = 0
+        self.path_mtus = HostMtus(sim, self.udp)
+        self.icmp_dropped: frozenset[str] = frozenset()
+        """The kinds of ICMP that go no further here; see `drop_icmp`."""
         self.enter: Enter = self.receive
         """What links call: `receive`, or a hook's short way, which does the same."""
         self._hook: PacketHook | None = None
@@ -156,8 +161,17 @@ class IpNode:
     @hook.setter
     def hook(self, hook: PacketHook | None) -> None:
         self._hook = hook
-        self.enter = self.receive if hook is None else hook.entry(self.receive)
         self._fast.clear()
+        self._choose_entry()
+
+    def drop_icmp(self, kinds: frozenset[str]) -> None:
+        """Drop ICMP of these kinds wherever it comes from, and whether it is for this node or not."""
+        self.icmp_dropped = kinds
+        self._choose_entry()
+
+    def _choose_entry(self) -> None:
+        enter = self.receive if self._hook is None else self._hook.entry(self.receive)
+        self.enter = filtered(enter, self, self.icmp_dropped) if self.icmp_dropped else enter
         for port in self.ports.values():
             port.tell_links()
 
@@ -327,13 +341,37 @@ class IpNode:
             self.transmit(outer, now)
 
     def send(self, packet: Packet, now: int) -> None:
-        """Send a packet that this node made."""
+        """Send a packet that this node made, in fragments where its path is known to need them."""
+        if len(packet.data) > self.path_mtus.smallest and self._send_long(packet, now):
+            return
+        self.send_whole(packet, now)
+
+    def send_whole(self, packet: Packet, now: int) -> None:
+        """As `send`, but whatever is known of the path: for what explores it."""
         if self._hook is None:
             self.transmit(packet, now)
             return
         outer = self._hook.outbound(packet, now)
         if outer is not None:
             self.transmit(outer, now)
+
+    def mtu_to(self, dst: bytes) -> int:
+        """The longest packet to `dst` that its path takes whole, as far as is known."""
+        return min(self.way(dst)[1], self.path_mtus.of(dst))
+
+    def _send_long(self, packet: Packet, now: int) -> bool:
+        """Whether a packet went in fragments.
+
+        IPv6 is cut before anything protects it, IPv4 that something protects is cut there.
+        """
+        data = packet.data
+        mtu = self.path_mtus.of(destination(data))
+        if len(data) <= mtu or (data[0] < 0x60 and (data[6] & 0x40 or self._hook is not None)):
+            return False
+        pieces = self._pieces(data, mtu)
+        for piece in pieces:
+            self.send_whole(packet.derive(piece), now)
+        return bool(pieces)
 
     def transmit(self, packet: Packet, now: int) -> None:
         """Route a sound packet and send it as it is: past the hook, with its TTL."""

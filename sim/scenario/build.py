@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 from sim.ike.config import EndpointConfig
 from sim.net.engine import Simulation
 from sim.net.host import Host
+from sim.net.icmp_filter import ERRORS
 from sim.net.jitter import Exponential, Jitter, Normal, Uniform
 from sim.net.link import LinkParams, QueueLimit, connect
 from sim.net.nat import NatBox
@@ -48,6 +49,7 @@ from sim.scenario.weak import weak_suites
 from sim.scenario.world import World
 from sim.tunnels.stack import IpsecStack
 from sim.units import NS_PER_S
+from sim.wire.pmtu import PmtuRules
 from sim.wire.selector import ANY_PORTS, Selector
 
 _DEFAULT_PREFIXES = {4: (bytes(4), 0), 16: (bytes(16), 0)}
@@ -92,6 +94,7 @@ def _add_nodes(world: World) -> None:
         kind = "real" if name in world.attached else model.kind
         node = world.nodes[name] = _NODES[kind](world.sim, name, model)
         node.on_drop = world.dropped
+        _set_icmp(node, model)
         for interface, addresses in model.interfaces.items():
             port = world.ports[f"{name}:{interface}"] = node.add_port(interface)
             for text in addresses:
@@ -99,6 +102,13 @@ def _add_nodes(world: World) -> None:
                 port.add_address(own.ip.packed, own.network.prefixlen)
         if isinstance(node, NatBox) and isinstance(model, NatNode):
             add_rules(node, model)
+
+
+def _set_icmp(node: IpNode, model: Node) -> None:
+    kinds = {kind for given in model.drop_icmp for kind in (ERRORS if given == "errors" else (given,))}
+    node.drop_icmp(frozenset(kinds))
+    if isinstance(model, HostNode | GatewayNode):
+        node.path_mtus.rules = PmtuRules(model.min_pmtu, model.pmtu_aging)
 
 
 _NODES: dict[str, Callable[[Simulation, str, Any], IpNode]] = {

@@ -14,7 +14,7 @@ from sim.scenario.world import World
 from sim.traffic.cbr import ConstantRate
 from sim.traffic.ping import Ping
 from sim.traffic.replay import left_out, read_exchange, replay
-from sim.traffic.source import Find, TrafficFlow
+from sim.traffic.source import Find, Pmtud, TrafficFlow
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
 
@@ -91,6 +91,7 @@ def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:
         port=_FIRST_PORT + index,
         pattern=model.pattern,
         tos=model.tos,
+        pmtud=Pmtud(model.pmtud),
     )
 
 
@@ -111,6 +112,7 @@ def _ping(world: World, index: int, model: PingFlow) -> Iterator[TrafficFlow]:
         identifier=_FIRST_IDENTIFIER + index,
         pattern=model.pattern,
         tos=model.tos,
+        pmtud=Pmtud(model.pmtud),
         anonymous=_meets_real_host(model, world.scenario, world.attached),
     )
 

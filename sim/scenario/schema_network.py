@@ -34,7 +34,7 @@ from sim.scenario.schema_types import (
     Size,
     Table,
 )
-from sim.units import format_size, parse_size
+from sim.units import NS_PER_S, format_size, parse_size
 
 
 def _port_range(value: object) -> object:
@@ -64,16 +64,28 @@ DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-po
 """What else a NAT's mapping, or its filter, depends on (RFC 4787 4.1 and 5)."""
 
 
+IcmpKind = Literal["errors", "too-big", "unreachable", "time-exceeded", "parameter-problem", "echo"]
+
+
 class _Node(Model):
     interfaces: Annotated[Table[InterfaceAddresses], Field(min_length=1)]
     """Name to addresses, the preferred interface first: it is used when several lead to a place."""
     routes: Annotated[dict[Prefix, Name], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
     """Prefix to interface, where the way that follows from the links is not wanted."""
 
+    drop_icmp: Many[IcmpKind] = ()
+    """What ICMP it drops when it comes in, for itself or for others; `errors` are all of these but `echo`.
+    So do many firewalls, and so does a gateway that believes no unprotected ICMP (RFC 4301 6.1.1)."""
+
 
 class _IpsecNode(_Node):
     default_policy: Literal["bypass", "discard"] = "bypass"
     """What becomes of packets that no policy matches (RFC 4301 4.4.1). Linux: `ip xfrm policy setdefault`."""
+
+    min_pmtu: Annotated[Size, Field(ge=68, le=65535)] = 576
+    """The least path MTU that ICMP can make it believe in; 1280 B with IPv6."""
+    pmtu_aging: Annotated[Duration, Field(gt=0)] = 600 * NS_PER_S
+    """How long it believes what ICMP says of a path (RFC 1191 6.3)."""
 
 
 class HostNode(_IpsecNode):

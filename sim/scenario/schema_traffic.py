@@ -40,6 +40,10 @@ Pattern = Annotated[str, StringConstraints(pattern=r"^(random|([0-9a-fA-F]{2}){1
 
 
 class _MarkedFlow(_Flow):
+    pmtud: Literal["want", "do", "dont", "probe"] = "want"
+    """What it makes of the path MTU, by the names of Linux's IP_MTU_DISCOVER: DF until a packet is too long
+    for the path, then fragments; DF, and the socket refuses what is too long; no DF; DF whatever is known.
+    The size of its packets stays what it is. IPv6 has no DF bit, and `dont` is as `want` there."""
     dscp: CodePoint = 0
     """The DSCP of its packets (RFC 2474); answers to a ping have it, too."""
     ecn: Literal["not-ect", "ect0", "ect1"] = "not-ect"

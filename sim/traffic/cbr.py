@@ -10,14 +10,15 @@ from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.filling import filling
 from sim.traffic.record import FlowRecord
-from sim.traffic.source import Find, TrafficFlow
+from sim.traffic.source import EMSGSIZE, Find, Pmtud, TrafficFlow
 from sim.wire import ip, udp
-from sim.wire.ip import Protocol
+from sim.wire.ip import IpHeader, Protocol
 
 DISCARD_PORT = 9  # RFC 863
 NS_BITS_PER_OCTET_SECOND = 8 * 10**9
 
 _SEQUENCE_BYTES = 8
+_PORTS = Struct(">HH")
 _CHECKSUM = Struct(">H")
 _put_checksum_and_number = Struct(">HQ").pack_into
 # Addresses, UDP header and number in eights: what the checksum covers besides what never changes.
@@ -34,9 +35,8 @@ class ConstantRate(TrafficFlow):
     """Packet n leaves at start + n * size / rate, as long as that lies before `stop`.
 
     A packet is a template with its number written into the first eight octets of the payload (if there is
-    room) and the UDP checksum brought up to date. DF is set and the identification zero, as a Linux socket
-    does it that discovers the path MTU (RFC 6864 4.1); the size stays what it is all the same, so packets
-    too big for the path are lost.
+    room) and the UDP checksum brought up to date. Where DF is set the identification is zero (RFC 6864 4.1);
+    `pmtud` says when it is.
     """
 
     def __init__(
@@ -55,8 +55,9 @@ class ConstantRate(TrafficFlow):
         tos: int = 0,
         find: Find | None = None,
         pattern: str | None = None,
+        pmtud: Pmtud = Pmtud.WANT,
     ) -> None:
-        super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find)
+        super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find, pmtud)
         self._clock = sim.tick(self._tick)
         self.size = size
         self._rate = rate
@@ -77,6 +78,9 @@ class ConstantRate(TrafficFlow):
         self._constant_sum = (_words(self._tail) + Protocol.UDP + size - self._upper) % 0xFFFF
         self._template = bytearray()
         self._template_sum = 0
+        self._send: Callable[[Packet, int], None] = source.send
+        source.path_mtus.listeners.append(self._path_changed)
+        source.on_port_change.append(self._path_changed)
 
     def start(self) -> None:
         if self._start_at < self._stop_at:
@@ -90,7 +94,7 @@ class ConstantRate(TrafficFlow):
         else:
             self._clock.done()
         if self._template or self._bind():
-            self.source.send(Packet(self._packet(seq), now, self, seq), now)
+            self._send(Packet(self._packet(seq), now, self, seq), now)
         else:
             self._undelivered(seq, now)
 
@@ -99,14 +103,42 @@ class ConstantRate(TrafficFlow):
         if src is None:
             return False
         ends = (src, self._port), (self.dst, DISCARD_PORT)
-        self._template = udp.build(*ends, self._payload, df=True, tos=self._tos)
+        self._template = udp.build(*ends, self._payload, df=self._has_df(self.size), tos=self._tos)
         self._template_sum = -_CHECKSUM.unpack_from(self._template, self._checksum_at)[0] % 0xFFFF
+        self._send = self._way_out()
         return True
+
+    def _way_out(self) -> Callable[[Packet, int], None]:
+        """What becomes of a packet, for as long as nothing else is known of the path."""
+        if self._pmtud is Pmtud.PROBE:
+            return self.source.send_whole
+        if self._pmtud is Pmtud.DO and not self._takes_whole(self.size):
+            return self._refuse
+        return self.source.send if self._has_df(self.size) else self._send_divisible
+
+    def _refuse(self, packet: Packet, now: int) -> None:
+        self.source.drop(packet, EMSGSIZE, now)
+
+    def _send_divisible(self, packet: Packet, now: int) -> None:
+        """A packet that may be fragmented has an identification of its own (RFC 6864 4.1)."""
+        data = packet.data
+        if data[0] < 0x60:
+            data[4:6] = self.source.next_identification().to_bytes(2, "big")
+            ip.write_checksum(data)
+        self.source.send(packet, now)
+
+    def _path_changed(self, _now: int = 0) -> None:
+        if self._template:
+            self._bind()
+
+    def _sent_this(self, quoted: IpHeader, quote: bytes) -> bool:
+        at = quoted.upper_offset
+        ports = quote[at : at + _PORTS.size]
+        return quoted.protocol == Protocol.UDP and ports == _PORTS.pack(self._port, DISCARD_PORT)
 
     def _binding_changed(self, now: int) -> None:
         super()._binding_changed(now)
-        if self._template:
-            self._bind()
+        self._path_changed()
 
     def _target_changed(self, now: int) -> None:
         super()._target_changed(now)

@@ -7,13 +7,14 @@ from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.filling import filling
 from sim.traffic.record import FlowRecord
-from sim.traffic.source import Find, TrafficFlow
+from sim.traffic.source import Find, Pmtud, TrafficFlow
 from sim.wire import icmp, ip
 from sim.wire.buffer import WireError
 from sim.wire.icmp import IcmpMessage, IcmpType, Icmpv6Type
 from sim.wire.ip import IpHeader
 
 _REPLIES = {4: IcmpType.ECHO_REPLY, 6: Icmpv6Type.ECHO_REPLY}
+_ASKS = {4: bytes((IcmpType.ECHO_REQUEST,)), 6: bytes((Icmpv6Type.ECHO_REQUEST,))}
 _HEADER_BYTES = {4: ip.IPV4_HEADER_BYTES, 16: ip.IPV6_HEADER_BYTES}
 
 
@@ -42,16 +43,18 @@ class Ping(TrafficFlow):
         anonymous: bool = False,
         find: Find | None = None,
         pattern: str | None = None,
+        pmtud: Pmtud = Pmtud.WANT,
     ) -> None:
         if count is not None:
             stop = min(stop, start + count * interval)
-        super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find)
+        super().__init__(FlowRecord(name, (start, stop)), source, dst, target, find, pmtud)
         self._alarm = sim.alarm(self._tick)
         self.size = size
         self._interval = interval
         self._start_at = start
         self._stop_at = stop
         self._identifier = identifier
+        self._number = identifier.to_bytes(2, "big")
         self._tos = tos
         room = size - _HEADER_BYTES[len(dst)] - icmp.ICMP_HEADER_BYTES
         if room < 0:
@@ -68,14 +71,33 @@ class Ping(TrafficFlow):
         seq = self.record.send(now, self.size)
         src = self._bound()
         if src is not None:
-            number = (seq + 1) & 0xFFFF
-            ends = src, self.dst
-            data = icmp.echo_request(*ends, self._identifier, number, self._payload, df=True, tos=self._tos)
-            self.source.send(Packet(data, now, self, seq), now)
+            self._ask(src, seq, now)
         else:
             self._undelivered(seq, now)
         if now + self._interval < self._stop_at:
             self._alarm.arm(now + self._interval)
+
+    def _ask(self, src: bytes, seq: int, now: int) -> None:
+        df = self._has_df(self.size)
+        data = icmp.echo_request(
+            src,
+            self.dst,
+            self._identifier,
+            (seq + 1) & 0xFFFF,
+            self._payload,
+            df=df,
+            identification=0 if df else self.source.next_identification(),
+            tos=self._tos,
+        )
+        packet = Packet(data, now, self, seq)
+        if self._refuses(packet, now):
+            return
+        send = self.source.send_whole if self._pmtud is Pmtud.PROBE else self.source.send
+        send(packet, now)
+
+    def _sent_this(self, quoted: IpHeader, quote: bytes) -> bool:
+        at = quoted.upper_offset
+        return quote[at : at + 1] == _ASKS[quoted.version] and quote[at + 4 : at + 6] == self._number
 
     def arrived(self, packet: Packet, node: IpNode, now: int) -> bool:
         """Takes the answers; the requests are the other host's to answer."""

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from enum import Enum
 
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.traffic.record import FlowRecord
+from sim.wire.ip import IpHeader
 
 Find = Callable[[], bytes | None]
 """The address of a flow's target at this moment; None while it has none."""
 
 NO_TARGET = "no virtual IP yet: the target has none"
+
+
+EMSGSIZE = "longer than the path takes whole: the socket refuses it (EMSGSIZE)"
+
+
+class Pmtud(Enum):
+    """What a source makes of the path MTU, by the names of Linux's IP_MTU_DISCOVER.
+
+    The size of its packets stays what it is. IPv6 has no DF bit: there `dont` is as `want`.
+    """
+
+    WANT = "want"
+    """DF, until a packet is longer than the path is known to take: then it goes in fragments, without DF."""
+    DO = "do"
+    """DF always; what is longer than the path is known to take is refused by the socket."""
+    DONT = "dont"
+    """No DF: routers cut what is too long."""
+    PROBE = "probe"
+    """DF always, and nothing is learned: what is too long is lost."""
 
 
 class TrafficFlow(ABC):
@@ -28,7 +49,13 @@ class TrafficFlow(ABC):
     """
 
     def __init__(
-        self, record: FlowRecord, source: IpNode, dst: bytes, target: IpNode, find: Find | None = None
+        self,
+        record: FlowRecord,
+        source: IpNode,
+        dst: bytes,
+        target: IpNode,
+        find: Find | None = None,
+        pmtud: Pmtud = Pmtud.WANT,
     ) -> None:
         self.record = record
         self.source = source
@@ -37,6 +64,8 @@ class TrafficFlow(ABC):
         self._find = find
         self._found = find is None
         self.src: bytes | None = None
+        self._pmtud = pmtud
+        source.path_mtus.claims.append(self._has_sent)
         source.on_binding_change.append(self._binding_changed)
         if find is not None:
             target.on_binding_change.append(self._target_changed)
@@ -61,6 +90,30 @@ class TrafficFlow(ABC):
     @abstractmethod
     def _tick(self, now: int) -> None:
         """Send what is due and arm for the next packet."""
+
+    def _sent_this(self, quoted: IpHeader, quote: bytes) -> bool:
+        """Whether the octets behind the header that an ICMP error quotes are of this flow."""
+        return False
+
+    def _has_sent(self, quoted: IpHeader, quote: bytes) -> bool:
+        return (quoted.src, quoted.dst) == (self.src, self.dst) and self._sent_this(quoted, quote)
+
+    def _takes_whole(self, size: int) -> bool:
+        """Whether the path takes packets of so many octets, as far as the source knows."""
+        return self._pmtud is Pmtud.PROBE or size <= self.source.mtu_to(self.dst)
+
+    def _has_df(self, size: int) -> bool:
+        """Whether an IPv4 packet gets the DF bit."""
+        if self._pmtud is Pmtud.WANT:
+            return self._takes_whole(size)
+        return self._pmtud is not Pmtud.DONT
+
+    def _refuses(self, packet: Packet, now: int) -> bool:
+        """Whether the socket does not take a packet."""
+        if self._pmtud is not Pmtud.DO or self._takes_whole(len(packet.data)):
+            return False
+        self.source.drop(packet, EMSGSIZE, now)
+        return True
 
     def _binding_changed(self, _now: int) -> None:
         """Leave an address that the node has left, unless its SAs still go on with it (RFC 4555)."""

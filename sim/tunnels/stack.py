@@ -41,7 +41,6 @@ from sim.wire.buffer import Buf, WireError
 from sim.wire.esp import HEADER
 from sim.wire.icmp import IcmpMessage
 from sim.wire.ip import IpHeader
-from sim.wire.pmtu import PmtuRules
 from sim.wire.selector import Selector
 
 VIRTUAL_PORT = "(virtual)"
@@ -81,7 +80,7 @@ class IpsecStack(IpsecDriver[Packet]):
         )
         self._timer = sim.alarm(self.time_is_up)
         self.engine.alert = sim.alarm(self.drain_engine).arm
-        self.mtus = SaMtus(self.engine.sad, PmtuRules())
+        self.mtus = SaMtus(self.engine.sad, node.path_mtus.rules)
         self._aging = sim.alarm(self._mtus_aged)
         self._fitting = Fitting(node, self.engine, self.mtus)
         self._virtual_port: Port | None = None

@@ -97,6 +97,16 @@ CUT = (
 """The answers, which may be fragmented, do not fit into the tunnel."""
 NARROW_LAN = (UNCHECKED, STILL, "links.4.mtu=400 B")
 """moon tells alice so, in the tunnel."""
+NARROW = (UNCHECKED, STILL, "links.3.mtu=520 B")
+"""core tells alice, and the least MTU that she believes in is more."""
+BACK = (
+    "traffic.up={name: up, kind: cbr, from: bob, to: alice, size: 1000 B, rate: 80 kbit/s, start: 1 s,"
+    " pmtud: probe}"
+)
+NARROW_BACK = (UNCHECKED, STILL, "links.2.mtu=520 B", BACK)
+"""The same with moon."""
+CLEAR_PING = (UNCHECKED, STILL, "traffic=[{name: p, kind: ping, from: alice, to: 'core:home'}]")
+MOON_PING = (UNCHECKED, STILL, "traffic=[{name: p, kind: ping, from: moon, to: 'core:home'}]")
 TWO = "tunnels.rw.children={net: {remote_ts: '10.1.0.0/16[icmp]'}, udp: {remote_ts: '10.1.0.0/16[udp]'}}"
 WEB = f"traffic=[{{name: p, kind: replay, file: {CAPTURE}, from: alice, to: bob}}]"
 STRAY = "traffic.late={name: p, kind: replay, file: {file}, from: carol, to: 'home:wan', start: 1 s}"
@@ -206,6 +216,18 @@ CASES: dict[str, Case] = {
     "Scenario.events": _case(STILL),
     "Scenario.checks": _case(UNCHECKED),
     "Scenario.capture": _case("capture=['moon:*']"),
+    "HostNode.drop_icmp": _case(*NARROW, "nodes.alice.drop_icmp=[errors]"),
+    "RouterNode.drop_icmp": _case(*MOON_PING, "nodes.core.drop_icmp=[echo]"),
+    "GatewayNode.drop_icmp": _case(*MOON_PING, "nodes.moon.drop_icmp=[echo]"),
+    "NatNode.drop_icmp": _case(*CLEAR_PING, "nodes.home.drop_icmp=[echo]"),
+    "HostNode.min_pmtu": _case(*NARROW, "nodes.alice.min_pmtu=68 B"),
+    "GatewayNode.min_pmtu": _case(*NARROW_BACK, "nodes.moon.min_pmtu=68 B"),
+    "HostNode.pmtu_aging": _case(
+        UNCHECKED, STILL, "links.3.mtu=600 B", "traffic.up.size=700 B", "nodes.alice.pmtu_aging=100 ms"
+    ),
+    "GatewayNode.pmtu_aging": _case(
+        UNCHECKED, STILL, "links.2.mtu=600 B", BACK, "nodes.moon.pmtu_aging=100 ms"
+    ),
     "HostNode.kind": _case("nodes.alice.kind=gateway"),
     "RouterNode.kind": _case("nodes.core.kind=host"),
     "GatewayNode.kind": _case("nodes.moon.kind=host"),
@@ -434,6 +456,10 @@ CASES: dict[str, Case] = {
     "CbrFlow.name": _case(UNCHECKED, "traffic.up.name=other"),
     "CbrFlow.from": _case("traffic.up.from=moon"),
     "CbrFlow.to": _case("traffic.up.to=moon:lan"),
+    "CbrFlow.pmtud": _case("traffic.up.pmtud=dont"),
+    "PingFlow.pmtud": _case(UNCHECKED, PING, "traffic.p.pmtud=dont"),
+    "PingFlow.dscp": _case(UNCHECKED, PING, "traffic.p.dscp=46"),
+    "PingFlow.ecn": _case(UNCHECKED, PING, "traffic.p.ecn=ect0"),
     "CbrFlow.dscp": _case("traffic.up.dscp=46"),
     "CbrFlow.ecn": _case("traffic.up.ecn=ect0"),
     "CbrFlow.start": _case("traffic.up.start=700 ms"),
