@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.units import NS_PER_S
-from sim.wire import ip, udp, udp_encap
+from sim.wire import ah, ip, udp, udp_encap
 from sim.wire.address import format_address
 from sim.wire.esp import parse_header
 from sim.wire.ip import Protocol
@@ -43,6 +43,8 @@ def _row(captured: Captured) -> dict[str, Any]:
     header = ip.parse_quoted(packet)
     protocol, esp_at = _protocol(packet, header)
     spi, seq = parse_header(packet, esp_at) if esp_at else (0, None)
+    if protocol == "AH":
+        spi, seq = ah.parse(packet, header.upper_offset)[2:]
     return {
         "at_s": captured.at_ns / NS_PER_S,
         "interface": captured.interface,
@@ -50,7 +52,7 @@ def _row(captured: Captured) -> dict[str, Any]:
         "dst": format_address(header.dst),
         "protocol": protocol,
         "size": captured.wire_bytes,
-        "spi": f"{spi:08x}" if esp_at else "",
+        "spi": f"{spi:08x}" if spi else "",
         "seq": seq,
         "octets": packet,
     }

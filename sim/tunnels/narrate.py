@@ -73,9 +73,8 @@ def _child_up(node: str, event: ChildSaUp, at: int) -> LogEntry:
     how = "in UDP" if event.encap else "plain"
     how += f", IPComp in {event.cpi_in:04x} out {event.cpi_out:04x}" if event.cpi_in else ""
     up = "rekeyed" if event.replaces else "up"
-    detail = (
-        f"Child SA {up}, {event.mode.value} mode, ESP {how}, in {event.spi_in:08x} out {event.spi_out:08x}"
-    )
+    kind = f"{event.mode.value} mode, {event.suite.protocol.name} {how}"
+    detail = f"Child SA {up}, {kind}, in {event.spi_in:08x} out {event.spi_out:08x}"
     return _row(node, event, at, "child up", f"{detail}: {local} === {remote}")
 
 

@@ -60,6 +60,7 @@ _FIELDS = (
     "isakmp.typepayload",
     "isakmp.messageid",
     "frame.interface_name",
+    "ah.spi",
 )
 
 pytestmark = pytest.mark.peers
@@ -88,6 +89,7 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
             seen["esp"] += 1
             assert frame.contained, f"{where}: ESP {frame.spi} was not decrypted"
             assert (frame.icv_good, frame.icv_bad) == ("1", "0"), f"{where}: ICV"
+        seen["ah"] += bool(frame.ah_spi)
         if frame.exchange and frame.exchange != IKE_SA_INIT:
             seen["ike"] += 1
             assert frame.decrypted, f"{where}: IKE message was not decrypted"
@@ -99,8 +101,10 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
     assert result.ok, result.summary["checks"]
     assert seen["ike"] >= 2
     children = [child for row in result.summary["connections"] for child in row["children"]]
-    assert seen["esp"] >= sum(child["packets_in"] for child in children)
-    assert any(child["packets_out"] for child in children) == bool(seen["esp"])
+    for protocol in ("ESP", "AH"):
+        kind = [child for child in children if child["protocol"] == protocol]
+        assert seen[protocol.lower()] >= sum(child["packets_in"] for child in kind)
+        assert any(child["packets_out"] for child in kind) == bool(seen[protocol.lower()])
 
 
 def corrupted_frames(result: sim.Result, capture: Path) -> set[int]:
@@ -171,6 +175,7 @@ class Frame:
     payloads: str
     message_id: str
     interface: str
+    ah_spi: str
 
     @property
     def source(self) -> str:

@@ -336,7 +336,8 @@ def _no_suite(sa: IkeSa, configs: list[ChildConfig], offered: SaPayload) -> Peer
         f"no {protocols} proposal in common: {sa.remote_id} offered {suites(offered.proposals)}; "
         f"we accept {suites(accepted)}"
     )
-    text += next(filter(None, (natted_ah(sa, config) for config in configs)), "")
+    if all(natted := [natted_ah(sa, config) for config in configs]):
+        text = f"AH is refused{natted[0]}"
     return PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
 
 
