@@ -191,6 +191,8 @@ class ChildConfig:
 
     priority: int = 0
     """Where its policies stand among all others, the lowest first; 0 is the default of their kind."""
+    populate: tuple[str, ...] = ()
+    """Which fields an SA has from the packet that asks for it: see `sim.ike.populate`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,18 +92,23 @@ def covers(selector: Selector, address: bytes, protocol: int, port: int) -> bool
 
 
 def selectors_of(traffic: Traffic) -> tuple[Selector, Selector]:
-    """The narrowest selectors for the source and the destination of a packet (RFC 7296 2.9)."""
+    """The narrowest selectors for the source and the destination of a packet (RFC 7296 2.9).
+
+    Ports that cannot be seen, as those of later fragments, are OPAQUE; of protocols without any they are ANY.
+    """
     src_port, dst_port = traffic.src_port, traffic.dst_port
     if dst_port == UNEXAMINED:
         dst_port = src_port
     return (
-        Selector.host(traffic.src, traffic.protocol, _exactly(src_port)),
-        Selector.host(traffic.dst, traffic.protocol, _exactly(dst_port)),
+        Selector.host(traffic.src, traffic.protocol, _exactly(src_port, traffic.protocol)),
+        Selector.host(traffic.dst, traffic.protocol, _exactly(dst_port, traffic.protocol)),
     )
 
 
-def _exactly(port: int) -> tuple[int, int]:
-    return ANY_PORTS if port == OPAQUE else (port, port)
+def _exactly(port: int, protocol: int) -> tuple[int, int]:
+    if port != OPAQUE:
+        return port, port
+    return OPAQUE_PORTS if protocol in _PORTED or protocol in TYPED else ANY_PORTS
 
 
 def _port_fits(ports: tuple[int, int], port: int) -> bool:

@@ -138,6 +138,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         dpd_action=_DPD_ACTION[child.dpd_action],
         ipcomp=child.ipcomp,
         priority=child.priority,
+        populate=child.populate_from_packet,
         **_limits(child, "time"),
         **_limits(child, "bytes"),
         **_limits(child, "packets"),

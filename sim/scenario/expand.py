@@ -26,8 +26,14 @@ _SHARED_CHILD = (
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     "ipcomp",
-    "priority",
+    *("priority", "populate_from_packet"),
 )
+_MIRRORED = {
+    "local_addr": "remote_addr",
+    "remote_addr": "local_addr",
+    "local_port": "remote_port",
+    "remote_port": "local_port",
+}
 _OF_SHUNTS = ("mode", "priority")
 
 Plain = dict[str, Any]
@@ -149,7 +155,11 @@ def _initiator_child(child: Plain) -> Plain:
 
 def _responder_child(child: Plain) -> Plain:
     """The mirror; it waits for the initiator."""
-    return _shared_child(child) | {"local_ts": child["remote_ts"], "remote_ts": child["local_ts"]}
+    mirrored = {"local_ts": child["remote_ts"], "remote_ts": child["local_ts"]}
+    flags = child.get("populate_from_packet")
+    if flags:
+        mirrored["populate_from_packet"] = [_MIRRORED.get(flag, flag) for flag in flags]
+    return _shared_child(child) | mirrored
 
 
 def _shared_child(child: Plain) -> Plain:

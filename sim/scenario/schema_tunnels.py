@@ -17,6 +17,7 @@ from pydantic import (
 from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
 from sim.ike.configuration import MAX_ADDRESSES
 from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
+from sim.ike.populate import FLAGS, LOCAL_PORT, PROTOCOL, REMOTE_PORT
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
@@ -88,6 +89,17 @@ Vips = Annotated[Many[Address], Field(max_length=MAX_ADDRESSES)]
 
 
 _OF_SHUNTS = ("mode", "local_ts", "remote_ts", "start", "start_action", "priority")
+
+
+def _flags(flags: tuple[str, ...]) -> tuple[str, ...]:
+    found = FLAGS if "all" in flags else tuple(flag for flag in FLAGS if flag in flags)
+    if {LOCAL_PORT, REMOTE_PORT} & {*found} and PROTOCOL not in found:
+        raise ValueError("a port means nothing without its protocol: add `protocol`")
+    return found
+
+
+Flag = Literal["all", "local_addr", "remote_addr", "protocol", "local_port", "remote_port"]
+Populated = Annotated[Many[Flag], AfterValidator(_flags)]
 
 
 class _Child(Model):
@@ -165,6 +177,23 @@ class _Child(Model):
     priority: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Where its policies stand among all others of the host, the lowest first. 0: before 100,000 for pass,
     before 200,000 for what is protected, and after 300,000 for drop."""
+
+    populate_from_packet: Annotated[
+        Many[Literal["all", "local_addr", "remote_addr", "protocol", "local_port", "remote_port"]],
+        AfterValidator(_flags),
+    ] = ()
+    """What an SA has from the packet that asks for it, and not from the policy (RFC 4301 4.4.1.2): each flow
+    gets an SA of its own with `all`. strongSwan has no such setting."""
+
+    @model_validator(mode="after")
+    def _has_a_packet(self) -> Self:
+        if self.populate_from_packet:
+            if {"start", "at once"} & {getattr(self, key, "") for key in ("start", "start_action")}:
+                raise ValueError("populate_from_packet waits for packets: write `trap` for when it starts")
+            for key in ("close_action", "dpd_action"):
+                if getattr(self, key) in ("start", "restart"):
+                    raise ValueError(f"{key}: with populate_from_packet a packet starts it: write trap")
+        return self
 
     @property
     def is_shunt(self) -> bool:

@@ -62,6 +62,9 @@ So long as well after a peer has refused a Child SA alone: a busy flow makes no 
 RETRY_SOON = NS_PER_S
 """The same after a TEMPORARY_FAILURE: the peer rekeys, and will be ready in a moment (RFC 7296 2.25)."""
 
+MAX_FLOW_SAS = 4096
+"""The same of a child whose SAs take their selectors from packets (RFC 4301 4.4.1.2)."""
+
 MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
 
@@ -183,7 +186,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self._drop_for_want(packet, trap.mute, now)
             return
         retry_at, text = self._failed.get(key, (now, ""))
-        if now < retry_at or self._sas[key] >= MAX_SAS:
+        if now < retry_at or self._sas[key] >= self._max_sas(key):
             reason = text if now < retry_at else NARROWED
             left = reason == NARROWED and self.has_left(verdict.local.start)
             self._drop_for_want(packet, LEFT if left else reason, now)
@@ -201,6 +204,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
         queue.append(packet)
         self.endpoint.acquire(*key, selectors, now)
         self.pump(now)
+
+    def _max_sas(self, key: _Key) -> int:
+        child = self._connections[key[0]].child(key[1])
+        return MAX_FLOW_SAS if child is not None and child.populate else MAX_SAS
 
     def _await_vip(self, packet: P, verdict: Acquire, now: int) -> None:
         """Drop a packet from another address: its sender must notice the virtual IP that we ask for."""

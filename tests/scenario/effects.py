@@ -447,6 +447,9 @@ CASES: dict[str, Case] = {
     "TunnelChild.rekey_time": _case(f"{CHILD}.rekey_time=700 ms"),
     "TunnelChild.life_time": _case(f"{CHILD}.rekey_time=0 s", f"{CHILD}.life_time=700 ms"),
     "TunnelChild.rand_time": _case(f"{CHILD}.rekey_time=700 ms", f"{CHILD}.rand_time=500 ms"),
+    "TunnelChild.populate_from_packet": _case(
+        *QUIET, PING, f"{CHILD}.start=trap", f"{CHILD}.populate_from_packet=[remote_addr]"
+    ),
     "TunnelChild.priority": _case(
         *QUIET, PING, "tunnels.rw.children.past={mode: drop, remote_ts: ['10.1.0.0/16[icmp]']}",
         "tunnels.rw.children.past.priority=1000",

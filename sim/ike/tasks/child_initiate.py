@@ -24,6 +24,7 @@ from sim.ike.events import ChildFailed, Reason
 from sim.ike.exchanges import first_error
 from sim.ike.message import Message
 from sim.ike.payloads import DeletePayload, KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
+from sim.ike.populate import local_flags, populated, remote_flags
 from sim.ike.proposals import Proposal, additional_exchanges, is_choice_of, offer
 from sim.ike.recovery import restart_children
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
@@ -133,10 +134,12 @@ class InitiateChild(Task):
         ours, theirs = self.packet or (None, None)
         if ours is not None and sa.connection.vips and not config.local_ts and not sa.has_vip(ours.start):
             ours = None  # the packet will have to come from the virtual IP
-        return (
-            _proposed(ours, config.local_ts, local_selectors(sa, config)),
-            _proposed(theirs, config.remote_ts, remote_selectors(sa, config)),
-        )
+        local, remote = local_selectors(sa, config), remote_selectors(sa, config)
+        if config.populate and ours is not None:
+            local = populated(local_flags(config.populate), ours, local) or local
+        if config.populate and theirs is not None:
+            remote = populated(remote_flags(config.populate), theirs, remote) or remote
+        return _proposed(ours, config.local_ts, local), _proposed(theirs, config.remote_ts, remote)
 
     def _wants_transport(self, sa: IkeSa) -> bool:
         through_nat = sa.path.encap and not (one_host(self._ours) and one_host(self._theirs))

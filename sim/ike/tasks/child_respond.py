@@ -24,6 +24,7 @@ from sim.ike.exchanges import State
 from sim.ike.followups import Pending
 from sim.ike.message import Message
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload, TsPayload
+from sim.ike.populate import is_of_one_packet, local_flags, names_one_host, populated, remote_flags
 from sim.ike.proposals import Proposal, additional_exchanges, select
 from sim.ike.selectors import narrow
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
@@ -293,9 +294,23 @@ def _narrowed(
     sa: IkeSa, config: ChildConfig, theirs: tuple[WireSelector, ...], ours: tuple[WireSelector, ...]
 ) -> tuple[tuple[Selector, ...], tuple[Selector, ...]]:
     """What a configured Child SA allows of the peer's side and of this one."""
-    remote = narrow(theirs, remote_selectors(sa, config))
-    remote = remote or narrow(theirs, natted_selectors(sa, config, theirs))
-    return remote, narrow(ours, local_selectors(sa, config))
+    far, near = remote_selectors(sa, config), local_selectors(sa, config)
+    natted = natted_selectors(sa, config, theirs)
+    if config.populate:
+        far, near, natted = (
+            _of_packet(remote_flags(config.populate), theirs, far),
+            _of_packet(local_flags(config.populate), ours, near),
+            _of_packet(remote_flags(config.populate), theirs, natted),
+        )
+    return narrow(theirs, far) or narrow(theirs, natted), narrow(ours, near)
+
+
+def _of_packet(
+    flags: frozenset[str], offered: tuple[WireSelector, ...], allowed: tuple[Selector, ...]
+) -> tuple[Selector, ...]:
+    """What the policy allows for the packet that the peer's first selector describes."""
+    first = offered[0] if is_of_one_packet(flags, offered) else None
+    return populated(flags, first, allowed) if isinstance(first, Selector) else ()
 
 
 def _substituted(
@@ -341,12 +356,20 @@ def _no_suite(sa: IkeSa, configs: list[ChildConfig], offered: SaPayload) -> Peer
     return PeerError(NotifyType.NO_PROPOSAL_CHOSEN, text)
 
 
+def _needs_one_pair(config: ChildConfig, theirs: tuple[object, ...], ours: tuple[object, ...]) -> bool:
+    far, near = remote_flags(config.populate), local_flags(config.populate)
+    return not (names_one_host(far, theirs) and names_one_host(near, ours))
+
+
 def _no_selectors(
     sa: IkeSa, configs: list[ChildConfig], theirs: tuple[object, ...], ours: tuple[object, ...]
 ) -> PeerError:
     allowed = join(
         f"{join(remote_selectors(sa, config))} === {join(local_selectors(sa, config))}" for config in configs
     )
+    if configs and all(_needs_one_pair(config, theirs, ours) for config in configs):
+        text = f"{sa.remote_id} must ask for a single pair of addresses, of a packet, not for {join(theirs)}"
+        return PeerError(NotifyType.SINGLE_PAIR_REQUIRED, f"{text} === {join(ours)}; we allow {allowed}")
     text = (
         f"no traffic selectors in common: {sa.remote_id} offered {join(theirs)} === {join(ours)}; "
         f"we allow {allowed}"

@@ -275,6 +275,9 @@ class _Writer:
         yield f"remote_ts = {self._selectors((name, 'children', label, 'remote_ts'), child.remote_ts)}"
         if child.priority:
             yield f"priority = {child.priority}"
+        if child.populate_from_packet:
+            text = "strongSwan takes no selectors from packets: its SA is for all that they are for"
+            self._note((name, "children", label, "populate_from_packet"), text)
         if child.is_shunt:
             yield f"start_action = {child.start_action}"
             return
