@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ import sim
 from sim.cli import app
 
 SIZES = "40..1500"
+README = (Path(__file__).parents[3] / "README.md").read_text()
+README_RUNS = [
+    (command, printed.splitlines())
+    for command, printed in re.findall(r"```\n\$ .venv/bin/ipsec-sim overhead (.*)\n((?:.*\n)*?)```", README)
+]
 
 
 def test_the_card_shows_each_added_field_with_its_section() -> None:
@@ -115,6 +121,14 @@ def test_bad_arguments_end_with_status_2_and_a_remedy(arguments: list[str], said
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("command", "printed"), README_RUNS, ids=[command for command, _ in README_RUNS])
+def test_the_readme_shows_what_is_printed(command: str, printed: list[str]) -> None:
+    """Line by line; what it leaves out is marked by three dots."""
+    said = iter([line.rstrip() for line in output(*command.split()).splitlines()])
+    for line in printed:
+        assert line == "..." or line in said, line
 
 
 def output(*arguments: str) -> str:
