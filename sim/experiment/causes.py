@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sim.experiment.black_hole import silence
 from sim.net.link import LOST
 from sim.scenario.actions import switches
 from sim.scenario.world import World
@@ -42,7 +43,7 @@ def explain(world: World, name: str, outage: Outage) -> str:
             if causes:
                 cause = max(causes, key=lambda entry: entry.at)
                 return f"at {cause.at / NS_PER_S:.3f} s {cause.detail}"
-    return f"no event explains it: {_places(drops)}"
+    return f"no event explains it: {_places(drops)}{silence(world, drops)}"
 
 
 def concerning(world: World, name: str) -> Iterator[LogEntry]:

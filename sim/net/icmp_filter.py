@@ -41,12 +41,17 @@ def filtered(enter: Enter, node: IpNode, kinds: frozenset[str]) -> Enter:
 
     def enter_filtered(packet: Packet, port: Port, now: int) -> None:
         kind = icmp_kind(packet.data)
-        if kind in kinds:
-            node.drop(packet, f"ICMP {kind} dropped by a filter", now)
+        if kind is not None and kind in kinds:
+            node.drop(packet, dropped(kind), now)
         else:
             enter(packet, port, now)
 
     return enter_filtered
+
+
+def dropped(kind: str) -> str:
+    """The reason for the drop."""
+    return f"ICMP {kind} dropped by a filter"
 
 
 def icmp_kind(data: bytearray) -> str | None:
