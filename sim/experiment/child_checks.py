@@ -21,14 +21,20 @@ class Verdict:
 
 def child_check_name(check: ChildCheck) -> str:
     at = f" at {check.node}" if check.node else ""
-    return f"child {check.child} of {check.connection}{at}"
+    return f"child {_what(check)} of {check.connection}{at}"
+
+
+def _what(check: ChildCheck) -> str:
+    if check.cpu is None:
+        return check.child
+    return f"{check.child} ({'all CPUs' if check.cpu == 'all' else f'CPU {check.cpu}'})"
 
 
 def child_verdicts(check: ChildCheck, connections: list[Row]) -> Iterator[Verdict]:
     """Each end's Child SAs against the check; one that asks for none is content without."""
     for row in connections:
         found = [child for child in row["children"] if _is_meant(check, child)]
-        where = f"{row['node']}: {check.child}"
+        where = f"{row['node']}: {_what(check)}"
         if check.sas is not None:
             yield Verdict(len(found) == check.sas, f"{where}: {len(found)} installed")
         elif not found:
@@ -38,7 +44,9 @@ def child_verdicts(check: ChildCheck, connections: list[Row]) -> Iterator[Verdic
 
 
 def _is_meant(check: ChildCheck, child: Row) -> bool:
-    return bool(child["name"] == check.child and child["state"] == "installed")
+    wanted = None if check.cpu == "all" else check.cpu
+    fits = check.cpu is None or (child["per_cpu_sas"] and child["cpu"] == wanted)
+    return bool(child["name"] == check.child and child["state"] == "installed" and fits)
 
 
 def _of_one(check: ChildCheck, where: str, child: Row) -> Iterator[Verdict]:

@@ -13,6 +13,7 @@ from sim.tunnels.driver import IpsecDriver
 from sim.tunnels.ledger import ChildRecord, CompressionRecord, IkeRecord
 from sim.units import NS_PER_S
 from sim.wire.address import Sock, format_address, format_sock
+from sim.wire.resource import ALL
 
 Row = dict[str, Any]
 
@@ -142,10 +143,11 @@ def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) ->
 
 
 def _children_worth_showing(children: Iterable[ChildRecord]) -> Iterator[ChildRecord]:
-    """Installed ones; of those that are gone only the last of each name that has none installed."""
-    by_name: dict[str, list[ChildRecord]] = {}
+    """Installed ones; of those that are gone only the last of each name, and CPU, that has none installed."""
+    by_name: dict[tuple[str, int], list[ChildRecord]] = {}
     for child in children:
-        by_name.setdefault(child.name, []).append(child)
+        cpu = ALL if child.share is None else child.share.cpu
+        by_name.setdefault((child.name, cpu), []).append(child)
     for same in by_name.values():
         yield from [child for child in same if child.state == "installed"] or same[-1:]
 
@@ -166,6 +168,8 @@ def _child_row(child: ChildRecord) -> Row:
         "ecn_alarms": child.ecn_alarms,
         "local_ts": [str(selector) for selector in child.local_ts],
         "remote_ts": [str(selector) for selector in child.remote_ts],
+        "per_cpu_sas": child.share is not None,
+        "cpu": child.share.cpu if child.share is not None and child.share.is_bound else None,
         "ipcomp": None if child.compression is None else _ipcomp(child.compression),
     }
 

@@ -96,6 +96,8 @@ def _lines(row: Row) -> list[str]:
         lines.append(f"virtual IP {', '.join(row['vips'])}{dns}")
     for child in row["children"]:
         how = f"{child['mode']}{' in UDP' if child['encap'] else ''}"
+        if child["per_cpu_sas"]:
+            how += ", all CPUs" if child["cpu"] is None else f", CPU {child['cpu']}"
         gone = "" if child["state"] == "installed" else f", {child['state']}"
         lines.append(f"{child['name']}: {how}, {child['packets_in']} in, {child['packets_out']} out{gone}")
         if child["ipcomp"] is not None:

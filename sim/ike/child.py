@@ -9,6 +9,7 @@ from sim.ike.config import ChildConfig
 from sim.ike.constants import ProtocolId
 from sim.ike.proposals import EspSuite
 from sim.wire.esp import Mode
+from sim.wire.resource import Share
 from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class ChildSa:
     `deleting` is that our Delete is on its way (`delete_sent`) or waits, `replaced` that another one does its
     work now, `silent` that nothing is sent on it, `expired` that it is reported as down and used no more,
     `rekeying` our own rekeying that is not answered yet, `rival` the peer's. `cpi_in` and `cpi_out` are those
-    of IPComp, 0 without it.
+    of IPComp, 0 without it, `share` its part where there are several with its selectors.
     """
 
     ike: IkeSa
@@ -47,8 +48,14 @@ class ChildSa:
     expires_at: int = 0
     cpi_in: int = 0
     cpi_out: int = 0
+    share: Share | None = None
     original: tuple[bytes, bytes] | None = None
     """The peer's own address and ours as its traffic selectors had them before a NAT (RFC 7296 2.23.1)."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is only for one resource of this host, beside another one for all (RFC 9611)."""
+        return self.share is not None and self.share.is_bound
 
     @property
     def up(self) -> bool:

@@ -93,6 +93,18 @@ class Fragmentation(Enum):
         return self in (Fragmentation.YES, Fragmentation.FORCE)
 
 
+@quick
+class PerCpuSas(Enum):
+    """Whether there is a Child SA for each CPU besides the one for all (RFC 9611).
+
+    With ENCAP, ESP in UDP leaves from a port of its own for each of them.
+    """
+
+    NO = "no"
+    YES = "yes"
+    ENCAP = "encap"
+
+
 MIN_FRAGMENT_SIZE = 200
 """Enough for headers, IV, ICV and one block of every suite, over IPv6 and UDP."""
 MAX_FRAGMENT_SIZE = 65535
@@ -169,6 +181,7 @@ class ChildConfig:
     rand_time: int = 360 * NS_PER_S
     ipcomp: bool = False
     handling: Handling = DEFAULT
+    per_cpu_sas: PerCpuSas = PerCpuSas.NO
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""
@@ -285,7 +298,8 @@ class EndpointConfig:
     off). `error_patience` is how long an initiator goes on after an unauthenticated error (RFC 7296 2.21.1),
     `fragments_timeout` how long the fragments of an incomplete message are kept, `followup_timeout` how long
     a responder waits for each further key exchange (RFC 9370 2.2.4). `epoch` is which time it is when `now`
-    is 0, in ns since 1970: certificates have calendar dates.
+    is 0, in ns since 1970: certificates have calendar dates. `cpus` is how many share the traffic of a Child
+    SA with `per_cpu_sas`.
     """
 
     connections: tuple[ConnectionConfig, ...] = ()
@@ -308,6 +322,7 @@ class EndpointConfig:
     shunts: tuple[Shunt, ...] = ()
     discard_by_default: bool = False
     """What the driver does with packets that no policy matches: bypass, or discard."""
+    cpus: int = 1
 
     def __post_init__(self) -> None:
         names = [connection.name for connection in self.connections]

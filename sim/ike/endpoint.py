@@ -19,6 +19,7 @@ from sim.ike.lifetimes import expire_child, rekey_child, rekey_ike
 from sim.ike.reception import Reception
 from sim.ike.sa import connect
 from sim.ike.tasks.base import Job
+from sim.ike.tasks.child_resource import add_resource
 from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.delete import DeleteChild
 from sim.ike.tasks.invalid_selectors import TellSelectors
@@ -88,6 +89,15 @@ class IkeEndpoint:
             self._ctx.emit(ChildFailed(0, connection, child, Reason.NO_ADDRESS, text, True))
             return
         self._want(config, (wanted,), selectors, now)
+
+    def add_resource(self, spi_in: int, cpu: int, now: int) -> None:
+        """A CPU uses the Child SA with this inbound SPI, which is for all: ask for one of its own (RFC 9611).
+
+        ResourceRefused tells if the peer does not want it. Nothing happens if there is no such Child SA.
+        """
+        common = self._ctx.children.get(spi_in)
+        if common is not None:
+            add_resource(common, cpu, now)
 
     def addresses_changed(self, local: Iterable[bytes], now: int) -> None:
         """This host's addresses from now on, the preferred one first; call it once at the start, too.

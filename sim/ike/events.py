@@ -14,6 +14,7 @@ from sim.wire.address import Sock
 from sim.wire.esp import Mode
 from sim.wire.handling import DEFAULT, Handling
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
+from sim.wire.resource import Share
 from sim.wire.selector import Selector
 from sim.wire.value import quick, value
 
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     FAILED_CP_REQUIRED = "FAILED_CP_REQUIRED"
     TS_UNACCEPTABLE = "TS_UNACCEPTABLE"
     TEMPORARY_FAILURE = "TEMPORARY_FAILURE"
+    TS_MAX_QUEUE = "TS_MAX_QUEUE"
     CHILD_SA_NOT_FOUND = "CHILD_SA_NOT_FOUND"
     STATE_NOT_FOUND = "STATE_NOT_FOUND"
     UNACCEPTABLE_ADDRESSES = "UNACCEPTABLE_ADDRESSES"
@@ -172,6 +174,7 @@ class ChildSaUp:
     cpi_in: int = 0
     cpi_out: int = 0
     handling: Handling = DEFAULT
+    share: Share | None = None
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""
@@ -216,6 +219,22 @@ class ChildFailed:
     reason: Reason
     text: str
     initiator: bool
+
+
+@value
+class ResourceRefused:
+    """One more Child SA with the same selectors was not made (RFC 9611); those that there are go on.
+
+    `initiator` is that this side had asked for it, for `cpu`; else that is ALL.
+    """
+
+    ike_id: int
+    connection: str
+    child: str
+    cpu: int
+    initiator: bool
+    reason: Reason
+    text: str
 
 
 @value
@@ -343,6 +362,7 @@ Event = (
     | ChildSaDown
     | ChildFailed
     | RekeyFailed
+    | ResourceRefused
     | VirtualIpAssigned
     | VirtualIpReleased
     | PathChanged

@@ -89,6 +89,7 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         (config.life_bytes, config.life_packets),
         cpi_in=child.cpi_in,
         cpi_out=child.cpi_out,
+        share=child.share,
         outer=config.outer,
         handling=config.handling,
         original=child.original,

@@ -322,11 +322,11 @@ class IkeSa:
         """Whether this Child SA is up, and is for this packet as well, or is asked for (RFC 7296 2.9)."""
         return (
             any(
-                child.config is config and not child.deleting and child.covers(packet)
+                child.config is config and not (child.deleting or child.is_bound) and child.covers(packet)
                 for child in self.children.values()
             )
             or any(wanted is config for wanted, _ in self.wanted)
-            or any(task.config is config for task in self.requests.tasks(InitiateChild))
+            or any(task.config is config for task in self._asked_for() if not task.further)
         )
 
     def add_child(self, child: ChildSa, now: int, replaces: ChildSa | None = None) -> None:
@@ -455,9 +455,13 @@ class IkeSa:
 
     def _all_wanted(self) -> list[Wanted]:
         """All Child SAs that this IKE SA has, or was to have."""
-        wanted: list[Wanted] = [(c.config, None) for c in self.children.values() if not c.replaced]
+        wanted: list[Wanted] = [
+            (c.config, None) for c in self.children.values() if not (c.replaced or c.is_bound)
+        ]
         wanted += [
-            (task.config, task.packet) for task in self._asked_for() if not isinstance(task, RekeyChild)
+            (task.config, task.packet)
+            for task in self._asked_for()
+            if not (task.further or isinstance(task, RekeyChild))
         ]
         return wanted + list(self.wanted)
 

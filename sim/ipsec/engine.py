@@ -17,6 +17,7 @@ from sim.ipsec.clamp import clamp
 from sim.ipsec.events import Event
 from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
 from sim.ipsec.policy import Action, Policy
+from sim.ipsec.resources import Resources
 from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
 from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
@@ -79,6 +80,7 @@ class Engine:
         """Called with the time when an event waits that no received packet will drain: see `volume`."""
         self.path_mtu: Callable[[OutboundSa], int] = lambda _sa: ETHERNET_MTU
         """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it."""
+        self._resources = Resources(self.events.append, self._alert)
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -118,6 +120,9 @@ class Engine:
             clamp(inbound, outbound, lambda sa: self.path_mtu(sa))
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self._openers_of(spec)[spec.spi_in] = inbound
+        if self._pairs[spec.spi_in].is_bound:
+            self._bind(self._pairs[spec.spi_in], waits=successor_of in self._pairs)
+            return
         old = self._pairs.get(successor_of)
         if old is None or old.policy not in self.spd:
             self.spd.add_sa(policy, behind)
@@ -130,7 +135,10 @@ class Engine:
         """Send nothing more on a pair of SAs, which goes on receiving; nothing happens when there is none."""
         pair = self._pairs.get(spi_in)
         if pair is not None and pair.policy in self.spd:
+            self._resources.forget(pair)
             self.spd.remove(pair.policy)
+        elif pair is not None and self._resources.discard(pair):
+            self._forget_flows()
 
     def remove(self, spi_in: int) -> None:
         """Forget a pair of SAs and its policy; nothing happens when there is none."""
@@ -195,7 +203,10 @@ class Engine:
         except WireError:
             return None
         policy = self.spd.outbound(traffic)
-        return policy.spi_in if policy and policy.spi_in in self._pairs else None
+        pair = self._pairs.get(policy.spi_in) if policy else None
+        if pair is None or pair.outbound.spec.share is None:
+            return policy.spi_in if policy and pair else None
+        return self._resources.serving(pair, traffic).inbound.spi
 
     def overhead(self, spi_in: int, inner_bytes: int) -> int:
         """How many octets longer a packet of `inner_bytes` octets, without IP options, becomes."""
@@ -337,7 +348,31 @@ class Engine:
         pair = self._pairs.get(policy.spi_in)
         if pair is None:
             return _constantly(Acquire(policy, *selectors_of(traffic)))
-        return pair.outbound.seal
+        return pair.outbound.seal if pair.outbound.spec.share is None else self._shared(pair, traffic)
+
+    def _shared(self, common: Pair, traffic: Traffic) -> Handler:
+        """The SA of the flow's own resource, or the common one, on which the first packet asks for one."""
+        serving = self._resources.serving(common, traffic)
+        share, seal = common.outbound.spec.share, serving.outbound.seal
+        if serving is not common or share is None or not share.asks:
+            return seal
+
+        def ask_and_seal(ip: bytearray, now: int) -> Outcome:
+            self._resources.want(common, traffic, now)
+            return seal(ip, now)
+
+        return ask_and_seal
+
+    def _bind(self, pair: Pair, *, waits: bool) -> None:
+        """A pair for one resource has no policy of its own; a successor waits as others do."""
+        self._resources.add(pair, waits=waits)
+        if waits:
+            pair.inbound.on_first = lambda: self._prefer_bound(pair)
+        self._forget_flows()
+
+    def _prefer_bound(self, pair: Pair) -> None:
+        self._resources.prefer(pair)
+        self._forget_flows()
 
     def _forget_flows(self) -> None:
         self._leaving.clear()

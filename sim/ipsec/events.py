@@ -43,4 +43,12 @@ class SelectorMismatch:
     packet: bytes
 
 
-Event = PeerMoved | SequenceExhausted | LifetimeReached | SelectorMismatch
+@dataclass(frozen=True, slots=True)
+class ResourceWanted:
+    """A packet of a CPU that has no SA of its own took the pair for all, and would like one (RFC 9611)."""
+
+    spi_in: int
+    cpu: int
+
+
+Event = PeerMoved | SequenceExhausted | LifetimeReached | SelectorMismatch | ResourceWanted

@@ -17,6 +17,7 @@ from sim.ipsec.compress import CompressingSealer, InflatingOpener, Tally
 from sim.ipsec.esp import EspOpener, EspSealer
 from sim.ipsec.outer import outer
 from sim.ipsec.replay import ReplayWindow
+from sim.ipsec.resources import source_port
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.transport import TransportOpener, TransportSealer, Wrapper
 from sim.ipsec.tunnel import TunnelOpener, TunnelSealer
@@ -99,10 +100,11 @@ def express_open(spec: ChildSpec, wrapper: Opener) -> Express | None:
 def _mode_sealer(spec: ChildSpec, wrapper: Wrapper) -> TunnelSealer | TransportSealer:
     if spec.mode is Mode.TUNNEL:
         fields = spec.outer_fields
-        around = outer(spec.local, spec.remote, encap=spec.encap, ttl=fields.ttl, protocol=spec.protocol)
+        local = spec.local[0], source_port(spec)
+        around = outer(local, spec.remote, encap=spec.encap, ttl=fields.ttl, protocol=spec.protocol)
         return TunnelSealer(wrapper, around, copy_df=spec.copy_df, df=spec.df, fields=fields)
     header = IPV4_HEADER_BYTES if _version(spec) == 4 else IPV6_HEADER_BYTES
-    ports = (spec.local[1], spec.remote[1]) if spec.encap else None
+    ports = (source_port(spec), spec.remote[1]) if spec.encap else None
     return TransportSealer(wrapper, header, ports, spec.protocol)
 
 

@@ -295,7 +295,8 @@ class InboundSa:
 
     def _follow(self, peer: Sock) -> None:
         self._peer = peer
-        if self.spec.encap and peer != self.spec.remote:
+        bound = self.spec.share is not None and self.spec.share.is_bound  # it may come from any port
+        if self.spec.encap and not bound and peer != self.spec.remote:
             self._report(PeerMoved(self.spec.spi_in, peer))
 
 
@@ -305,6 +306,12 @@ class Pair(NamedTuple):
     inbound: InboundSa
     outbound: OutboundSa
     policy: Policy
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether only one resource sends on it, beside a pair for all (RFC 9611)."""
+        share = self.outbound.spec.share
+        return share is not None and share.is_bound
 
     def move(self, local: Sock, remote: Sock, encap: bool) -> None:
         """AH is never in UDP: where that would be needed it goes on, and fails (RFC 4302 1)."""

@@ -9,6 +9,7 @@ from sim.wire.esp import Mode
 from sim.wire.handling import DEFAULT, Handling
 from sim.wire.ip import Protocol
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
+from sim.wire.resource import Share
 from sim.wire.selector import Selector
 from sim.wire.value import value
 
@@ -23,7 +24,8 @@ class ChildSpec:
     `copy_df` copies the inner DF bit to an outer IPv4 header, otherwise `df` is what that header gets
     (RFC 4301 8.1: copy, set, clear). `outer_fields` is for the other fields of tunnel mode. `soft_limit` and
     `hard_limit` are how many octets and packets of inner traffic each of the SAs may carry, 0 for any number.
-    `cpi_in` and `cpi_out` are what the ends inflate under with IPComp (RFC 3173), 0 without it.
+    `cpi_in` and `cpi_out` are what the ends inflate under with IPComp (RFC 3173), 0 without it. `share` is
+    the part of this pair where there are several for the same traffic (RFC 9611).
     """
 
     connection: str
@@ -52,6 +54,7 @@ class ChildSpec:
     hard_limit: tuple[int, int] = (0, 0)
     cpi_in: int = 0
     cpi_out: int = 0
+    share: Share | None = None
 
     protocol: Protocol = Protocol.ESP
     """ESP or AH. AH's `encryption` is NULL, its encryption keys are empty, and it knows no `encap`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sim.ike.config import EndpointConfig
+from sim.ike.config import EndpointConfig, PerCpuSas
 from sim.live.errors import LiveError
 from sim.live.peer import PeerOptions, run_peer
 from sim.live.report import Reporter
@@ -41,15 +41,15 @@ def run_from_command_line(arguments: PeerArguments) -> bool:
         raise LiveError("--count counts pings: say what to ping with --ping")
     settings = read_peer(arguments.config, arguments.node)
     try:
-        config = replace(
-            endpoint_config(settings.connections, settings.pools), ike_port=ike_port, natt_port=natt_port
-        )
+        settled = endpoint_config(settings.connections, settings.pools, cpus=settings.cpus)
+        config = replace(settled, ike_port=ike_port, natt_port=natt_port)
     except ConfigError as error:
         raise LiveError(f"{arguments.config}: connections.{'.'.join(error.path)}: {error}") from None
     pings = tuple(_address(text) for text in arguments.pings)
     for name in arguments.initiate:
         _check_name(config, name)
     reporter = Reporter(as_json=arguments.as_json, verbose=arguments.verbose)
+    _check_sockets(config)
     for warning in settings.warnings:
         reporter.warn(str(warning))
     options = PeerOptions(arguments.tun, arguments.initiate, pings, arguments.count, arguments.keys)
@@ -64,6 +64,16 @@ def _address(text: str) -> bytes:
         return pack_address(text)
     except ValueError:
         raise LiveError(f"--ping {text}: that is no IP address") from None
+
+
+def _check_sockets(config: EndpointConfig) -> None:
+    for connection in config.connections:
+        for child in connection.children:
+            if child.per_cpu_sas is PerCpuSas.ENCAP:
+                raise LiveError(
+                    f"connections.{connection.name}.children.{child.name}.per_cpu_sas: encap is simulated "
+                    "only, as a live peer sends from one UDP port: write `yes`"
+                )
 
 
 def _check_name(config: EndpointConfig, name: str) -> None:

@@ -34,6 +34,7 @@ _SHOWN = frozenset(
         *{"local", "remote", "local_id", "remote_id", "nat_local", "nat_remote", "encap", "mobike", "mode"},
         *{"proposal", "local_ts", "remote_ts", "reason", "text", "src", "dst", "exchange", "message_id"},
         *{"ike_remote", "response", "payloads", "size", "retransmission", "esn", "replay_window"},
+        *{"cpi_in", "cpi_out", "cpu"},
     }
 )
 _SOCKS = frozenset({"local", "remote", "ike_remote", "src", "dst"})
@@ -173,7 +174,7 @@ def _table(value: dict[str, Any]) -> list[str]:
         )
         for child in row["children"]:
             lines.append(
-                f"    {child['name']}: {child['state']} {child['mode']}, in {child['spi_in']} "
+                f"    {child['name']}{_whose(child)}: {child['state']} {child['mode']}, in {child['spi_in']} "
                 f"{child['packets_in']} packets {child['bytes_in']} B, out {child['spi_out']} "
                 f"{child['packets_out']} packets {child['bytes_out']} B"
             )
@@ -181,3 +182,10 @@ def _table(value: dict[str, Any]) -> list[str]:
         if value[title]:
             lines.append(f"  {title}: " + ", ".join(f"{k} {v}" for k, v in value[title].items()))
     return lines
+
+
+def _whose(child: dict[str, Any]) -> str:
+    """Which CPUs send on a Child SA, where there are several for the same traffic."""
+    if not child["per_cpu_sas"]:
+        return ""
+    return " (all CPUs)" if child["cpu"] is None else f" (CPU {child['cpu']})"

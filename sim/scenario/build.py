@@ -22,7 +22,7 @@ from sim.scenario import actions
 from sim.scenario.authority import with_pki
 from sim.scenario.callers import callers_of
 from sim.scenario.clear import check_clear
-from sim.scenario.configs import ConfigError, endpoint_config
+from sim.scenario.configs import ConfigError, cpus_of, endpoint_config
 from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.faults import faults_of
@@ -239,7 +239,8 @@ def _selector(prefix: Prefix) -> Selector:
 
 def _config(scenario: Scenario, node: str, connections: Mapping[str, Connection]) -> EndpointConfig:
     try:
-        return endpoint_config(connections, scenario.pools.get(node), discards=_discards(scenario, node))
+        pools, discards = scenario.pools.get(node), _discards(scenario, node)
+        return endpoint_config(connections, pools, discards=discards, cpus=cpus_of(scenario, node))
     except ConfigError as error:
         raise ScenarioError([scenario.problem(("connections", node, *error.path), str(error))]) from None
 

@@ -12,6 +12,7 @@ from sim.ike.config import (
     ConnectionConfig,
     EndpointConfig,
     Fragmentation,
+    PerCpuSas,
     ReturnRoutability,
     Shunt,
     StartAction,
@@ -23,7 +24,7 @@ from sim.ike.identity import Identity
 from sim.ike.proposals import parse_proposal
 from sim.scenario.credentials import CredentialError, local_auth, remote_auth
 from sim.scenario.pools import pool_config
-from sim.scenario.schema import Connection, ConnectionChild, Pool
+from sim.scenario.schema import Connection, ConnectionChild, GatewayNode, HostNode, Pool, Scenario
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 from sim.wire.handling import Handling
@@ -43,15 +44,28 @@ class ConfigError(ValueError):
 
 
 def endpoint_config(
-    connections: Mapping[str, Connection], pools: Mapping[str, Pool] | None = None, *, discards: bool = False
+    connections: Mapping[str, Connection],
+    pools: Mapping[str, Pool] | None = None,
+    *,
+    discards: bool = False,
+    cpus: int = 1,
 ) -> EndpointConfig:
-    """One node's connections and pools, by name; `discards` is for what no policy of it matches."""
+    """One node's connections and pools, by name; `discards` is for what no policy of it matches.
+
+    `cpus` share what has `per_cpu_sas`.
+    """
     return EndpointConfig(
         tuple(connection_config(name, conn) for name, conn in connections.items() if conn.negotiated),
         shunts=tuple(shunts(connections)),
         discard_by_default=discards,
         pools=tuple(pool_config(name, pool) for name, pool in (pools or {}).items()),
+        cpus=cpus,
     )
+
+
+def cpus_of(scenario: Scenario, node: str) -> int:
+    model = scenario.nodes[node]
+    return model.cpus if isinstance(model, HostNode | GatewayNode) else 1
 
 
 def connection_config(name: str, connection: Connection) -> ConnectionConfig:
@@ -139,6 +153,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         ipcomp=child.ipcomp,
         priority=child.priority,
         populate=child.populate_from_packet,
+        per_cpu_sas=PerCpuSas(child.per_cpu_sas),
         **_limits(child, "time"),
         **_limits(child, "bytes"),
         **_limits(child, "packets"),

@@ -25,7 +25,7 @@ _SHARED_CHILD = (
     *("df", "fragment", "icmp", "icmp_check", "mss_clamp"),
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
-    "ipcomp",
+    *("ipcomp", "per_cpu_sas"),
     *("priority", "populate_from_packet"),
 )
 _MIRRORED = {

@@ -12,11 +12,13 @@ from pydantic import Field, ValidationError
 from sim.net.engine import Simulation
 from sim.scenario import swanctl
 from sim.scenario.authority import PKI_SEED, with_pki
+from sim.scenario.configs import cpus_of
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.expand import expand
 from sim.scenario.explain import explain
 from sim.scenario.load import load_text, read_octets
 from sim.scenario.pem_files import inline_files
+from sim.scenario.schema_network import Cpus
 from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import Connection
 from sim.scenario.schema_types import FrozenDict, Model, Table
@@ -30,6 +32,7 @@ class PeerSettings(NamedTuple):
     connections: Mapping[str, Connection]
     warnings: list[Problem]
     pools: Mapping[str, Pool]
+    cpus: int = 1
 
 
 _SECTION = re.compile(rb"^\s*(connections|secrets)\s*\{", re.MULTILINE)
@@ -40,6 +43,7 @@ class PeerFile(Model):
 
     connections: Annotated[Table[Connection], Field(min_length=1)]
     pools: Table[Pool] = Field(default_factory=FrozenDict)
+    cpus: Cpus = 1
 
 
 def read_peer(path: str | FilePath, node: str | None = None) -> PeerSettings:
@@ -92,7 +96,7 @@ def _of_yaml(octets: bytes, file: str, node: str | None) -> PeerSettings:
     if missing:
         raise ScenarioError(missing)
     weak = weak_connections(found.connections, ("connections",), locate)
-    return PeerSettings(found.connections, weak, found.pools)
+    return PeerSettings(found.connections, weak, found.pools, found.cpus)
 
 
 def _of_node(octets: bytes, file: str, node: str | None) -> PeerSettings:
@@ -102,4 +106,5 @@ def _of_node(octets: bytes, file: str, node: str | None) -> PeerSettings:
         what = "" if node is None else f"{node} has no connections; "
         where = "--node" if node is None else f"--node {node}"
         raise ScenarioError([Problem(where, "", f"{what}choose one of {', '.join(connections) or 'none'}")])
-    return PeerSettings(connections[node], weak_suites(scenario, node), scenario.pools.get(node, {}))
+    pools, cpus = scenario.pools.get(node, {}), cpus_of(scenario, node)
+    return PeerSettings(connections[node], weak_suites(scenario, node), pools, cpus)

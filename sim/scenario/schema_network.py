@@ -65,6 +65,7 @@ DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-po
 
 
 IcmpKind = Literal["errors", "too-big", "unreachable", "time-exceeded", "parameter-problem", "echo"]
+Cpus = Annotated[int, Field(ge=1, le=1024)]
 
 
 class _Node(Model):
@@ -86,6 +87,9 @@ class _IpsecNode(_Node):
     """The least path MTU that ICMP can make it believe in; 1280 B with IPv6."""
     pmtu_aging: Annotated[Duration, Field(gt=0)] = 600 * NS_PER_S
     """How long it believes what ICMP says of a path (RFC 1191 6.3)."""
+
+    cpus: Cpus = 1
+    """How many share the traffic of a Child SA with `per_cpu_sas`; each flow belongs to one of them."""
 
 
 class HostNode(_IpsecNode):

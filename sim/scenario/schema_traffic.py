@@ -211,6 +211,8 @@ class ChildCheck(Model):
     connection: Name
     node: Name | None = None
     """Which end is asked; None: every end that has the connection."""
+    cpu: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
+    """With `per_cpu_sas`: only those for this CPU, or the one for all of them. None: all there are."""
     sas: Annotated[int, Field(ge=0)] | None = None
     """How many there are at each end that is asked."""
     packets_in: Annotated[int, Field(ge=0)] | None = None

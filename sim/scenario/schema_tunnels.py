@@ -149,6 +149,11 @@ class _Child(Model):
 
     ipcomp: bool = False
     """Whether to compress before protecting, if the peer wants it as well (RFC 3173)."""
+
+    per_cpu_sas: Literal["no", "yes", "encap"] = "no"
+    """Whether each of the node's `cpus` gets an SA of its own, beside one for all (RFC 9611), as soon as a
+    packet of it asks, unless the start action is none. encap: each with a UDP source port of its own."""
+
     copy_dscp: Literal["out", "in", "yes", "no"] = "out"
     """Which way the DSCP is copied between inner and outer header in tunnel mode."""
     copy_ecn: bool = True

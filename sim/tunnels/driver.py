@@ -37,7 +37,7 @@ from sim.ike.events import (
 from sim.ike.faults import Faults
 from sim.ike.recovery import action_after
 from sim.ipsec.engine import Engine
-from sim.ipsec.events import PeerMoved, SelectorMismatch, SequenceExhausted
+from sim.ipsec.events import PeerMoved, ResourceWanted, SelectorMismatch, SequenceExhausted
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
@@ -239,6 +239,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
         while (event := self.engine.next_event()) is not None:
             if isinstance(event, PeerMoved):
                 self.endpoint.esp_peer_moved(event.spi_in, event.src, now)
+            elif isinstance(event, ResourceWanted):
+                self.endpoint.add_resource(event.spi_in, event.cpu, now)
             elif isinstance(event, SelectorMismatch):
                 self.endpoint.selectors_violated(event.spi_in, event.packet, now)
             else:
@@ -290,18 +292,20 @@ class IpsecDriver(IkeDriver, Generic[P]):
         """Bring the data plane and the packets that wait in line with the SAs, and note the event."""
         pair = None
         if isinstance(event, ChildSaUp):
+            bound = event.share is not None and event.share.is_bound
             self._failed.pop((event.connection, event.child), None)
-            self._sas[event.connection, event.child] += 1
+            self._sas[event.connection, event.child] += not bound
             # Whoever asked for a rekeying may send at once; who agreed waits for a sign (RFC 7296 2.8).
             old = 0 if event.initiator else event.replaces
             self.engine.install(self._spec(event), now, behind=self._special(event), successor_of=old)
-            self._released.append(((event.connection, event.child), event.spi_in))
+            if not bound:
+                self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaRetired):
             self.engine.retire(event.spi_in)
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
             self.engine.remove(event.spi_in)
-            self._sas[event.connection, event.child] -= 1
+            self._sas[event.connection, event.child] -= not (pair is not None and pair.is_bound)
             self._trap(event)
         elif isinstance(event, PathChanged):
             for spi in event.spis_in:
@@ -418,6 +422,7 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         hard_limit=event.hard_limit,
         cpi_in=event.cpi_in,
         cpi_out=event.cpi_out,
+        share=event.share,
         outer_fields=event.outer,
         df=event.handling.df,
         handling=event.handling,

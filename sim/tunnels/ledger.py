@@ -30,6 +30,7 @@ from sim.ike.events import (
 from sim.ipsec.compress import Tally
 from sim.ipsec.sad import Pair
 from sim.wire.address import Sock
+from sim.wire.resource import Share
 from sim.wire.selector import Selector
 
 
@@ -71,6 +72,7 @@ class ChildRecord:
     bytes_in: int = 0
     bytes_out: int = 0
     compression: CompressionRecord | None = None
+    share: Share | None = None
     ecn_alarms: int = 0
     """Packets with congestion marks that nothing sound makes (RFC 6040 4.2)."""
 
@@ -278,6 +280,7 @@ def _child_up(record: IkeRecord, event: ChildSaUp, _now: int) -> None:
         event.local_ts,
         event.remote_ts,
         compression=CompressionRecord(event.cpi_in, event.cpi_out) if event.cpi_in else None,
+        share=event.share,
     )
 
 

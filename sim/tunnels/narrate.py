@@ -20,6 +20,7 @@ from sim.ike.events import (
     PathChanged,
     Rejected,
     RekeyFailed,
+    ResourceRefused,
     VirtualIpAssigned,
     VirtualIpReleased,
 )
@@ -71,6 +72,8 @@ def _ike_down(node: str, event: IkeSaDown, at: int) -> LogEntry:
 def _child_up(node: str, event: ChildSaUp, at: int) -> LogEntry:
     local, remote = (", ".join(map(str, ts)) for ts in (event.local_ts, event.remote_ts))
     how = "in UDP" if event.encap else "plain"
+    if event.share is not None:
+        how += f", for CPU {event.share.cpu}" if event.share.is_bound else ", for all CPUs"
     how += f", IPComp in {event.cpi_in:04x} out {event.cpi_out:04x}" if event.cpi_in else ""
     up = "rekeyed" if event.replaces else "up"
     kind = f"{event.mode.value} mode, {event.suite.protocol.name} {how}"
@@ -85,6 +88,11 @@ def _child_retired(node: str, event: ChildSaRetired, at: int) -> LogEntry:
 
 def _rekey_failed(node: str, event: RekeyFailed, at: int) -> LogEntry:
     return _row(node, event, at, "rekey failed", f"{event.reason}: {event.text}")
+
+
+def _resource_refused(node: str, event: ResourceRefused, at: int) -> LogEntry:
+    whose = f"no Child SA for CPU {event.cpu}" if event.initiator else "the peer gets no further Child SA"
+    return _row(node, event, at, "resource refused", f"{whose}: {event.reason}: {event.text}")
 
 
 def _child_down(node: str, event: ChildSaDown, at: int) -> LogEntry:
@@ -158,6 +166,7 @@ _TELL: dict[type, Callable[[str, Any, int], LogEntry]] = {
     MessageReceived: _received,
     Rejected: _rejected,
     RekeyFailed: _rekey_failed,
+    ResourceRefused: _resource_refused,
     FaultApplied: _fault,
     VirtualIpAssigned: _vip_assigned,
     VirtualIpReleased: _vip_released,

@@ -26,6 +26,7 @@ CLOSING = (  # the network goes away, and libreswan's patience for a liveness ch
     "events=[{at: 3 s, node: core, do: down, interface: moon}]",
 )
 STILL = ("events=[]",)
+SHARED = (*STILL, "tunnels.rw.children.net.per_cpu_sas=yes")
 ONE = (*STILL, "tunnels.rw.children.net.ipcomp=true", "traffic.0.duration=1 ms", "traffic.0.pattern=aa")
 """One packet, which compresses."""
 CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
@@ -47,6 +48,8 @@ CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("ppk", STILL, "connection: rw", "ppk: false", "ppk: true"),
     ("setup_round_trips", STILL, "connection: rw", "setup_round_trips: 2", "setup_round_trips: 3"),
     ("sas", STILL, "child: net, connection: rw", "sas: 1", "sas: 2"),
+    ("cpu", SHARED, "child: net, connection: rw", "cpu: all, sas: 1", "cpu: all, sas: 0"),
+    ("one cpu", SHARED, "child: net, connection: rw, node: alice", "cpu: 0, sas: 1", "cpu: 1, sas: 1"),
     ("packets_in", ONE, "child: net, connection: rw, node: moon", "packets_in: 1", "packets_in: 0"),
     ("packets_out", ONE, "child: net, connection: rw, node: alice", "packets_out: 1", "packets_out: 2"),
     ("ipcomp", ONE, "child: net, connection: rw", "ipcomp: true", "ipcomp: false"),

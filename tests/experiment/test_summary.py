@@ -44,7 +44,7 @@ CONNECTION = {
 }
 CHILD = {
     *("name", "state", "mode", "protocol", "encap", "spi_in", "spi_out", "packets_in", "packets_out"),
-    *("bytes_in", "bytes_out", "ecn_alarms", "local_ts", "remote_ts", "ipcomp"),
+    *("bytes_in", "bytes_out", "ecn_alarms", "local_ts", "remote_ts", "per_cpu_sas", "cpu", "ipcomp"),
 }
 IPCOMP = {"cpi_in", "cpi_out", "packets_in", "packets_out", "ratio_in", "ratio_out"}
 FLOW = {"name", "sent", "received", "lost", "reordered", "goodput_bps", "latency_ms", "outages"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.ike.events import ChildSaUp
@@ -92,7 +93,7 @@ def _children(end: End, *, own_first: bool) -> Counter[tuple[object, ...]]:
 
 
 def _check_traffic(a: ChildSaUp, b: ChildSaUp) -> None:
-    """A packet of either side comes out at the other as it went in."""
+    """A packet of either side comes out at the other as it went in; one for a resource is tried alone."""
     for sender, receiver in ((a, b), (b, a)):
         out, into = _engine(sender), _engine(receiver)
         packet = udp.build((sender.local_ts[0].start, 1000), (sender.remote_ts[0].start, 2000), b"probe")
@@ -104,5 +105,5 @@ def _check_traffic(a: ChildSaUp, b: ChildSaUp) -> None:
 def _engine(up: ChildSaUp) -> Engine:
     engine = Engine(rand=random.Random(up.spi_in).randbytes)
     engine.local_addresses = (up.local[0],)
-    engine.install(child_spec(up), 0)
+    engine.install(replace(child_spec(up), share=None), 0)
     return engine

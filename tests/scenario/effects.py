@@ -67,6 +67,8 @@ def _case(*overrides: str) -> Case:
 
 STILL = "events=[]"
 UNCHECKED = "checks=[]"
+_FLOWS = (f"{{name: f{n}, kind: cbr, from: alice, to: bob, size: 500 B, rate: 40 kbit/s}}" for n in range(8))
+MANY = f"traffic=[{', '.join(_FLOWS)}]"
 CHILDREN = "checks=[{child: net, connection: rw, sas: 1}]"
 QUIET = (UNCHECKED, STILL, "traffic=[]")
 LEFT_BEHIND = (
@@ -433,6 +435,9 @@ CASES: dict[str, Case] = {
     "TunnelChild.icmp": _case(*NARROW_LAN, f"{CHILD}.remote_ts=[10.1.0.10/32]", f"{CHILD}.icmp=false"),
     "TunnelChild.icmp_check": _case(*NARROW_LAN, TWO, f"{CHILD}.icmp_check=true"),
     "TunnelChild.mss_clamp": _case(UNCHECKED, WEB, f"{CHILD}.mss_clamp=1000 B"),
+    "TunnelChild.per_cpu_sas": _case(f"{CHILD}.per_cpu_sas=yes"),
+    "HostNode.cpus": _case(f"{CHILD}.per_cpu_sas=yes", UNCHECKED, MANY, "nodes.alice.cpus=4"),
+    "GatewayNode.cpus": _case(f"{CHILD}.per_cpu_sas=yes", UNCHECKED, MANY, "nodes.moon.cpus=4"),
     "TunnelChild.close_action": _case(
         UNCHECKED, "traffic=[]", "events=[{at: 1 s, node: moon, do: terminate, connection: rw, child: net}]",
         f"{CHILD}.close_action=start",
@@ -521,9 +526,14 @@ CASES: dict[str, Case] = {
     "ConnectionCheck.encap": _case("checks.0.encap=false"),
     "ConnectionCheck.ppk": _case("checks.0.ppk=true"),
     "ConnectionCheck.setup_round_trips": _case("checks.0.setup_round_trips=3"),
-    "ChildCheck.child": _case(CHILDREN, "checks.0.child=lans"),
-    "ChildCheck.connection": _case(CHILDREN, "checks.0.connection=two"),
+    "ChildCheck.child": _case(
+        CHILDREN, f"{CHILD[:-4]}.other={{remote_ts: [10.99.0.0/16], start: none}}", "checks.0.child=other"
+    ),
+    "ChildCheck.connection": _case(
+        CHILDREN, "tunnels.two.children={net: {start: none}}", "checks.0.connection=two"
+    ),
     "ChildCheck.node": _case(CHILDREN, "checks.0.node=moon"),
+    "ChildCheck.cpu": _case(CHILDREN, "checks.0.cpu=all"),
     "ChildCheck.sas": _case(CHILDREN, "checks.0.sas=2"),
     "ChildCheck.packets_in": _case(CHILDREN, "checks.0.packets_in=1"),
     "ChildCheck.packets_out": _case(CHILDREN, "checks.0.packets_out=1"),

@@ -73,6 +73,7 @@ def test_a_setting_of_a_tunnel_is_one_of_both_connections(key: str, text: str, v
         ("replay_window", "128", 128),
         ("copy_df", "false", False),
         ("ipcomp", "true", True),
+        ("per_cpu_sas", "encap", "encap"),
         ("copy_dscp", "in", "in"),
         ("copy_ecn", "false", False),
         ("dscp_map", "{46: 34}", {"46": 34}),

@@ -160,13 +160,14 @@ class Lab:
         df: bool = False,
         sender: str = "",
         to: str = "",
+        port: int = 7777,
     ) -> int:
         """A datagram from who has `src` to who has `dst`, by their nodes; its number, which `to` will see."""
         source = self.world.nodes[sender] if sender else self._owner(src)
         target = self.boxes[to or self._owner(dst).name]
         seq, self._seq = self._seq, self._seq + 1
         room = size - (28 if len(src) == 4 else 48)
-        data = udp.build((src, 7777), (dst, 9999), bytes(room), df=df)
+        data = udp.build((src, port), (dst, 9999), bytes(room), df=df)
         source.send(Packet(data, self.now, target, seq), self.now)
         return seq
 

@@ -15,7 +15,7 @@ from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyExchange, KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike import compression
+from sim.ike import compression, resource
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId, TransformType, name_of
@@ -44,6 +44,7 @@ from sim.ike.tasks.followup import Rounds
 from sim.ike.transport_nat import asks_through_nat, one_host, with_address
 from sim.wire.address import format_sock
 from sim.wire.esp import Mode
+from sim.wire.resource import Share
 from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ _PASSING = (Reason.TEMPORARY_FAILURE, Reason.STATE_NOT_FOUND)
 
 
 class InitiateChild(Task):
-    """`packet` are the selectors of the packet that made us ask; they go first (RFC 7296 2.9)."""
+    """`packet` are the selectors of the packet that made us ask; they go first (RFC 7296 2.9).
+
+    `further` is that it comes beside another Child SA that is up and serves the same traffic.
+    """
+
+    further = False
 
     def __init__(
         self, exchange: ExchangeType, config: ChildConfig, packet: PacketSelectors | None = None
@@ -84,6 +90,8 @@ class InitiateChild(Task):
         if self._transport:
             out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
         self._offer_compression(sa, out)
+        if (data := self._resource()) is not None:
+            out.add(resource.notify(data))
         out.add(SaPayload(self._offered))
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             self._add_fresh_values(sa, out)
@@ -144,6 +152,15 @@ class InitiateChild(Task):
     def _wants_transport(self, sa: IkeSa) -> bool:
         through_nat = sa.path.encap and not (one_host(self._ours) and one_host(self._theirs))
         return self.config.mode is Mode.TRANSPORT and not through_nat
+
+    def _resource(self) -> bytes | None:
+        """What SA_RESOURCE_INFO holds; None without it (RFC 9611)."""
+        return b"" if resource.is_wanted(self.config) else None
+
+    def _share(self, sa: IkeSa, message: Message) -> Share | None:
+        """Its part among several, if the peer's answer says that there may be some."""
+        agreed = resource.is_wanted(self.config) and resource.is_told(message)
+        return resource.share_of(sa, self.config) if agreed else None
 
     def _offer_compression(self, sa: IkeSa, out: Outgoing) -> None:
         if self.config.ipcomp:
@@ -273,6 +290,7 @@ class InitiateChild(Task):
         )
         if cpi_out := compression.named(message):
             child.cpi_in, child.cpi_out = self._cpi_in, cpi_out
+        child.share = self._share(sa, message)
         self._spi_in = self._cpi_in = 0  # the Child SA's from now on
         self._made(sa, child, nonces, now)
         if child.spi_out in self.deleted:
@@ -297,7 +315,8 @@ class InitiateChild(Task):
 def peer_deleted(sa: IkeSa, child: ChildSa, text: str, now: int) -> None:
     """The peer has deleted a Child SA, and knows it no more."""
     sa.remove_child(child, Reason.DELETED_BY_PEER, text)
-    restart_children(sa, [child.config], Reason.DELETED_BY_PEER, now)
+    if not child.is_bound:
+        restart_children(sa, [child.config], Reason.DELETED_BY_PEER, now)
 
 
 class CreateWanted(Task):

@@ -23,12 +23,13 @@ from sim.ike.payloads import NotifyPayload
 from sim.ike.selectors import narrow
 from sim.ike.tasks.base import Job, Outgoing
 from sim.ike.tasks.child_initiate import InitiateChild
-from sim.ike.tasks.child_respond import Option, RespondChild
+from sim.ike.tasks.child_respond import Option, RespondChild, Terms
 from sim.ike.tasks.child_terms import natted_ah, ts_of
 from sim.ike.tasks.delete import DeleteChild
 from sim.ike.transport_nat import asks_through_nat, one_host, with_address
 from sim.wire.address import format_sock
 from sim.wire.esp import Mode
+from sim.wire.resource import Share
 from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ class RekeyChild(InitiateChild):
     def _wants_transport(self, sa: IkeSa) -> bool:
         return self.old.mode is Mode.TRANSPORT
 
+    def _resource(self) -> None:
+        """What it is for does not change, and is not said again."""
+
+    def _share(self, sa: IkeSa, message: Message) -> Share | None:
+        return self.old.share
+
     def _made(self, sa: IkeSa, child: ChildSa, nonces: Nonces, now: int) -> None:
         old, rival = self.old, self.rival
         old.rekeying = None
@@ -110,8 +117,9 @@ class RekeyChild(InitiateChild):
         self._report(sa, reason_of(kind), text)
         if kind == NotifyType.CHILD_SA_NOT_FOUND:
             sa.remove_child(old, reason_of(kind), f"{format_sock(sa.path.remote)} does not know it")
-            sa.wanted.append((old.config, None))
-            sa.create_wanted(now)
+            if not old.is_bound:
+                sa.wanted.append((old.config, None))
+                sa.create_wanted(now)
         elif kind == NotifyType.NO_ADDITIONAL_SAS:
             sa.reauthenticate(text, now)
         else:
@@ -127,6 +135,8 @@ class RekeyChild(InitiateChild):
 
 class RespondRekey(RespondChild):
     """The peer asks. The old Child SA stays until the peer deletes it (RFC 7296 2.8)."""
+
+    says_resource = False
 
     def __init__(self) -> None:
         super().__init__(ExchangeType.CREATE_CHILD_SA)
@@ -151,6 +161,9 @@ class RespondRekey(RespondChild):
             text = "the peer wants to rekey a Child SA to less than what it is used for (RFC 7296 2.9.2)"
             raise PeerError(NotifyType.TS_UNACCEPTABLE, text)
         return [Option(old.config, remote, local, through_nat)]
+
+    def _share(self, sa: IkeSa, terms: Terms, message: Message) -> Share | None:
+        return self._old.share
 
     def _drafted(self, nonces: Nonces) -> None:
         self._announce(nonces)

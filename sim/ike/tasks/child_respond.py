@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike import compression, transport_nat
+from sim.ike import compression, resource, transport_nat
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig, Childless
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformType
 from sim.ike.errors import PeerError, Scope
-from sim.ike.events import ChildFailed
+from sim.ike.events import ChildFailed, ResourceRefused
 from sim.ike.exchanges import State
 from sim.ike.followups import Pending
 from sim.ike.message import Message
@@ -42,6 +42,7 @@ from sim.ike.tasks.child_terms import (
 )
 from sim.ike.transport_nat import asks_through_nat, is_taken, one_host, with_address
 from sim.wire.esp import Mode
+from sim.wire.resource import ALL, Share
 from sim.wire.selector import Selector
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Terms:
 class ChildDraft:
     """A Child SA that is agreed on; `shared` is the secret of CREATE_CHILD_SA's own key exchange.
 
-    `cpis` are those of IPComp, ours and the peer's, or zeros.
+    `cpis` are those of IPComp, ours and the peer's, or zeros; `share` is its part among several.
     """
 
     config: ChildConfig
@@ -82,6 +83,7 @@ class ChildDraft:
     shared: bytes
     answer: tuple[tuple[Selector, ...], tuple[Selector, ...]]
     cpis: tuple[int, int] = (0, 0)
+    share: Share | None = None
 
 
 class Option(NamedTuple):
@@ -97,6 +99,9 @@ class Option(NamedTuple):
 
 
 class RespondChild(Task):
+    says_resource = True
+    """Whether an answer says which resource it is for, where there are several (RFC 9611)."""
+
     def __init__(self, exchange: ExchangeType) -> None:
         self._exchange = exchange
         self._error: PeerError | None = None
@@ -117,9 +122,18 @@ class RespondChild(Task):
             if error.scope is Scope.IKE_SA:
                 raise
             self._error = error
-            name = next((config.name for config in self._configs), "")
-            sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text, False))
+            self._tell(sa, error)
         return Step.DONE
+
+    def _tell(self, sa: IkeSa, error: PeerError) -> None:
+        if error.notify == NotifyType.TS_MAX_QUEUE:
+            name = self._configs[0].name
+            sa.ctx.emit(
+                ResourceRefused(sa.ike_id, sa.connection.name, name, ALL, False, error.reason, error.text)
+            )
+            return
+        name = next((config.name for config in self._configs), "")
+        sa.ctx.emit(ChildFailed(sa.ike_id, sa.connection.name, name, error.reason, error.text, False))
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         draft = self._draft
@@ -130,6 +144,8 @@ class RespondChild(Task):
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
             if draft.cpis[0]:
                 out.add(compression.notify(draft.cpis[0]))
+            if draft.share is not None and self.says_resource:
+                out.add(resource.notify(resource.octets(draft.share.cpu)))
             if self._more:
                 out.add_last(NotifyPayload(NotifyType.ADDITIONAL_TS_POSSIBLE))
             out.add(SaPayload((self._chosen.with_spi(spi_octets(draft.spi_in)),)))
@@ -183,6 +199,7 @@ class RespondChild(Task):
 
     def _create(self, sa: IkeSa, message: Message, now: int) -> None:
         terms = agree(sa, self._options(sa, message), self._exchange, message)
+        share = self._share(sa, terms, message)
         nonces, shared = (sa.nonce_i, sa.nonce_r), b""
         if self._exchange == ExchangeType.CREATE_CHILD_SA:
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
@@ -195,10 +212,17 @@ class RespondChild(Task):
         if terms.config.ipcomp and (cpi_out := compression.named(message)):
             cpi_in = sa.ctx.cpis.take(spi_in, sa.ctx.rand)
             self._draft.cpis = (cpi_in, cpi_out) if cpi_in else (0, 0)
+        self._draft.share = share
         if additional_exchanges(terms.chosen):
             self._drafted(nonces)
         else:
             self._install(sa, b"", now)
+
+    def _share(self, sa: IkeSa, terms: Terms, message: Message) -> Share | None:
+        """Its part among several; PeerError where there are too many."""
+        if not (resource.is_wanted(terms.config) and resource.is_told(message)):
+            return None
+        return resource.assigned(sa, terms.config, terms.local_ts, terms.remote_ts)
 
     def _drafted(self, nonces: tuple[bytes, bytes]) -> None:
         """There will be a Child SA, once the additional key exchanges are made."""
@@ -220,6 +244,7 @@ class RespondChild(Task):
         )
         child.cpi_in, child.cpi_out = draft.cpis
         child.original = transport_nat.original(child, *draft.answer)
+        child.share = draft.share
         self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:

@@ -101,7 +101,8 @@ class RespondDelete(Task):
                 sa.retire_child(child, Reason.REKEYED, "rekeyed by the peer", now)
             else:
                 sa.remove_child(child, reason, text)
-                self._closed.append(child.config)
+                if not child.is_bound:
+                    self._closed.append(child.config)
 
 
 def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:

@@ -363,6 +363,7 @@ class Importer:
             "replay_window": self._value(view, "replay_window", values.parse_number, 32),
             "copy_df": self._value(view, "copy_df", values.parse_bool, True),
             "ipcomp": self._value(view, "ipcomp", values.parse_bool, False),
+            "per_cpu_sas": self._value(view, "per_cpu_sas", values.parse_per_cpu_sas, "no"),
             "copy_dscp": self._value(view, "copy_dscp", values.one_of("out", "in", "yes", "no"), "out"),
             "copy_ecn": self._value(view, "copy_ecn", values.parse_bool, True),
             "icmp": self._value(view, "icmp", values.parse_bool, True),

@@ -291,6 +291,8 @@ class _Writer:
         yield f"replay_window = {child.replay_window}"
         yield f"copy_df = {_yes(child.copy_df)}"
         yield f"ipcomp = {_yes(child.ipcomp)}"
+        if child.per_cpu_sas != "no":  # strongSwan before 6.0 does not know it
+            yield f"per_cpu_sas = {child.per_cpu_sas}"
         yield from self._outer((name, "children", label), child)
         if not child.icmp:
             yield "icmp = no"

@@ -75,7 +75,7 @@ CERT: dict[str, Rule] = {
 CHILD: dict[str, Rule] = {
     **_used("esp_proposals", "ah_proposals", "mode", "local_ts", "remote_ts"),
     **_used("replay_window", "copy_df", "start_action"),
-    **_used("ipcomp"),
+    **_used("ipcomp", "per_cpu_sas"),
     **_used("rekey_time", "life_time", "rand_time"),
     **_used("copy_dscp", "copy_ecn"),
     **_used("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
@@ -90,7 +90,6 @@ CHILD: dict[str, Rule] = {
     **_refused(_NO_MARK, "mark_in_sa", harmless=NO),
     **_refused("security labels are not supported", "label"),
     **_refused("ESP packets are not padded to a size", "tfc_padding", harmless="0"),
-    **_refused("there is one SA for all processors", "per_cpu_sas", harmless=NO),
     **_used("icmp"),
     **_ignored("there are no security labels", "label_mode", harmless="system"),
     **_ignored("there is no such hardware", "hw_offload", harmless=NO),

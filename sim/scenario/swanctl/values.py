@@ -39,6 +39,12 @@ def parse_bool(text: str) -> bool:
     return word in _TRUE
 
 
+def parse_per_cpu_sas(text: str) -> Literal["no", "yes", "encap"]:
+    if text.lower() == "encap":
+        return "encap"
+    return "yes" if parse_bool(text) else "no"
+
+
 def parse_time(text: str) -> int:
     """Seconds, or with s, m, h or d behind, in ns."""
     found = _TIME.fullmatch(text.strip())

@@ -72,6 +72,7 @@ _CHILDREN = st.fixed_dictionaries(
         "replay_window": st.integers(32, 4096),
         "copy_df": st.booleans(),
         "ipcomp": st.booleans(),
+        "per_cpu_sas": st.sampled_from(["no", "yes", "encap"]),
         "copy_dscp": st.sampled_from(["out", "in", "yes", "no"]),
         "copy_ecn": st.booleans(),
         "start_action": st.sampled_from(["none", "trap", "start"]),
