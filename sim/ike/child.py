@@ -51,6 +51,8 @@ class ChildSa:
     share: Share | None = None
     original: tuple[bytes, bytes] | None = None
     """The peer's own address and ours as its traffic selectors had them before a NAT (RFC 7296 2.23.1)."""
+    takes_no_padding: bool = False
+    """Whether the peer has said ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 1.3.1)."""
 
     @property
     def is_bound(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.ike.child import ChildSa
@@ -14,6 +15,7 @@ from sim.ike.events import (
     PathChanged,
     Reason,
 )
+from sim.wire.handling import Handling
 
 if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
@@ -91,9 +93,15 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         cpi_out=child.cpi_out,
         share=child.share,
         outer=config.outer,
-        handling=config.handling,
         original=child.original,
+        handling=_handling(child),
     )
+
+
+def _handling(child: ChildSa) -> Handling:
+    """As configured, without TFC padding where the peer takes none (RFC 7296 1.3.1)."""
+    handling = child.config.handling
+    return replace(handling, tfc_padding=0) if child.takes_no_padding else handling
 
 
 def child_retired(sa: IkeSa, child: ChildSa) -> ChildSaRetired:

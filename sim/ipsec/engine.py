@@ -21,6 +21,7 @@ from sim.ipsec.resources import Resources
 from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
 from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
+from sim.ipsec.tfc import dummy_bytes, pad
 from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable, selectors_of
 from sim.ipsec.verdict import BYPASS, DROP, Acquire, Reason, Verdict
 from sim.ipsec.volume import MeteredInboundSa, MeteredOutboundSa
@@ -81,6 +82,7 @@ class Engine:
         self.path_mtu: Callable[[OutboundSa], int] = lambda _sa: ETHERNET_MTU
         """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it."""
         self._resources = Resources(self.events.append, self._alert)
+        """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it, or pad."""
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -118,6 +120,8 @@ class Engine:
             outbound = OutboundSa(spec, self._rand, report, self._alert)
         if spec.handling.mss_clamp:
             clamp(inbound, outbound, lambda sa: self.path_mtu(sa))
+        if spec.handling.tfc_padding:
+            pad(outbound, lambda sa: self.path_mtu(sa))
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self._openers_of(spec)[spec.spi_in] = inbound
         if self._pairs[spec.spi_in].is_bound:
@@ -192,6 +196,15 @@ class Engine:
                     return self._open_ah(ip, IPV4_HEADER_BYTES, now)
         verdict = self._arriving.get(flow_key(ip))
         return self._inbound_slow(ip, now) if verdict is None else verdict
+
+    def dummy(self, spi_in: int, now: int, size: int | None = None) -> bytearray | Verdict:
+        """A packet that only hides when and how much is said, for the peer of a pair (RFC 4303 2.6).
+
+        It holds `size` octets of noise, by default as many as padded packets have or 64, in any case no more
+        than fit into the path. KeyError for an unknown pair, ValueError for one of AH.
+        """
+        outbound = self._pairs[spi_in].outbound
+        return outbound.dummy(dummy_bytes(outbound, self.path_mtu, size), now)
 
     def next_event(self) -> Event | None:
         return self.events.popleft() if self.events else None

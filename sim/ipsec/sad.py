@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sim.crypto.cipher import Rand
 from sim.ipsec import protocols
+from sim.ipsec.ah import AhMode
 from sim.ipsec.compress import Tally
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.icmp_errors import is_icmp_error, quoted_traffic
@@ -62,6 +63,9 @@ class OutboundSa:
         self.tally = Tally() if spec.cpi_out else None
         self.shape: Callable[[bytearray], bytearray] | None = None
         """What becomes of a packet before it is sealed; set before the first one."""
+        self.least: Callable[[], int] = _no_size
+        """How many octets `shape` pads packets to: see `tfc`."""
+        self.dummies = 0
         self.packets = 0
         self.bytes = 0
         self.last_at = -1
@@ -102,6 +106,22 @@ class OutboundSa:
         self.last_at = now
         return sealed
 
+    def dummy(self, size: int, now: int) -> bytearray | Drop:
+        """A packet with nothing but `size` octets of noise in it, which its receiver drops (RFC 4303 2.6).
+
+        It counts in `dummies` alone. ValueError for AH, which hides nothing.
+        """
+        mode, spec = self._sealer, self.spec
+        if isinstance(mode, AhMode):
+            raise ValueError("dummy packets hide among those of ESP: AH has none (RFC 4303 2.6)")
+        try:
+            sealed = mode.dummy(bytearray(self._rand(size)), spec.local[0], spec.remote[0])
+        except PacketError as error:
+            return self._dropped(error.reason, now)
+        self.dummies += 1
+        self.last_at = now
+        return sealed
+
     def may_carry(self, error: Traffic) -> bool:
         """Whether an ICMP error about what comes in on the pair may go out on this SA (RFC 4301 6.2)."""
         spec = self.spec
@@ -117,7 +137,7 @@ class OutboundSa:
 
     def size(self, inner: int) -> int:
         """The size of the protected form of a packet of `inner` octets without IP options."""
-        return self._sealer.size(inner)
+        return self._sealer.size(max(inner, self.least()))
 
     def max_inner(self, mtu: int) -> int:
         """The longest such packet whose protected form fits into `mtu`; 0 if none does."""
@@ -319,6 +339,10 @@ class Pair(NamedTuple):
         spec = replace(self.outbound.spec, local=local, remote=remote, encap=encap)
         self.outbound.settle(spec)
         self.inbound.settle(spec)
+
+
+def _no_size() -> int:
+    return 0
 
 
 def _after(

@@ -16,6 +16,7 @@ from typing import Protocol as Shape
 from sim.ipsec.natted import Addresses, fix_checksum
 from sim.ipsec.outer import write_udp
 from sim.ipsec.verdict import PacketError, Reason
+from sim.wire import ip
 from sim.wire.ip import (
     IPV6_HEADER_BYTES,
     MAX_PACKET_BYTES,
@@ -80,6 +81,10 @@ class TransportSealer:
             write_udp(out, header, *self._ports)
         _relabel(out, named_at, self._protocol)
         return out
+
+    def dummy(self, noise: bytearray, src: bytes, dst: bytes) -> bytearray:
+        """What a packet as long as `noise` becomes that has no upper layer (RFC 4303 2.6)."""
+        return self.seal(ip.build(src, dst, Protocol.NO_NEXT, noise[self._header :]))
 
     def size(self, inner: int) -> int:
         """The size of the protected form of a packet of `inner` octets."""

@@ -18,6 +18,7 @@ from sim.wire.ip import DF, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, MAX_PACKET_BYT
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 
 _NEXT_IPV4 = bytes((Protocol.IPV4,))
+_NEXT_NONE = bytes((Protocol.NO_NEXT,))
 _NEXT_IPV6 = bytes((Protocol.IPV6,))
 _IPV4, _IPV6 = int(Protocol.IPV4), int(Protocol.IPV6)
 _DF_OCTET = DF >> 8
@@ -65,6 +66,12 @@ class TunnelSealer:
         out = self._esp.seal(self._outer.size, packet, next_header)
         label = 0 if self._label is None else self._label(packet)
         self._outer.write(out, self._tos[tos], df if self._copy_df else self._df, label)
+        return out
+
+    def dummy(self, noise: bytearray, _src: bytes, _dst: bytes) -> bytearray:
+        """An outer packet with no inner one, but as long as around one (RFC 4303 2.6)."""
+        out = self._esp.seal(self._outer.size, noise, _NEXT_NONE)
+        self._outer.write(out, self._tos[0], self._df)
         return out
 
     def headers(self, inner: int, tos: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from sim.net.nat import NatBox
 from sim.net.port import Port
 from sim.scenario.passing import note_courses
-from sim.scenario.schema import DownEvent, Event, MoveEvent, RebindEvent, SaEvent, UpEvent
+from sim.scenario.schema import DownEvent, DummyEvent, Event, MoveEvent, RebindEvent, SaEvent, UpEvent
 from sim.scenario.world import World
 from sim.tunnels.narrate import LogEntry
 from sim.units import format_duration
@@ -73,12 +73,19 @@ def _command(world: World, event: SaEvent, now: int) -> None:
     stack.command(event.do, event.connection, event.child, now)
 
 
+def _dummy(world: World, event: DummyEvent, now: int) -> None:
+    left = world.stacks[event.node].send_dummies(event.connection, event.child, event.count, event.size, now)
+    what = event.connection if event.child is None else f"{event.connection}/{event.child}"
+    _log(world, event, now, f"{event.node} sends {left} dummy packets on {what}")
+
+
 _ACTIONS: dict[type, Callable[[World, Any, int], None]] = {
     MoveEvent: _move,
     RebindEvent: _rebind,
     UpEvent: _up,
     DownEvent: _down,
     SaEvent: _command,
+    DummyEvent: _dummy,
 }
 
 

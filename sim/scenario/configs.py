@@ -178,6 +178,7 @@ def _handling(child: ConnectionChild) -> Handling:
         icmp=child.icmp,
         icmp_check=child.icmp_check,
         mss_clamp=child.mss_clamp,
+        tfc_padding=child.tfc_padding,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
 from sim.ike.identity import ANY
@@ -20,7 +20,9 @@ from sim.scenario.schema import (
     Check,
     ChildCheck,
     ConnectionCheck,
+    ConnectionChild,
     DownEvent,
+    DummyEvent,
     Event,
     FlowCheck,
     GatewayNode,
@@ -32,6 +34,7 @@ from sim.scenario.schema import (
     Scenario,
     Tunnel,
     TunnelAuth,
+    TunnelChild,
     UpEvent,
     record_names,
 )
@@ -206,7 +209,7 @@ def _events(scenario: Scenario) -> Found:
         model = scenario.nodes[event.node]
         if isinstance(event, RebindEvent) and not isinstance(model, NatNode):
             yield (*path, "node"), f"{event.node} is a {model.kind}: only a NAT has mappings"
-        if isinstance(event, SaEvent):
+        if isinstance(event, SaEvent | DummyEvent):
             yield from (((*path, key), text) for key, text in _commanded(scenario, event))
         for key, interface in _switched(event).items():
             if interface not in model.interfaces:
@@ -238,7 +241,7 @@ def _switched(event: Event) -> dict[str, str]:
     return {"interface": event.interface} if isinstance(event, UpEvent | DownEvent) else {}
 
 
-def _commanded(scenario: Scenario, event: SaEvent) -> Iterator[tuple[str, str]]:
+def _commanded(scenario: Scenario, event: SaEvent | DummyEvent) -> Iterator[tuple[str, str]]:
     """What is wrong with the connection or the Child SA that a command names."""
     tunnels = {
         name: tunnel.children
@@ -246,13 +249,22 @@ def _commanded(scenario: Scenario, event: SaEvent) -> Iterator[tuple[str, str]]:
         if event.node in (tunnel.initiator, tunnel.responder)
     }
     own = {name: conn.children for name, conn in scenario.connections.get(event.node, {}).items()}
-    known: dict[str, Iterable[str]] = {**tunnels, **own}
+    known: dict[str, Mapping[str, TunnelChild] | Mapping[str, ConnectionChild]] = {**tunnels, **own}
     if event.connection not in known:
         yield "connection", _unknown(f"connection of {event.node}", event.connection, known)
     elif event.child is not None and event.child not in known[event.connection]:
         yield "child", _unknown(f"child of {event.connection}", event.child, known[event.connection])
+    elif isinstance(event, DummyEvent):
+        if any(model.ah_proposals for model in _children_of(known[event.connection], event.child)):
+            yield "do", "dummy packets hide among those of ESP: AH has none (RFC 4303 2.6)"
     elif event.do in ("initiate", "reauthenticate") and _only_answers(scenario, event):
         yield "do", f"{event.node} only answers this connection: it knows no address to call"
+
+
+def _children_of(
+    children: Mapping[str, TunnelChild] | Mapping[str, ConnectionChild], name: str | None
+) -> list[TunnelChild | ConnectionChild]:
+    return list(children.values()) if name is None else [children[name]]
 
 
 def _only_answers(scenario: Scenario, event: SaEvent) -> bool:

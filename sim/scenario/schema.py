@@ -38,6 +38,7 @@ from sim.scenario.schema_traffic import (
     ChildCheck,
     ConnectionCheck,
     DownEvent,
+    DummyEvent,
     Event,
     Flow,
     FlowCheck,
@@ -63,8 +64,8 @@ from sim.units import NS_PER_S, format_duration
 
 __all__ = [
     "CbrFlow", "Check", "ChildCheck", "Connection", "ConnectionCheck", "ConnectionChild", "Directed",
-    "DownEvent", "Event", "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link",
-    "MoveEvent", "NatNode", "Node", "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "RebindEvent",
+    "DownEvent", "DummyEvent", "Event", "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter",
+    "Link", "MoveEvent", "NatNode", "Node", "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "RebindEvent",
     "ReplayFlow", "RouterNode", "SaEvent", "Scenario", "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide",
     "UpEvent", "json_schema", "record_names",
 ]  # fmt: skip

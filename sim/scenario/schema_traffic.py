@@ -156,7 +156,22 @@ class SaEvent(_Event):
         return self
 
 
-Event = Annotated[MoveEvent | RebindEvent | UpEvent | DownEvent | SaEvent, Field(discriminator="do")]
+class DummyEvent(_Event):
+    """The node hides how much it says among dummy packets, which the peer drops (RFC 4303 2.6)."""
+
+    do: Literal["dummy"]
+    connection: Name
+    child: Name | None = None
+    """None: every Child SA."""
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """How many are sent at once on each SA."""
+    size: Annotated[Size, Field(ge=0, le=65_000)] | None = None
+    """Octets inside; by default those that `tfc_padding` makes, or 64. Never more than the path takes."""
+
+
+Event = Annotated[
+    MoveEvent | RebindEvent | UpEvent | DownEvent | SaEvent | DummyEvent, Field(discriminator="do")
+]
 
 
 class ConnectionCheck(Model):

@@ -42,7 +42,7 @@ from sim.scenario.schema_types import (
     Table,
 )
 from sim.units import NS_PER_MS, NS_PER_S, format_size, parse_size
-from sim.wire.handling import AUTO
+from sim.wire.handling import AUTO, TO_MTU
 
 
 def _not_too_often(interval: int) -> int:
@@ -79,6 +79,28 @@ MIN_MSS, MAX_MSS = 88, 65495
 MssClamp = Annotated[
     int, BeforeValidator(_mss), PlainSerializer(_format_mss),
     WithJsonSchema({"type": "string", "examples": ["auto", "1360 B", "off"]}),
+]  # fmt: skip
+
+
+def _tfc(value: object) -> int:
+    if value == "mtu":
+        return TO_MTU
+    if not isinstance(value, str):
+        raise ValueError(f'{value} is no padding: write "mtu" or a size such as "1000 B"')
+    size = parse_size(value)
+    if not 0 <= size <= MAX_TFC:
+        raise ValueError(f"padding is up to {MAX_TFC} B, or mtu")
+    return size
+
+
+def _format_tfc(size: int) -> str:
+    return "mtu" if size == TO_MTU else format_size(size)
+
+
+MAX_TFC = 65_000
+TfcPadding = Annotated[
+    int, BeforeValidator(_tfc), PlainSerializer(_format_tfc),
+    WithJsonSchema({"type": "string", "examples": ["mtu", "1000 B", "0 B"]}),
 ]  # fmt: skip
 Volume = Annotated[Size, Field(ge=0)]
 Packets = Annotated[int, Field(ge=0)]
@@ -127,6 +149,9 @@ class _Child(Model):
     mss_clamp: MssClamp = 0
     """The largest MSS that SYNs of TCP keep on their way through it, in both directions (RFC 4459 3.2):
     `auto` is what the path takes without fragments."""
+    tfc_padding: TfcPadding = 0
+    """What inner packets are padded to, so that their sizes say little (RFC 4303 2.7): octets, or `mtu` for
+    all that the path takes. Tunnel mode alone, and only if the peer takes padding; `0 B`: none."""
     close_action: Literal["none", "trap", "start"] = "none"
     """What follows when the peer closes it: a packet may ask for it again, or it is set up at once."""
     dpd_action: Literal["clear", "trap", "restart"] = "clear"
@@ -175,6 +200,12 @@ class _Child(Model):
             for key in ("df", "fragment", "mss_clamp"):
                 if key in self.model_fields_set and getattr(self, key) not in ("clear", "after", 0):
                     raise ValueError(f"{key} is for tunnel mode: in transport mode there is no outer packet")
+        if self.tfc_padding and self.mode == "transport":
+            raise ValueError("tfc_padding is for tunnel mode: in transport mode nothing tells it from data")
+        if self.tfc_padding and self.ah_proposals:
+            raise ValueError("tfc_padding is of ESP: AH hides nothing")
+        if self.tfc_padding and self.ipcomp:
+            raise ValueError("tfc_padding and ipcomp exclude each other: compression would take it away")
         if self.icmp_check and not self.icmp:
             raise ValueError("icmp_check needs icmp: true")
         return self

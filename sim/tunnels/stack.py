@@ -153,6 +153,26 @@ class IpsecStack(IpsecDriver[Packet]):
             self._settle(now)
         return None
 
+    def send_dummies(self, connection: str, child: str | None, count: int, size: int | None, now: int) -> int:
+        """Send dummies on the Child SAs of a connection, or on one; how many left (RFC 4303 2.6).
+
+        `size` as for `Engine.dummy`. ValueError for SAs with AH.
+        """
+        left = 0
+        for spi_in, (_, _, policy) in tuple(self.engine.sad.items()):
+            if policy.connection != connection or child not in (None, policy.child):
+                continue
+            if policy not in self.engine.spd:
+                continue  # it only receives any more
+            for _ in range(count):
+                sealed = self.engine.dummy(spi_in, now, size)
+                if isinstance(sealed, bytearray):
+                    self.node.transmit(Packet(sealed, now), now)
+                    left += 1
+                elif isinstance(sealed, Drop):
+                    self.xfrm[leaving(sealed.reason)] += 1
+        return left
+
     def entry(self, receive: Enter) -> Enter:
         return self.lanes.entry(receive)
 

@@ -7,6 +7,9 @@ from sim.wire.value import value
 AUTO = -1
 """An MSS that follows from what fits into the SA."""
 
+TO_MTU = -1
+"""TFC padding up to the longest packet that fits."""
+
 
 @value
 class Handling:
@@ -16,6 +19,7 @@ class Handling:
     else the outer packet is cut. With `icmp` the SA carries ICMP errors about what it carries, whatever their
     addresses; `icmp_check` wants those that its selectors do cover to quote its packets, too (RFC 4301 6.2).
     `mss_clamp` is the largest MSS that TCP's SYNs through the SA may tell (octets), 0 for any, or AUTO.
+    `tfc_padding` is how many octets inner packets are padded to (RFC 4303 2.7), 0 for none, or TO_MTU.
     """
 
     df: bool = False
@@ -23,6 +27,7 @@ class Handling:
     icmp: bool = True
     icmp_check: bool = False
     mss_clamp: int = 0
+    tfc_padding: int = 0
 
 
 DEFAULT = Handling()

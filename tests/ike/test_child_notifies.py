@@ -14,10 +14,12 @@ from sim.ike.sa import IkeSa
 from sim.ike.tasks import child_respond
 from sim.ike.tasks.base import Outgoing
 from sim.ike.tasks.child_initiate import InitiateChild
+from sim.ike.tasks.child_respond import RespondChild
 from sim.wire.esp import Mode
+from sim.wire.handling import TO_MTU, Handling
 from tests.ike.calm import check_calm
 from tests.ike.meeting import sides
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, A, Pair
+from tests.ike.pair import CONNECTION_A, CONNECTION_B, NET_A, NET_B, A, Pair
 from tests.ike.test_rekey_child import pair_of_two, rekey
 
 IPCOMP = NotifyPayload(NotifyType.IPCOMP_SUPPORTED, b"\x12\x34\x02")  # CPI, DEFLATE
@@ -80,6 +82,31 @@ def test_c54_transport_mode_says_that_tfc_padding_is_not_supported(side: str) ->
         assert "N(ESP_TFC_PADDING_NOT_SUPPORTED)" in end.ladder[1]
 
 
+@pytest.mark.parametrize("asked", ["a", "b", ""])
+@pytest.mark.parametrize("refuses", ["asks", "answers", "both", "nobody"])
+def test_c54_only_who_was_told_that_padding_is_not_supported_sends_none(
+    asked: str, refuses: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 7296 1.3.1: the other direction may be padded all the same; after rekeyings as well."""
+    padded = replace(NET_A, handling=Handling(tfc_padding=TO_MTU))
+    mirrored = replace(NET_B, handling=Handling(tfc_padding=1000))
+    pair = Pair(replace(CONNECTION_A, children=(padded,)), replace(CONNECTION_B, children=(mirrored,)))
+    if refuses in ("asks", "both"):
+        ask_for(NO_TFC, monkeypatch)
+    if refuses in ("answers", "both"):
+        answer_with(NO_TFC, monkeypatch)
+    pair.establish()
+    asker, answerer = (pair.b, pair.a) if asked == "b" else (pair.a, pair.b)
+    if asked:
+        rekey(pair, asker)
+        check_calm(pair.calm())
+
+    own, others = asker.last(ChildSaUp).handling, answerer.last(ChildSaUp).handling
+    wanted = {pair.a: TO_MTU, pair.b: 1000}
+    assert own.tfc_padding == (0 if refuses in ("answers", "both") else wanted[asker])
+    assert others.tfc_padding == (0 if refuses in ("asks", "both") else wanted[answerer])
+
+
 @pytest.mark.parametrize("exchange", ["IKE_AUTH", "CREATE_CHILD_SA"])
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_c55_ipcomp_is_declined_by_silence(side: str, exchange: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +120,7 @@ def test_c55_ipcomp_is_declined_by_silence(side: str, exchange: str, monkeypatch
 def test_c54_no_rule_for_later_fragments_and_no_tfc_padding(
     side: str, exchange: str, notify: NotifyPayload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not echoed is not in use; padding is never sent, so a peer that takes none is fine."""
+    """What is not echoed is not in use: we take padding in tunnel mode even from a peer that takes none."""
     check_declined(side, exchange, notify, monkeypatch)
 
 
@@ -134,3 +161,14 @@ def ask_for(notify: NotifyPayload, monkeypatch: pytest.MonkeyPatch) -> None:
         build(self, sa, out, now)
 
     monkeypatch.setattr(InitiateChild, "build", built)
+
+
+def answer_with(notify: NotifyPayload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on answers that make Child SAs hold this notification."""
+    build = RespondChild.build
+
+    def built(self: RespondChild, sa: IkeSa, out: Outgoing, now: int) -> None:
+        out.add(notify)
+        build(self, sa, out, now)
+
+    monkeypatch.setattr(RespondChild, "build", built)

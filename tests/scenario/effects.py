@@ -89,6 +89,7 @@ NINE = "links.0.queue={up: 9 packets, down: 9 packets}"
 SLOW = "links.0.rate=100 kbit/s"
 RANDOM = "links.4.jitter={distribution: normal, scale: 3 ms}"
 COMMAND = "events=[{at: 1 s, node: alice, do: rekey, connection: rw}]"
+DUMMY = "events=[{at: 1 s, node: alice, do: dummy, connection: rw}]"
 PING = "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms}]"
 CUT = (
     UNCHECKED,
@@ -438,6 +439,7 @@ CASES: dict[str, Case] = {
     "TunnelChild.per_cpu_sas": _case(f"{CHILD}.per_cpu_sas=yes"),
     "HostNode.cpus": _case(f"{CHILD}.per_cpu_sas=yes", UNCHECKED, MANY, "nodes.alice.cpus=4"),
     "GatewayNode.cpus": _case(f"{CHILD}.per_cpu_sas=yes", UNCHECKED, MANY, "nodes.moon.cpus=4"),
+    "TunnelChild.tfc_padding": _case(f"{CHILD}.tfc_padding=mtu"),
     "TunnelChild.close_action": _case(
         UNCHECKED, "traffic=[]", "events=[{at: 1 s, node: moon, do: terminate, connection: rw, child: net}]",
         f"{CHILD}.close_action=start",
@@ -512,6 +514,13 @@ CASES: dict[str, Case] = {
     "SaEvent.do": _case(COMMAND, "events.0.do=terminate"),
     "SaEvent.connection": _case(COMMAND, "events.0={at: 1 s, node: alice, do: rekey, connection: two}"),
     "SaEvent.child": _case(COMMAND, "events.0.child=net"),
+    "DummyEvent.at": _case(DUMMY, "events.0.at=2 s"),
+    "DummyEvent.node": _case(DUMMY, "events.0.node=moon"),
+    "DummyEvent.do": _case(DUMMY, "events.0={at: 1 s, node: alice, do: rekey, connection: rw}"),
+    "DummyEvent.connection": _case(DUMMY, "events.0={at: 1 s, node: alice, do: dummy, connection: two}"),
+    "DummyEvent.child": _case(DUMMY, TWO, "events.0.child=net"),
+    "DummyEvent.count": _case(DUMMY, "events.0.count=2"),
+    "DummyEvent.size": _case(DUMMY, "events.0.size=700 B"),
     "UpEvent.at": _case(UP, "events.0.at=2 s"),
     "UpEvent.node": _case(UP, "events.0.node=bob"),
     "UpEvent.do": _case(UP, "events.0.do=down"),

@@ -418,6 +418,27 @@ def test_rfc7296_3_5_nobody_says_that_it_is_anybody(key: str, anybody: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ("connection: two", "no connection of alice `two`"),
+        ("connection: rw, child: x", "no child of rw `x`"),
+        ("connection: rw, count: 0", "count"),
+        ("connection: rw, size: 1 MB", "size"),
+    ],
+)
+def test_a_dummy_packet_needs_an_sa_and_a_size_to_hide_in(event: str, text: str) -> None:
+    (problem,) = problems(TEXT, f"events=[{{at: 1 s, node: alice, do: dummy, {event}}}]")
+    assert "events.0" in problem
+    assert text in problem
+
+
+def test_ah_has_no_dummy_packets() -> None:
+    children = "tunnels.rw.children={net: {ah_proposals: [sha256], remote_ts: [10.1.0.0/16]}}"
+    (problem,) = problems(TEXT, children, "events=[{at: 1 s, node: alice, do: dummy, connection: rw}]")
+    assert "events.0.do: dummy packets hide among those of ESP" in problem
+
+
+@pytest.mark.parametrize(
     ("settings", "text"),
     [
         ("df: set", "df: set needs copy_df: false"),
@@ -426,6 +447,11 @@ def test_rfc7296_3_5_nobody_says_that_it_is_anybody(key: str, anybody: str) -> N
         ("icmp: false, icmp_check: true", "icmp_check needs icmp: true"),
         ("mss_clamp: 87 B", "an MSS is from 88 B to 65495 B"),
         ("mss_clamp: 1360", "1360 is no MSS"),
+        ("mode: transport, tfc_padding: mtu", "tfc_padding is for tunnel mode"),
+        ("ah_proposals: [sha256], tfc_padding: 100 B", "tfc_padding is of ESP"),
+        ("ipcomp: true, tfc_padding: 100 B", "tfc_padding and ipcomp exclude each other"),
+        ("tfc_padding: 65001 B", "padding is up to 65000 B, or mtu"),
+        ("tfc_padding: 1000", "1000 is no padding"),
     ],
 )
 def test_a_setting_about_sizes_that_would_do_nothing_is_refused(settings: str, text: str) -> None:

@@ -26,7 +26,7 @@ from sim.scenario.schema import Connection, ConnectionChild, Pool
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
-from sim.wire.handling import AUTO, Handling
+from sim.wire.handling import AUTO, TO_MTU, Handling
 from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 from sim.wire.selector import Selector
 
@@ -89,6 +89,8 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("icmp", False, "handling", Handling(icmp=False)),
     ("icmp_check", True, "handling", Handling(icmp_check=True)),
     ("mss_clamp", "auto", "handling", Handling(mss_clamp=AUTO)),
+    ("tfc_padding", "mtu", "handling", Handling(tfc_padding=TO_MTU)),
+    ("tfc_padding", "1000 B", "handling", Handling(tfc_padding=1000)),
     ("mss_clamp", "1360 B", "handling", Handling(mss_clamp=1360)),
     ("rekey_time", "50 s", "rekey_time", 50 * NS_PER_S),
     ("close_action", "trap", "close_action", StartAction.TRAP),

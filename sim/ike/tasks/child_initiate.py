@@ -36,6 +36,7 @@ from sim.ike.tasks.child_terms import (
     local_selectors,
     natted_ah,
     proposals_for,
+    refuses_padding,
     remote_selectors,
     suites,
     ts_of,
@@ -288,6 +289,7 @@ class InitiateChild(Task):
             (_selectors(ours), _selectors(theirs)),
             secrets[1],
         )
+        child.takes_no_padding = refuses_padding(message)
         if cpi_out := compression.named(message):
             child.cpi_in, child.cpi_out = self._cpi_in, cpi_out
         child.share = self._share(sa, message)

@@ -36,6 +36,7 @@ from sim.ike.tasks.child_terms import (
     natted_ah,
     natted_selectors,
     proposals_for,
+    refuses_padding,
     remote_selectors,
     suites,
     ts_of,
@@ -84,6 +85,7 @@ class ChildDraft:
     answer: tuple[tuple[Selector, ...], tuple[Selector, ...]]
     cpis: tuple[int, int] = (0, 0)
     share: Share | None = None
+    takes_no_padding: bool = False
 
 
 class Option(NamedTuple):
@@ -209,6 +211,7 @@ class RespondChild(Task):
         self._draft = ChildDraft(
             terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared, answer
         )
+        self._draft.takes_no_padding = refuses_padding(message)
         if terms.config.ipcomp and (cpi_out := compression.named(message)):
             cpi_in = sa.ctx.cpis.take(spi_in, sa.ctx.rand)
             self._draft.cpis = (cpi_in, cpi_out) if cpi_in else (0, 0)
@@ -245,6 +248,7 @@ class RespondChild(Task):
         child.cpi_in, child.cpi_out = draft.cpis
         child.original = transport_nat.original(child, *draft.answer)
         child.share = draft.share
+        child.takes_no_padding = draft.takes_no_padding
         self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:

@@ -26,7 +26,7 @@ ANY_ADDRESS = {4: Selector(bytes(4), b"\xff" * 4), 16: Selector(bytes(16), b"\xf
 """What stands for a virtual IP that is still to be assigned, by the octets of an address."""
 
 NO_TFC = NotifyPayload(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)
-"""Padding behind an inner packet is cut off in tunnel mode only; we never add any (RFC 7296 1.3.1)."""
+"""Padding behind an inner packet is cut off in tunnel mode only (RFC 7296 1.3.1)."""
 
 PacketSelectors = tuple[Selector, Selector]
 """The selectors of the packet that asked for a Child SA: of this side, of the other side."""
@@ -77,6 +77,11 @@ def natted_ah(sa: IkeSa, config: ChildConfig) -> str:
         whose = "this side" if path.nat_local else "the peer"
         return f"; {whose} is behind a NAT, which changes addresses that AH protects: only ESP passes"
     return "; encapsulation in UDP is asked for, which AH does not have: only ESP does"
+
+
+def refuses_padding(message: Message) -> bool:
+    """Whether the peer takes no TFC padding; it may still send some itself (RFC 7296 1.3.1)."""
+    return message.notify(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED) is not None
 
 
 def ts_of(message: Message, role: PayloadType) -> tuple[WireSelector, ...]:

@@ -364,6 +364,7 @@ class Importer:
             "copy_df": self._value(view, "copy_df", values.parse_bool, True),
             "ipcomp": self._value(view, "ipcomp", values.parse_bool, False),
             "per_cpu_sas": self._value(view, "per_cpu_sas", values.parse_per_cpu_sas, "no"),
+            "tfc_padding": self._value(view, "tfc_padding", values.parse_tfc_padding, "0 B"),
             "copy_dscp": self._value(view, "copy_dscp", values.one_of("out", "in", "yes", "no"), "out"),
             "copy_ecn": self._value(view, "copy_ecn", values.parse_bool, True),
             "icmp": self._value(view, "icmp", values.parse_bool, True),

@@ -28,6 +28,7 @@ from sim.scenario.swanctl.proposals import their_proposal
 from sim.scenario.swanctl.secrets import AmbiguousError, SharedSecret, choose
 from sim.scenario.swanctl.tokens import Place
 from sim.units import NS_PER_S, format_duration, format_size
+from sim.wire.handling import TO_MTU
 from sim.wire.selector import ICMP, Selector
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -308,6 +309,8 @@ class _Writer:
 
     def _outer(self, path: Path, child: ConnectionChild) -> Lines:
         """The fields of outer headers; the defaults are the same and stay away."""
+        if child.tfc_padding:
+            yield f"tfc_padding = {'mtu' if child.tfc_padding == TO_MTU else child.tfc_padding}"
         if child.copy_dscp != "out":
             yield f"copy_dscp = {child.copy_dscp}"
         if not child.copy_ecn:

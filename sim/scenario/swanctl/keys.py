@@ -90,6 +90,8 @@ CHILD: dict[str, Rule] = {
     **_refused(_NO_MARK, "mark_in_sa", harmless=NO),
     **_refused("security labels are not supported", "label"),
     **_refused("ESP packets are not padded to a size", "tfc_padding", harmless="0"),
+    **_used("tfc_padding"),
+    **_refused("there is one SA for all processors", "per_cpu_sas", harmless=NO),
     **_used("icmp"),
     **_ignored("there are no security labels", "label_mode", harmless="system"),
     **_ignored("there is no such hardware", "hw_offload", harmless=NO),

@@ -76,6 +76,11 @@ def parse_number(text: str) -> int:
         raise ValueError(f"{text!r} is no whole number") from None
 
 
+def parse_tfc_padding(text: str) -> str:
+    """Octets, or the longest that the path takes; as this project writes it."""
+    return "mtu" if text.strip().lower() == "mtu" else f"{parse_number(text)} B"
+
+
 def parse_dscp(text: str) -> int:
     """Six binary digits."""
     if not re.fullmatch(r"0b[01]{1,6}|[01]{1,6}", text):

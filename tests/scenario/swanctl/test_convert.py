@@ -12,6 +12,7 @@ from sim.scenario.schema import Connection
 from sim.scenario.schema_pools import Pool
 from sim.scenario.swanctl import SwanctlConfig, read
 from sim.units import NS_PER_S
+from sim.wire.handling import TO_MTU
 from sim.wire.selector import Selector
 
 BASE = """\
@@ -136,6 +137,9 @@ def test_settings_of_a_connection(line: str, key: str, value: object, tmp_path: 
         ("start_action = start", "start_action", "start"),
         ("replay_window = 128", "replay_window", 128),
         ("copy_df = no", "copy_df", False),
+        ("tfc_padding = mtu", "tfc_padding", TO_MTU),
+        ("tfc_padding = 1000", "tfc_padding", 1000),
+        ("tfc_padding = 0", "tfc_padding", 0),
         ("ipcomp = yes", "ipcomp", True),
         ("per_cpu_sas = yes", "per_cpu_sas", "yes"),
         ("per_cpu_sas = encap", "per_cpu_sas", "encap"),

@@ -178,6 +178,13 @@ def test_an_implicit_iv_that_strongswan_lacks_is_told() -> None:
         assert any("no implicit IVs (RFC 8750)" in note for note in notes) is told
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("mtu", "mtu"), ("1000 B", "1000")])
+def test_tfc_padding_is_written_as_strongswan_has_it(ours: str, theirs: str) -> None:
+    text = changed(("{remote_ts: [10.1", f"{{tfc_padding: {ours}, remote_ts: [10.1"))
+    written = [file for file in export(load_text(text)).files.values() if f"tfc_padding = {theirs}\n" in file]
+    assert written
+
+
 def test_nothing_is_told_where_strongswan_does_the_same() -> None:
     text = changed(("auth: {psk: secret}", "auth: {psk: secret}\n    return_routability: false"))
     assert export(load_text(text)).notes == ()
