@@ -270,11 +270,16 @@ def checked(protocol: int, src: bytes, dst: bytes, payload: bytes) -> bytearray:
     return ip.build(src, dst, protocol, summed(protocol, src, dst, payload))
 
 
+_SUMS = {int(Protocol.TCP): 16, int(Protocol.UDP): 6, int(Protocol.ICMPV6): 2}
+
+
 def summed(protocol: int, src: bytes, dst: bytes, payload: bytes) -> bytes:
-    """The payload with the right checksum, if it is of TCP or UDP and has room for one."""
-    upper, at = bytearray(payload), 16 if protocol == Protocol.TCP else 6
-    if protocol not in (Protocol.TCP, Protocol.UDP) or len(upper) < at + 2:
+    """The payload with the right checksum (and length, of UDP), if it has room for one."""
+    upper, at = bytearray(payload), _SUMS.get(protocol, -1)
+    if at < 0 or len(upper) < at + 2:
         return payload
+    if protocol == Protocol.UDP:
+        upper[4:6] = len(upper).to_bytes(2, "big")
     upper[at : at + 2] = b"\0\0"
     checksum = internet_checksum(upper, pseudo_header_sum(src, dst, protocol, len(upper)))
     if checksum == 0 and protocol == Protocol.UDP:
