@@ -587,6 +587,10 @@ CASES: dict[str, Case] = {
         NO_NAT, STILL, UNCHECKED,
         "connections.alice.rw.children.net={remote_ts: [10.1.0.0/16], ah_proposals: [sha1]}",
     ),
+    "ConnectionChild.populate_from_packet": _case(
+        *QUIET, PING, "connections.alice.rw.children.net.start_action=trap",
+        "connections.alice.rw.children.net.populate_from_packet=[remote_addr]",
+    ),
     "ConnectionChild.priority": _case(
         *QUIET, PING, "connections.alice.rw.children.past={mode: drop, remote_ts: ['10.1.0.0/16[icmp]'],"
         " start_action: trap}", "connections.alice.rw.children.past.priority=1000",
@@ -612,6 +616,7 @@ def _expanded_cases() -> dict[str, Case]:
             "Tunnel.auth",
             "TunnelChild.start",
             "TunnelChild.priority",
+            "TunnelChild.populate_from_packet",
         )
     }
     return {key: case._replace(expanded=True) for key, case in (same | own).items()}
