@@ -240,7 +240,8 @@ def overhead(
 
     with _readable_errors():
         found = study_of(
-            suites or (), sizes=sizes or size, inner=inner, ip=ip, protocols=protocol or (), modes=mode or (),
+            suites or (), sizes=size if sizes is None else sizes, inner=inner, ip=ip,
+            protocols=protocol or (), modes=mode or (),
             natt=(False, True) if natt and no_natt else natt, outer=outer or (), esn=esn,
             implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, compare=compare, mtu=mtu, rate=rate,
             framing=framing,

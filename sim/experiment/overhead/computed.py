@@ -9,12 +9,14 @@ option, as Linux sends them. Framing that a product adds inside the record is no
 
 from __future__ import annotations
 
+from sim.experiment.overhead.errors import OverheadError
 from sim.experiment.overhead.inner import HEADER_BYTES, IP_HEADER_BYTES, NAMES, TCP_HEADER_BYTES, Inner
 from sim.experiment.overhead.path import fragment_sizes
 from sim.experiment.overhead.pieces import Piece, added_octets, laid_out
 from sim.wire.udp import UDP_HEADER_BYTES
 
 _TAG_BYTES = 16
+_MAX_RECORD_BYTES = 1 << 14
 _WIREGUARD_BLOCK = 16
 _PAPER = "WireGuard paper 5.4.6"
 _IP_SOURCE = {4: "RFC 791 3.1", 6: "RFC 8200 3"}
@@ -64,6 +66,10 @@ class Tls:
         self._inner = inner
 
     def wire(self, size: int) -> int:
+        if size > _MAX_RECORD_BYTES:
+            raise OverheadError(
+                f"TLS VPN cannot carry {size} bytes: a record holds {_MAX_RECORD_BYTES} (RFC 8446 5.1)"
+            )
         return size + added_octets(self.byte_map(self._inner.least))
 
     def on_path(self, size: int, mtu: int) -> list[int]:

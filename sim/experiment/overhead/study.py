@@ -18,8 +18,8 @@ from sim.experiment.overhead.variant import Variant
 from sim.wire.esp import Mode
 from sim.wire.ip import MAX_PACKET_BYTES
 
-LEAST_MTU = 68
-"""Every IPv4 link carries that much (RFC 791 3.2)."""
+LEAST_MTU = {4: 68, 6: 1280}
+"""What every link carries (RFC 791 3.2, RFC 8200 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +108,20 @@ class Column:
 
         With IPComp those of packets that would not shrink.
         """
-        least, wire = max(first, self._inner.least), self._worst.wire
-        return [size for size in range(least, last + 1) if wire(size + 1) > wire(size) + 1]
+        least = max(first, self._inner.least)
+        return [size for size in range(least, last + 1) if self._worst._jumps_after(size)]
 
     @property
     def _keeps_header(self) -> bool:
         """Whether the packet's own IP header stays outside, so that nothing of another version travels."""
         transport = self.variant.mode is Mode.TRANSPORT and self.variant.carrier in _IPSEC
         return transport or self.variant.carrier is Carrier.PLAIN
+
+    def _jumps_after(self, size: int) -> bool:
+        try:
+            return self.wire(size + 1) > self.wire(size) + 1
+        except OverheadError:
+            return False  # nothing longer can be carried
 
     def _largest(self) -> int:
         """By bisection: a larger inner packet never becomes a smaller one on the wire."""
@@ -164,8 +170,11 @@ class Study:
 
 def study(variants: Sequence[Variant], inner: Inner, sizes: tuple[int, ...], terms: Terms) -> Study:
     """OverheadError for sizes and MTUs that no packet can have."""
-    if not LEAST_MTU <= terms.mtu <= MAX_PACKET_BYTES:
-        raise OverheadError(f"an MTU of {terms.mtu} bytes: it is {LEAST_MTU} to {MAX_PACKET_BYTES}")
+    version = max(variant.outer for variant in variants)
+    if not LEAST_MTU[version] <= terms.mtu <= MAX_PACKET_BYTES:
+        raise OverheadError(
+            f"an MTU of {terms.mtu} bytes: with IPv{version} it is {LEAST_MTU[version]} to {MAX_PACKET_BYTES}"
+        )
     if terms.framing < 0:
         raise OverheadError(f"{terms.framing} bytes of framing: 0 or more, 38 for Ethernet")
     for size in (min(sizes), max(sizes)):

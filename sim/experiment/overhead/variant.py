@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
 
@@ -95,7 +95,7 @@ def usual(question: Question, version: int) -> list[Variant]:
             continue
         texts = USUAL_SUITES if carrier in _IPSEC and not question.implicit_iv else ()
         asked = [_Asked(text, question) for text in texts]
-        found += _of_carrier(carrier, asked, replace(question, modes=()), version)
+        found += _of_carrier(carrier, asked, question, version)
     return list(dict.fromkeys(found))
 
 
@@ -163,6 +163,8 @@ def _check_question(question: Question, carriers: Sequence[Carrier]) -> None:
         ):
             if given:
                 raise OverheadError(f"{names} has no choice of {what}; leave it out, or add --protocol esp")
+    if question.implicit_iv and not set(carriers) & _ENCRYPTING:
+        raise OverheadError(f"{names} has no IV to be implicit; leave that out, or add --protocol esp")
     if question.outer and carriers == [Carrier.PLAIN]:
         raise OverheadError(f"nothing is around {names}; leave the outer version out")
 
@@ -199,3 +201,4 @@ def choice(word: str, known: Sequence[str], what: str) -> str:
 
 
 _IPSEC = (Carrier.ESP, Carrier.AH)
+_ENCRYPTING = {Carrier.ESP, Carrier.GRE, Carrier.L2TP}

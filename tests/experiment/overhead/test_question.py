@@ -6,6 +6,7 @@ import pytest
 
 from sim.experiment.overhead import OverheadError, study_of
 from sim.experiment.overhead.sizes import parse_sizes
+from sim.experiment.overhead.study import Column
 
 REFUSED: dict[str, dict[str, object]] = {
     "did you mean aes128gcm16": {"suites": "aes128gmc16"},
@@ -33,7 +34,10 @@ REFUSED: dict[str, dict[str, object]] = {
     "ask for 28 or more, or for --inner raw": {"sizes": 20},
     "ask for 48 or more": {"sizes": 47, "ip": 6},
     "at most 65535": {"sizes": 70_000},
-    "an MTU of 20 bytes": {"mtu": 20},
+    "an MTU of 20 bytes: with IPv4 it is 68 to 65535": {"mtu": 20},
+    "with IPv6 it is 1280 to 65535": {"mtu": 1279, "outer": 6},
+    "AH has no IV to be implicit": {"protocols": "ah", "implicit_iv": True},
+    "a record holds 16384": {"protocols": "tls", "sizes": 16_385},
     "has no unit": {"rate": "100"},
     "it is at least 1": {"rate": 0},
     "0 or more, 38 for Ethernet": {"framing": -1},
@@ -104,3 +108,27 @@ def ask(**question: object) -> None:
 def labels(**question: object) -> list[str]:
     found = study_of(**question)  # type: ignore[arg-type]
     return [one.variant.label for one in found.columns]
+
+
+def test_the_longest_packets_have_no_successor_and_no_jump() -> None:
+    (plain,) = study_of(protocols="plain").columns
+    assert plain.cell(65_535).added == 0
+    assert plain.jumps(65_530, 65_535) == []
+    (esp,) = study_of().columns
+    longest = max(size for size in range(65_400, 65_536) if not raises(esp, size))
+    assert longest in range(65_470, 65_490)
+    assert esp.jumps(longest, longest) == []
+
+
+def test_a_comparison_of_nothing_named_hears_the_modes() -> None:
+    found = labels(compare=True, modes="transport")
+    assert "ESP transport aes128gcm16, IPv4" in found
+    assert not [label for label in found if "ESP tunnel" in label]
+
+
+def raises(column: Column, size: int) -> bool:
+    try:
+        column.wire(size)
+    except OverheadError:
+        return True
+    return False

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def test_a_formula_is_labelled_as_one() -> None:
 
 def test_a_packet_that_does_not_fit_tells_its_pieces() -> None:
     assert "each is cut into 2, 1576 bytes" in shown("--size", "1500")
-    assert "no UDP over IPv6 packet fits in one piece" in shown("--size", "1500", "--ip", "6", "--mtu", "100")
+    assert "no UDP over IPv4 packet fits in one piece" in shown("--size", "1500", "--mtu", "70")
 
 
 def test_several_sizes_are_a_table_and_many_a_summary() -> None:
@@ -129,6 +131,19 @@ def test_the_readme_shows_what_is_printed(command: str, printed: list[str]) -> N
     said = iter([line.rstrip() for line in output(*command.split()).splitlines()])
     for line in printed:
         assert line == "..." or line in said, line
+
+
+def test_tables_load_neither_pandas_nor_matplotlib() -> None:
+    """What makes the command quick is what it does not load."""
+    program = (
+        "import sys\nfrom sim.cli import main\nsys.argv = ['ipsec-sim', 'overhead', '--csv']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    table, _, loaded = said.rpartition("LOADED")
+    assert "ESP tunnel aes128gcm16" in table
+    assert not {"pandas", "matplotlib", "numpy"} & set(loaded.split())
 
 
 def output(*arguments: str) -> str:
