@@ -80,9 +80,8 @@ class Engine:
         self.alert: Callable[[int], None] = lambda now: None
         """Called with the time when an event waits that no received packet will drain: see `volume`."""
         self.path_mtu: Callable[[OutboundSa], int] = lambda _sa: ETHERNET_MTU
-        """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it."""
-        self._resources = Resources(self.events.append, self._alert)
         """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it, or pad."""
+        self._resources = Resources(self.events.append, self._alert)
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
