@@ -13,11 +13,11 @@ from sim.scenario.actions import switches
 from sim.scenario.world import World
 from sim.traffic.outages import NEVER, Outage
 from sim.traffic.record import Drop, FlowRecord
-from sim.tunnels.narrate import LogEntry
+from sim.tunnels.narrate import ANSWERS_STOLEN, LogEntry
 from sim.units import NS_PER_S
 
 _ACTIONS = ("move", "rebind", "up", "down")
-_SA_EVENTS = ("ike down", "child down", "child failed")
+_SA_EVENTS = ("ike down", "child down", "child failed", ANSWERS_STOLEN)
 _PATH_EVENTS = ("path changed",)
 _PLACES = 3
 """So many places where packets were dropped are told."""

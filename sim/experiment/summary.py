@@ -14,6 +14,7 @@ from sim.ipsec.xfrm import in_order
 from sim.net.snmp import snmp_counters
 from sim.scenario.faults import never_applied
 from sim.scenario.world import World
+from sim.tunnels.narrate import ANSWERS_STOLEN, NAT_SHARED
 from sim.units import NS_PER_S
 
 
@@ -31,13 +32,20 @@ def summarise(world: World, build_s: float, capture_sha256: str | None) -> dict[
         "wall_s": world.sim.wall_s,
         "packets": sum(port.link.packets for port in world.ports.values() if port.link is not None),
         "capture_sha256": capture_sha256,
-        "warnings": [*map(str, world.warnings), *map(str, never_applied(world))],
+        "warnings": [*map(str, world.warnings), *map(str, never_applied(world)), *_shared_nats(world)],
         "checks": check_rows(world, connections, flows),
         "connections": connections,
         "flows": flows,
         "drops": _drop_rows(world),
         "nodes": _node_rows(world),
     }
+
+
+def _shared_nats(world: World) -> list[str]:
+    """What became of clients that a responder could not tell apart by their addresses."""
+    return [
+        f"{entry.node}: {entry.detail}" for entry in world.log if entry.event in (NAT_SHARED, ANSWERS_STOLEN)
+    ]
 
 
 def _drop_rows(world: World) -> list[dict[str, Any]]:

@@ -137,6 +137,18 @@ RETRANSMIT = {
 """The default timers of three implementations, by the name of the implementation."""
 
 
+class SharedNat(Enum):
+    """What a responder does with a second client behind one NAT, in transport mode (RFC 3948 5.2)."""
+
+    TUNNEL = "tunnel"
+    """Tunnel mode, in which its private address tells it from the first."""
+    REFUSE = "refuse"
+    NEWEST = "newest"
+    """The newest SA gets all that leaves: the first client hears nothing any more."""
+    TRACK = "track"
+    """Answers go where the question came from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shunt:
     """A policy that bypasses or discards, which nobody negotiates (RFC 4301 4.4.1); the driver installs it.
@@ -183,6 +195,8 @@ class ChildConfig:
     handling: Handling = DEFAULT
     per_cpu_sas: PerCpuSas = PerCpuSas.NO
 
+    shared_nat: SharedNat = SharedNat.TUNNEL
+    """What a second client behind one NAT gets that wants the same traffic in transport mode."""
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""
 

@@ -178,6 +178,8 @@ class ChildSaUp:
 
     outer: OuterFields = DEFAULT_FIELDS
     """The fields of tunnel mode's outer header."""
+    tracked: bool = False
+    """Whether answers leave by the SA through which the question came, of all with these selectors."""
     original: tuple[bytes, bytes] | None = None
     """In transport mode through a NAT: what the peer has for its own address and for ours, if it said so."""
 
@@ -308,6 +310,18 @@ class Rejected:
 
 
 @value
+class NatShared:
+    """A second client behind one NAT wants what another has, and what becomes of it (RFC 3948 5.2).
+
+    `stolen` is that the client of `connection` hears nothing any more.
+    """
+
+    connection: str
+    text: str
+    stolen: bool = False
+
+
+@value
 class FaultApplied:
     """A fault that was asked for has happened (`sim.ike.faults`)."""
 
@@ -367,6 +381,7 @@ Event = (
     | VirtualIpReleased
     | PathChanged
     | Rejected
+    | NatShared
     | FaultApplied
     | MessageSent
     | MessageReceived

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sim.ike import transport_nat
 from sim.ike.child import ChildSa
 from sim.ike.events import (
     ChildSaDown,
@@ -95,6 +96,7 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         outer=config.outer,
         original=child.original,
         handling=_handling(child),
+        tracked=transport_nat.is_tracked(child),
     )
 
 

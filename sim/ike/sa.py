@@ -39,7 +39,7 @@ from sim.ike.tasks.auth_lifetime import HeedLifetime
 from sim.ike.tasks.base import Inbound, Job, Task
 from sim.ike.tasks.child_initiate import CreateWanted, InitiateChild
 from sim.ike.tasks.child_rekey import RekeyChild
-from sim.ike.tasks.child_terms import PacketSelectors
+from sim.ike.tasks.child_terms import PacketSelectors, is_inner_host
 from sim.ike.tasks.childless import wants_childless
 from sim.ike.tasks.configure import RequestConfiguration
 from sim.ike.tasks.confirm_path import ConfirmPath
@@ -53,6 +53,7 @@ from sim.ike.watch import Watch
 from sim.ike.window import heed_window
 from sim.units import format_duration
 from sim.wire.address import Sock, format_sock
+from sim.wire.esp import Mode
 
 if TYPE_CHECKING:
     from sim.crypto.kex import KeyExchange
@@ -670,7 +671,14 @@ def initiate(ctx: Context, config: ConnectionConfig, path: Path, wanted: Iterabl
 
 
 def _inner_hosts(child: ChildSa) -> list[bytes]:
-    """The addresses that this peer alone may use inside the tunnel because it named them itself."""
-    if child.initiator or child.config.remote_ts:
+    """The addresses that this peer alone may use inside the tunnel because it named them itself.
+
+    Where the configuration allows more, these are the private ones of a host behind a NAT: others may have
+    the same behind theirs (RFC 3948 5.1).
+    """
+    if child.initiator:
         return []
-    return [selector.start for selector in child.remote_ts]
+    if not child.config.remote_ts:
+        return [selector.start for selector in child.remote_ts]
+    natted = child.mode is Mode.TUNNEL and child.ike.path.nat_remote
+    return [selector.start for selector in child.remote_ts if natted and is_inner_host(selector)]

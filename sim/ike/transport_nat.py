@@ -5,8 +5,9 @@
                                                <--  USE_TRANSPORT_MODE, TSi = IP1, TSr = IPN2
     protects IP1 === IPN2                                     protects IPN1 === IP2
 
-Each side names exactly one address. Where that does not work out, or another client behind the same NAT has
-such a Child SA already (RFC 3948 5.2), tunnel mode results. Checksums are the data plane's (RFC 3948 3.1.2).
+Each side names exactly one address; where that does not work out, tunnel mode results. What another client
+behind the same NAT gets that wants the same (RFC 3948 5.2), `shared_nat` says. Checksums are the data plane's
+(RFC 3948 3.1.2).
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from sim.ike.config import ChildConfig, SharedNat
 from sim.ike.constants import NotifyType
+from sim.ike.errors import PeerError
+from sim.ike.events import NatShared
 from sim.ike.message import Message
+from sim.wire.address import format_address
 from sim.wire.esp import Mode
 from sim.wire.selector import Selector
 
@@ -47,15 +52,47 @@ def asks_through_nat(sa: IkeSa, message: Message) -> bool:
     return sa.path.encap and message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
 
 
-def is_taken(sa: IkeSa, remote: tuple[Selector, ...], local: tuple[Selector, ...]) -> bool:
-    """Whether another peer at this address has a Child SA in transport mode for the same traffic."""
-    others = sa.ctx.behind_nat.get(remote[0].start, ())
-    return any(
-        child.ike.remote_id != sa.remote_id
-        and _overlap(child.remote_ts, remote)
-        and _overlap(child.local_ts, local)
-        for child in others
-    )
+def admits(sa: IkeSa, config: ChildConfig, remote: tuple[Selector, ...], local: tuple[Selector, ...]) -> bool:
+    """Whether a peer may have transport mode, though another one may have it for the same traffic.
+
+    PeerError if it may have nothing at all.
+    """
+    rival = _rival(sa, remote, local)
+    if rival is None:
+        return True
+    both = f"{sa.remote_id} and {rival.ike.remote_id} are behind one NAT, {format_address(remote[0].start)}"
+    if config.shared_nat is SharedNat.REFUSE:
+        text = f"{both}, and answers to them could not be told apart (RFC 3948 5.2; shared_nat: refuse)"
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, text)
+    stolen = config.shared_nat is SharedNat.NEWEST
+    name = sa.remote_id if config.shared_nat is SharedNat.TUNNEL else rival.ike.remote_id
+    text = f"{both}: {_OUTCOMES[config.shared_nat].format(name)}"
+    sa.ctx.emit(NatShared((rival.ike if stolen else sa).connection.name, text, stolen))
+    return config.shared_nat is not SharedNat.TUNNEL
+
+
+_OUTCOMES = {
+    SharedNat.TUNNEL: "{} gets tunnel mode, in which its private address tells it from the other",
+    SharedNat.NEWEST: "both have the same traffic selectors, so all that leaves takes the newer SA, "
+    "and {} hears nothing any more (RFC 3948 5.2)",
+    SharedNat.TRACK: "answers leave by the SA through which the question came; what has the same ports as "
+    "something of {} is dropped",
+}
+
+
+def is_tracked(child: ChildSa) -> bool:
+    """Whether answers are told apart by who asked."""
+    natted = child.mode is Mode.TRANSPORT and child.ike.path.encap and not child.initiator
+    return natted and child.config.shared_nat is SharedNat.TRACK
+
+
+def _rival(sa: IkeSa, remote: tuple[Selector, ...], local: tuple[Selector, ...]) -> ChildSa | None:
+    """What another peer at this address has in transport mode for the same traffic."""
+    for child in sa.ctx.behind_nat.get(remote[0].start, ()):
+        same = _overlap(child.remote_ts, remote) and _overlap(child.local_ts, local)
+        if same and child.ike.remote_id != sa.remote_id:
+            return child
+    return None
 
 
 def original(

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from sim.crypto.cipher import Rand
 from sim.ipsec.clamp import clamp
+from sim.ipsec.conversations import Conversations, Tracked
 from sim.ipsec.events import Event
 from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
 from sim.ipsec.policy import Action, Policy
@@ -71,6 +72,8 @@ class Engine:
         self.openers: dict[int, InboundSa] = {}
         """What opens ESP, by SPI; to be looked at only."""
         self._ah_openers: dict[int, InboundSa] = {}
+        self._conversations = Conversations()
+        self._tracked = Tracked()
         self._leaving: dict[FlowKey, Handler] = {}
         self._arriving: dict[FlowKey, Verdict] = {}
         self.events: deque[Event] = deque()
@@ -121,6 +124,9 @@ class Engine:
             clamp(inbound, outbound, lambda sa: self.path_mtu(sa))
         if spec.handling.tfc_padding:
             pad(outbound, lambda sa: self.path_mtu(sa))
+        if spec.tracked:
+            owner = self._tracked.add(spec.spi_in, successor_of)
+            inbound.claim = lambda packet, now: self._conversations.claim(packet, owner, now)
         self._pairs[spec.spi_in] = Pair(inbound, outbound, policy)
         self._openers_of(spec)[spec.spi_in] = inbound
         if self._pairs[spec.spi_in].is_bound:
@@ -149,6 +155,9 @@ class Engine:
         pair = self._pairs.pop(spi_in, None)
         if pair is not None:
             del self._openers_of(pair.inbound.spec)[spi_in]
+            gone = self._tracked.remove(spi_in) if pair.inbound.spec.tracked else None
+            if gone is not None:
+                self._conversations.forget(gone)
 
     def move(self, spi_in: int, local: Sock, remote: Sock, encap: bool) -> None:
         """Give a pair of SAs other outer addresses; SPIs, sequence numbers, window and counters stay.
@@ -216,9 +225,11 @@ class Engine:
             return None
         policy = self.spd.outbound(traffic)
         pair = self._pairs.get(policy.spi_in) if policy else None
-        if pair is None or pair.outbound.spec.share is None:
-            return policy.spi_in if policy and pair else None
-        return self._resources.serving(pair, traffic).inbound.spi
+        if pair is None or policy is None:
+            return None
+        if pair.outbound.spec.share is not None:
+            return self._resources.serving(pair, traffic).inbound.spi
+        return self._sender(ip, policy.spi_in) if self._tracked else policy.spi_in
 
     def overhead(self, spi_in: int, inner_bytes: int) -> int:
         """How many octets longer a packet of `inner_bytes` octets, without IP options, becomes."""
@@ -233,6 +244,7 @@ class Engine:
         if policy in self.spd:
             self.spd.remove(policy)
             self.spd.add_sa(policy, behind)
+            self._tracked.prefer(policy.spi_in)
 
     def _alert(self, now: int) -> None:
         self.alert(now)
@@ -360,6 +372,8 @@ class Engine:
         pair = self._pairs.get(policy.spi_in)
         if pair is None:
             return _constantly(Acquire(policy, *selectors_of(traffic)))
+        if pair.outbound.spec.tracked:
+            return self._seal_tracked(policy.spi_in)
         return pair.outbound.seal if pair.outbound.spec.share is None else self._shared(pair, traffic)
 
     def _shared(self, common: Pair, traffic: Traffic) -> Handler:
@@ -385,6 +399,22 @@ class Engine:
     def _prefer_bound(self, pair: Pair) -> None:
         self._resources.prefer(pair)
         self._forget_flows()
+
+    def _seal_tracked(self, spi_in: int) -> Handler:
+        """Seal answers for who asked, and what nobody has asked for with the newest pair."""
+
+        def seal(ip: bytearray, now: int) -> Outcome:
+            pair = self._pairs[self._sender(ip, spi_in)]
+            return pair.outbound.seal(ip, now) if pair.policy in self.spd else DROP[Reason.EXPIRED]
+
+        return seal
+
+    def _sender(self, ip: bytearray, spi_in: int) -> int:
+        """The pair that a packet leaves by, which policy gives to the pair `spi_in`."""
+        if not self._pairs[spi_in].outbound.spec.tracked:
+            return spi_in
+        owner = self._conversations.owner_of_answer(ip)
+        return spi_in if owner is None else self._tracked.sender(owner)
 
     def _forget_flows(self) -> None:
         self._leaving.clear()

@@ -179,6 +179,8 @@ class InboundSa:
         self._wrapper: Opener | None = None
         self.on_first: Callable[[], None] | None = None
         """Called once, for the first packet that is authentic."""
+        self.claim: Callable[[bytearray, int], bool] | None = None
+        """Called with each packet that fits; False refuses it, as another SA has its conversation."""
         self.packets = 0
         self.bytes = 0
         self.last_at = self._mismatch_at = -1
@@ -252,6 +254,8 @@ class InboundSa:
             inner = self._open_mode(packet, at, payload, next_header)
             if flow_key(inner) not in self._flows:
                 self._check_selectors(inner)
+            if self.claim is not None and not self.claim(inner, now):
+                raise PacketError(Reason.NOT_TOLD_APART)
         except PacketError as error:
             return self._dropped(error.reason)
         self.packets += 1

@@ -48,6 +48,8 @@ class ChildSpec:
     df: bool = False
     outer_fields: OuterFields = DEFAULT_FIELDS
 
+    tracked: bool = False
+    """Whether answers leave by the SA through which the question came, of all with these selectors."""
     original: tuple[bytes, bytes] | None = None
     """In transport mode through a NAT: what the peer has for its own address and for ours, if it said so."""
     soft_limit: tuple[int, int] = (0, 0)

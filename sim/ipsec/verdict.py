@@ -29,6 +29,7 @@ class Reason(StrEnum):
     MALFORMED_INNER = "malformed inner packet"
     MALFORMED_IP = "malformed IP packet"
     NEXT_HEADER = "next header does not fit the mode"
+    NOT_TOLD_APART = "another client behind the same NAT has this conversation"
     NOT_WHOLE = "transport mode needs a whole datagram"
     PADDING = "wrong padding"
     REPLAYED = "replayed"

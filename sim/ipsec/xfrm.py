@@ -41,6 +41,7 @@ _ARRIVING = {
     Reason.MALFORMED_INNER: "XfrmInStateModeError",
     Reason.MALFORMED_IP: "XfrmInHdrError",
     Reason.NEXT_HEADER: "XfrmInStateModeError",
+    Reason.NOT_TOLD_APART: "XfrmInTmplMismatch",
     Reason.PADDING: "XfrmInStateProtoError",
     Reason.REPLAYED: "XfrmInStateSeqError",
     Reason.SELECTOR_MISMATCH: "XfrmInNoPols",

@@ -23,6 +23,8 @@ _SHARED_CHILD = (
     *("mode", "esp_proposals", "ah_proposals", "replay_window", "copy_df"),
     *("copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label"),
     *("df", "fragment", "icmp", "icmp_check", "mss_clamp", "tfc_padding"),
+    *("shared_nat", "copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label"),
+    *("df", "fragment", "icmp", "icmp_check", "mss_clamp"),
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     *("ipcomp", "per_cpu_sas"),

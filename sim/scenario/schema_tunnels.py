@@ -179,6 +179,10 @@ class _Child(Model):
     """Whether each of the node's `cpus` gets an SA of its own, beside one for all (RFC 9611), as soon as a
     packet of it asks, unless the start action is none. encap: each with a UDP source port of its own."""
 
+    shared_nat: Literal["tunnel", "refuse", "newest", "track"] = "tunnel"
+    """What the responder gives a second client behind one NAT that wants the same in transport mode (RFC 3948
+    5.2): tunnel mode, nothing (as libreswan), all answers, the first one's too (as strongSwan and the Linux
+    kernel by themselves), or the answers to what it asked (as strongSwan's connmark)."""
     copy_dscp: Literal["out", "in", "yes", "no"] = "out"
     """Which way the DSCP is copied between inner and outer header in tunnel mode."""
     copy_ecn: bool = True
@@ -191,6 +195,12 @@ class _Child(Model):
     """The outer TTL or hop limit; strongSwan has no such setting."""
     flow_label: Literal["hash", "copy", "none"] = "hash"
     """An outer IPv6 header's: one for each inner flow (RFC 6438), the inner one, or 0; not in strongSwan."""
+
+    @model_validator(mode="after")
+    def _tells_clients_apart_by_one_pair(self) -> Self:
+        if self.shared_nat == "track" and self.per_cpu_sas != "no":
+            raise ValueError("shared_nat: track needs per_cpu_sas: no, as it follows a single pair of SAs")
+        return self
 
     @model_validator(mode="after")
     def _handles_what_there_is(self) -> Self:

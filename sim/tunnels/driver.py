@@ -427,6 +427,7 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         df=event.handling.df,
         handling=event.handling,
         original=event.original,
+        tracked=event.tracked,
     )
 
 

@@ -17,6 +17,7 @@ from sim.ike.events import (
     IkeSaUp,
     MessageReceived,
     MessageSent,
+    NatShared,
     PathChanged,
     Rejected,
     RekeyFailed,
@@ -25,6 +26,8 @@ from sim.ike.events import (
     VirtualIpReleased,
 )
 from sim.wire.address import format_address, format_sock
+
+NAT_SHARED, ANSWERS_STOLEN = "nat shared", "answers stolen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,10 @@ def _fault(node: str, event: FaultApplied, at: int) -> LogEntry:
     return LogEntry(at, node, "fault", event.connection, detail=event.text)
 
 
+def _nat_shared(node: str, event: NatShared, at: int) -> LogEntry:
+    return _row(node, event, at, ANSWERS_STOLEN if event.stolen else NAT_SHARED, event.text)
+
+
 def _row(node: str, event: Any, at: int, word: str, detail: str) -> LogEntry:
     return LogEntry(at, node, word, event.connection, getattr(event, "child", ""), detail)
 
@@ -168,6 +175,7 @@ _TELL: dict[type, Callable[[str, Any, int], LogEntry]] = {
     RekeyFailed: _rekey_failed,
     ResourceRefused: _resource_refused,
     FaultApplied: _fault,
+    NatShared: _nat_shared,
     VirtualIpAssigned: _vip_assigned,
     VirtualIpReleased: _vip_released,
 }

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from sim.crypto.cipher import Cipher
-from sim.ike.config import ChildConfig, EndpointConfig
+from sim.ike.config import ChildConfig, EndpointConfig, SharedNat
 from sim.ike.constants import PayloadType
 from sim.ike.context import Datagram
-from sim.ike.events import ChildSaUp
+from sim.ike.events import ChildFailed, ChildSaUp, NatShared, Reason
 from sim.ike.identity import Identity
 from sim.ike.message import Message, open_message
 from sim.ike.payloads import TsPayload
@@ -99,6 +99,68 @@ def test_c70_a_second_client_behind_the_same_nat_gets_tunnel_mode() -> None:
     assert pair.b.last(ChildSaUp).remote_ts == (Selector.host(HOME),)
 
 
+def test_c70_a_second_client_is_refused_with_the_reason_where_that_is_wanted() -> None:
+    pair = two_clients(SharedNat.REFUSE)
+
+    assert [up.mode for up in pair.b.all(ChildSaUp)] == [Mode.TRANSPORT]
+    assert pair.a.last(ChildFailed).reason is Reason.TS_UNACCEPTABLE
+    assert "carol and alice@example.org are behind one NAT, 203.0.113.10," in pair.b.last(ChildFailed).text
+
+
+@pytest.mark.parametrize(("policy", "stolen"), [(SharedNat.NEWEST, True), (SharedNat.TRACK, False)])
+def test_c70_both_clients_have_transport_mode_where_that_is_wanted(policy: SharedNat, stolen: bool) -> None:
+    pair = two_clients(policy)
+
+    first, second = pair.b.all(ChildSaUp)
+    assert (first.mode, second.mode) == (Mode.TRANSPORT, Mode.TRANSPORT)
+    assert (first.local_ts, first.remote_ts) == (second.local_ts, second.remote_ts)
+    assert first.tracked is second.tracked is (policy is SharedNat.TRACK)
+    (told,) = pair.b.all(NatShared)
+    assert told.stolen is stolen
+    assert "carol and alice@example.org are behind one NAT" in told.text
+
+
+def test_c70_clients_with_other_ports_are_told_apart_by_their_selectors() -> None:
+    one, other = (Selector.host(HOME, 17, (port, port)) for port in (1701, 1702))
+    at_nat = tuple(Selector.host(NAT, 17, (port, port)) for port in (1701, 1702))
+    pair = two_clients(SharedNat.REFUSE, (one,), (other,), at_nat)
+
+    assert [up.remote_ts for up in pair.b.all(ChildSaUp)] == [at_nat[:1], at_nat[1:]]
+    assert {up.mode for up in pair.b.all(ChildSaUp)} == {Mode.TRANSPORT}
+    assert pair.b.all(NatShared) == []
+
+
+def test_c67_the_responder_keeps_the_original_addresses() -> None:
+    """For checksums (RFC 3948 3.1.2 a); the initiator is not told the responder's, but by its rekeying."""
+    pair = behind_nat().establish()
+
+    assert pair.b.last(ChildSaUp).original == (HOME, B)
+    assert pair.a.last(ChildSaUp).original is None
+    rekey(pair, pair.a)
+    pair.settle()
+    assert pair.b.last(ChildSaUp).original == (HOME, B)
+    rekey(pair, pair.b)
+    pair.settle()
+    assert pair.b.last(ChildSaUp).original == (HOME, B)
+    assert pair.a.last(ChildSaUp).original == (B, NAT)
+
+
+@pytest.mark.parametrize("net", ["", "192.168.1.0/24"])
+def test_c70_a_second_client_with_the_same_address_behind_another_nat_is_refused(net: str) -> None:
+    """In tunnel mode, also where the configuration allows that address (RFC 3948 5.1)."""
+    tunnel = replace(HOST_TO_HOST, mode=Mode.TUNNEL, remote_ts=(Selector.from_prefix(net),) if net else ())
+    here = replace(HOST_TO_HOST, mode=Mode.TUNNEL, local_ts=(Selector.host(HOME),) if net else ())
+    pair = behind_nat(
+        replace(CONNECTION_A, children=(here,)), replace(CONNECTION_B, remote_id=None, children=(tunnel,))
+    ).establish()
+    assert pair.b.last(ChildSaUp).remote_ts == (Selector.host(HOME),)
+    second_client(pair, here)
+
+    assert len(pair.b.all(ChildSaUp)) == 1
+    told = "192.168.1.10 is alice@example.org's, behind another NAT (RFC 3948 5.1)"
+    assert told in pair.b.last(ChildFailed).text
+
+
 def test_c70_an_ended_child_makes_room() -> None:
     pair = behind_nat().establish()
     (spi,) = pair.a.children
@@ -106,6 +168,28 @@ def test_c70_an_ended_child_makes_room() -> None:
     pair.settle()
 
     assert pair.b.endpoint._ctx.behind_nat == {}
+
+
+def two_clients(
+    policy: SharedNat,
+    first: tuple[Selector, ...] = (),
+    second: tuple[Selector, ...] = (),
+    allowed: tuple[Selector, ...] = (),
+) -> Pair:
+    """A second one comes out of the same NAT when the first has its Child SA."""
+    a = replace(CONNECTION_A, children=(replace(HOST_TO_HOST, local_ts=first),))
+    child = replace(HOST_TO_HOST, shared_nat=policy, remote_ts=allowed)
+    pair = behind_nat(a, replace(CONNECTION_B, remote_id=None, children=(child,))).establish()
+    second_client(pair, replace(HOST_TO_HOST, local_ts=second))
+    return pair
+
+
+def second_client(pair: Pair, child: ChildConfig) -> None:
+    carol = replace(CONNECTION_A, local_id=Identity.parse("carol"), children=(child,))
+    pair.restart(pair.a, EndpointConfig(connections=(carol,)))
+    NatBox(pair, first_port=50000)
+    pair.initiate()
+    pair.settle()
 
 
 # -- helpers ---------------------------------------------------------------------------------------------

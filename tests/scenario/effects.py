@@ -161,6 +161,18 @@ OVER_IPV6 = (
 )  # fmt: skip
 """bob and moon protect their IPv4 by a tunnel over IPv6."""
 
+SHARED_NAT = (
+    *QUIET[:2],
+    "nodes={alice: {kind: host, interfaces: {eth: 192.168.1.10/24}},"
+    " carol: {kind: host, interfaces: {eth: 192.168.2.10/24}}, home: {kind: nat, interfaces:"
+    " {one: 192.168.1.1/24, two: 192.168.2.1/24, wan: 198.51.100.10/24}},"
+    " moon: {kind: host, interfaces: {wan: 198.51.100.1/24}}}",
+    "links=[{ends: [alice:eth, home:one]}, {ends: [carol:eth, home:two]}, {ends: [home:wan, moon:wan]}]",
+    "traffic=[{name: up, kind: ping, from: alice, to: moon, start: 1 s}]",
+)
+"""alice and carol behind one NAT."""
+_PEERS = {"alice": "first", "carol": "second"}
+
 ROOT, STRANGER = make_root(), make_root("CN=stranger")
 ALICE, MOON = make_leaf(ROOT, "CN=alice", names=["a.example"]), make_leaf(ROOT, names=["m.example"])
 
@@ -425,6 +437,14 @@ CASES: dict[str, Case] = {
     ),
     "TunnelChild.copy_df": _case(f"{CHILD}.copy_df=false"),
     "TunnelChild.ipcomp": _case(f"{CHILD}.ipcomp=true"),
+    "TunnelChild.shared_nat": _case(
+        *SHARED_NAT,
+        "tunnels={" + ", ".join(
+            f"{name}: {{initiator: {node}, responder: moon, auth: {{psk: x, local_id: {node}}},"
+            " children: {c: {mode: transport}}}" for node, name in _PEERS.items()
+        ) + "}",
+        "tunnels.second.children.c.shared_nat=refuse",
+    ),
     "TunnelChild.copy_dscp": _case("traffic.up.dscp=46", f"{CHILD}.copy_dscp=no"),
     "TunnelChild.copy_ecn": _case("traffic.up.ecn=ect0", f"{CHILD}.copy_ecn=false"),
     "TunnelChild.dscp_map": _case(f"{CHILD}.dscp_map={{0: 10}}"),
@@ -703,6 +723,20 @@ CASES |= {
     "RemoteSide.crls": _certs(f"connections.moon.rw.remote.crls={json.dumps([REVOKED])}"),
     "RemoteSide.revocation": _certs("connections.moon.rw.remote.revocation=strict"),
     "RemoteSide.send_certreq": _certs("connections.moon.rw.remote.send_certreq=false"),
+    "ConnectionChild.shared_nat": Case(
+        (
+            *SHARED_NAT,
+            "connections={"
+            + "".join(
+                f"{node}: {{rw: {{remote_addrs: [198.51.100.1], local_id: {node}, psk: x, children:"
+                " {c: {mode: transport, start_action: start}}}}, "
+                for node in _PEERS
+            )
+            + " moon: {rw: {psk: x, children: {c: {mode: transport}}}}}",
+        ),
+        "connections.moon.rw.children.c.shared_nat=refuse",
+        expanded=True,
+    ),
     "ConnectionChild.flow_label": Case(
         (
             *(over for over in OVER_IPV6 if not over.startswith("tunnels")),

@@ -14,6 +14,7 @@ from sim.ike.config import (
     Fragmentation,
     PerCpuSas,
     ReturnRoutability,
+    SharedNat,
     StartAction,
     Unique,
 )
@@ -78,6 +79,7 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("copy_df", False, "copy_df", False),
     ("ipcomp", True, "ipcomp", True),
     ("per_cpu_sas", "encap", "per_cpu_sas", PerCpuSas.ENCAP),
+    ("shared_nat", "refuse", "shared_nat", SharedNat.REFUSE),
     ("copy_dscp", "in", "outer", OuterFields(copy_dscp=CopyDscp.IN)),
     ("copy_ecn", False, "outer", OuterFields(copy_ecn=False)),
     ("dscp_map", {46: 34, 0: 8}, "outer", OuterFields(dscp_map=((0, 8), (46, 34)))),

@@ -74,6 +74,7 @@ def test_a_setting_of_a_tunnel_is_one_of_both_connections(key: str, text: str, v
         ("copy_df", "false", False),
         ("ipcomp", "true", True),
         ("per_cpu_sas", "encap", "encap"),
+        ("shared_nat", "track", "track"),
         ("copy_dscp", "in", "in"),
         ("copy_ecn", "false", False),
         ("dscp_map", "{46: 34}", {"46": 34}),

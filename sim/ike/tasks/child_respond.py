@@ -31,17 +31,20 @@ from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
     NO_TFC,
     finish,
+    is_inner_host,
     join,
     local_selectors,
     natted_ah,
     natted_selectors,
+    other_holder,
     proposals_for,
     refuses_padding,
     remote_selectors,
     suites,
     ts_of,
 )
-from sim.ike.transport_nat import asks_through_nat, is_taken, one_host, with_address
+from sim.ike.transport_nat import admits, asks_through_nat, one_host, with_address
+from sim.wire.address import format_address
 from sim.wire.esp import Mode
 from sim.wire.resource import ALL, Share
 from sim.wire.selector import Selector
@@ -331,7 +334,8 @@ def _narrowed(
             _of_packet(local_flags(config.populate), ours, near),
             _of_packet(remote_flags(config.populate), theirs, natted),
         )
-    return narrow(theirs, far) or narrow(theirs, natted), narrow(ours, near)
+    remote = tuple([s for s in narrow(theirs, far) if not is_inner_host(s) or other_holder(sa, s) is None])
+    return remote or narrow(theirs, natted), narrow(ours, near)
 
 
 def _of_packet(
@@ -350,7 +354,7 @@ def _substituted(
         return None
     remote = narrow(with_address(theirs, sa.path.remote[0]), remote_selectors(sa, config))
     local = narrow(with_address(ours, sa.path.local[0]), local_selectors(sa, config))
-    if not (remote and local) or is_taken(sa, remote, local):
+    if not (remote and local) or not admits(sa, config, remote, local):
         return None
     return Option(config, remote, local, True)
 
@@ -401,6 +405,15 @@ def _no_selectors(
         return PeerError(NotifyType.SINGLE_PAIR_REQUIRED, f"{text} === {join(ours)}; we allow {allowed}")
     text = (
         f"no traffic selectors in common: {sa.remote_id} offered {join(theirs)} === {join(ours)}; "
-        f"we allow {allowed}"
+        f"we allow {allowed}{_taken(sa, theirs)}"
     )
     return PeerError(NotifyType.TS_UNACCEPTABLE, text)
+
+
+def _taken(sa: IkeSa, theirs: tuple[object, ...]) -> str:
+    """Who has the private address that a peer behind a NAT wants."""
+    for selector in filter(is_inner_host, theirs):
+        if (holder := other_holder(sa, selector)) is not None:
+            address = format_address(selector.start)
+            return f"; {address} is {holder.ike.remote_id}'s, behind another NAT (RFC 3948 5.1)"
+    return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from sim.ike.algorithms import KEY_EXCHANGES
 from sim.ike.child import ChildSa
@@ -57,11 +57,20 @@ def natted_selectors(sa: IkeSa, config: ChildConfig, offered: Iterable[WireSelec
     if config.remote_ts or sa.connection.pools or not sa.path.nat_remote:
         return ()
     for selector in offered:
-        if isinstance(selector, Selector) and selector.start == selector.end and is_private(selector.start):
-            holder = sa.ctx.inner_hosts.get(selector.start)
-            if holder is None or _same(holder.ike.remote_id, sa.remote_id):
-                return (Selector.host(selector.start),)
+        if is_inner_host(selector) and other_holder(sa, selector) is None:
+            return (Selector.host(selector.start),)
     return ()
+
+
+def is_inner_host(selector: object) -> TypeGuard[Selector]:
+    """Whether it is for one private address, which another peer behind another NAT may have as well."""
+    return isinstance(selector, Selector) and selector.start == selector.end and is_private(selector.start)
+
+
+def other_holder(sa: IkeSa, selector: Selector) -> ChildSa | None:
+    """What another peer has for the private address of a peer behind a NAT (RFC 3948 5.1)."""
+    holder = sa.ctx.inner_hosts.get(selector.start) if sa.path.nat_remote else None
+    return None if holder is None or _same(holder.ike.remote_id, sa.remote_id) else holder
 
 
 def natted_ah(sa: IkeSa, config: ChildConfig) -> str:

@@ -319,6 +319,8 @@ class _Writer:
         for key in ("dscp_map", "outer_dscp", "outer_ttl", "flow_label"):
             if getattr(child, key) != getattr(default, key):
                 self._note((*path, key), "strongSwan has no such setting: its SA does without")
+        if child.shared_nat not in (default.shared_nat, "newest"):
+            self._note((*path, "shared_nat"), "strongSwan lets the newest of two clients behind one NAT win")
 
     def _selectors(self, path: Path, selectors: tuple[Selector, ...]) -> str:
         """strongSwan takes numbers below 256 for types of ICMP, so it has no words for some codes."""
