@@ -28,6 +28,10 @@ def _of_tunnel(tunnel: Tunnel) -> Found:
         if not methods & users:
             text = f"has no effect: neither end authenticates by {' or '.join(sorted(users))}"
             yield from ((path, text) for path in _written(tunnel, key))
+    for name, child in tunnel.children.items():
+        if child.per_cpu_sas != "no" and child.start == "none":
+            text = "has no effect: the start action is none, so no packet may ask for an SA of its CPU"
+            yield ("children", name, "per_cpu_sas"), text
     if tunnel.vips and not tunnel.pools:
         yield ("vips",), f"{tunnel.responder} has no `pools` for this tunnel, so it gives none"
 

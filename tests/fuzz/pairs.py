@@ -8,7 +8,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from sim.ike.channel import Channel, Encoded
-from sim.ike.config import EndpointConfig
+from sim.ike.config import EndpointConfig, PerCpuSas
 from sim.ike.constants import ExchangeType
 from sim.ike.endpoint import IkeEndpoint
 from sim.ike.message import Header, emit_message
@@ -68,7 +68,17 @@ def leased_pair(seed: str) -> Pair:
     return Pair(wants, GIVES, b_config=EndpointConfig((GIVES,), pools=(V4, V6)), seed=seed)
 
 
-MAKERS: tuple[Make, ...] = (plain_pair, large_pair, proven_pair, eap_pair, leased_pair)
+def shared_pair(seed: str) -> Pair:
+    """IPComp, and Child SAs for single CPUs beside the one for all."""
+    wanted = random.Random(seed).choice(tuple(PerCpuSas))
+    ours, theirs = (
+        replace(connection, children=(replace(connection.children[0], ipcomp=True, per_cpu_sas=wanted),))
+        for connection in (CONNECTION_A, CONNECTION_B)
+    )
+    return Pair(ours, theirs, a_config=EndpointConfig(cpus=4), seed=seed)
+
+
+MAKERS: tuple[Make, ...] = (plain_pair, large_pair, proven_pair, eap_pair, leased_pair, shared_pair)
 
 
 def said_by(make: Make, seed: str = "said") -> tuple[list[bytes], list[bytes]]:

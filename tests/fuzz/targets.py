@@ -164,6 +164,7 @@ class Madmen:
             lambda endpoint: endpoint.rekey(spi, pair.now),
             lambda endpoint: endpoint.rekey_ike(ike_id, pair.now),
             lambda endpoint: endpoint.delete_child(spi, pair.now),
+            lambda endpoint: endpoint.add_resource(spi, draw.randrange(4), pair.now),
         ]
         if draw.random() < 0.15:
             pair.a_addr = bytes((192, 0, 2, draw.randint(2, 200)))

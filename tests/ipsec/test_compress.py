@@ -88,6 +88,16 @@ def test_the_opposite_ways_have_cpis_of_their_own() -> None:
     assert pair.a.inbound(sealed, 0) == answer
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_in_udp_the_inside_is_compressed_all_the_same(mode: Mode) -> None:
+    """As in strongSwan's scenario ikev2/compress-nat."""
+    pair = compressing(mode=mode, encap=True)
+    packet = message(pair, bytes(1000), 4)
+    sealed = pair.seal(packet)
+    assert len(sealed) < 150
+    assert pair.open(sealed) == packet
+
+
 def test_an_unknown_cpi_is_a_counted_drop() -> None:
     pair, other = compressing(), make_pair(cpi_in=CPI_A, cpi_out=CPI_B + 1)
     pair.a = other.a

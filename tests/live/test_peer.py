@@ -231,6 +231,31 @@ def test_a_file_without_connections_is_refused(tmp_path: Path) -> None:
         read_peer(path)
 
 
+def test_a_live_peer_has_cpus_and_sas_for_them(tmp_path: Path) -> None:
+    """Both of a ping's directions are a flow, each of one CPU; two pings bring up the SA for it."""
+    with site(tmp_path) as lab:
+        for file in (lab.file_a, lab.file_b):
+            text = file.read_text()
+            assert text.count("start_action") == text.count("local_ts:") == 1
+            shared = text.replace("local_ts:", "per_cpu_sas: 'yes', ipcomp: true, local_ts:")
+            file.write_text(f"cpus: 2\n{shared}")
+        b = lab.start(lab.file_b)
+        a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "3")
+        assert a.end() == 0
+        b.wait_for("ike down")
+        ups = [event for event in b.events if event["event"] == "child up"]
+        assert len(ups) >= 2
+        assert all(up["cpi_in"] and up["cpi_out"] for up in ups)
+
+
+def test_source_ports_of_their_own_are_only_simulated(tmp_path: Path) -> None:
+    with site(tmp_path) as lab:
+        text = lab.file_a.read_text()
+        lab.file_a.write_text(text.replace("local_ts:", "per_cpu_sas: encap, local_ts:"))
+        sentence = "connections.ab.children.net.per_cpu_sas: encap is simulated only"
+        assert sentence in refusal(str(lab.file_a), *lab.words)
+
+
 def test_a_busy_port_is_one_sentence(lab: Site) -> None:
     lab.start(lab.file_b)
     assert "is in use by another program" in refusal(str(lab.file_b), *lab.words)

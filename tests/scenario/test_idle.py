@@ -36,6 +36,13 @@ def test_a_password_with_eap_tls_is_warned_of(method: str, count: int) -> None:
                      " eap or eap-md5 or eap-mschapv2"][:count]  # fmt: skip
 
 
+def test_sas_for_cpus_that_nobody_may_ask_for_are_warned_of() -> None:
+    key, quiet = "tunnels.rw.children.net", ("traffic=[]", "events=[]")
+    text = "has no effect: the start action is none, so no packet may ask for an SA of its CPU"
+    assert idle(f"{key}.per_cpu_sas=yes", f"{key}.start=none", *quiet) == [f"{key}.per_cpu_sas: {text}"]
+    assert idle(f"{key}.per_cpu_sas=yes", *quiet) == []
+
+
 def test_virtual_ips_that_nobody_leases_are_warned_of() -> None:
     vips = "tunnels.rw.vips=[0.0.0.0]"
     assert idle(vips, "traffic=[]", "events=[]", "tunnels.rw.children.net.start=none") == [

@@ -127,6 +127,20 @@ def test_ipcomp_and_transport_mode_share_as_well() -> None:
     assert all(entry.record.compression for entry in installed(lab, "moon"))
 
 
+def test_ah_shares_and_compresses_too() -> None:
+    lab = Lab(*SHARED, f"{CHILD}.ah_proposals=[sha256-esn-noesn]", f"{CHILD}.ipcomp=true")
+    for _ in range(2):
+        send_all(lab)
+    lab.stack("sun").command("rekey", "sites", "lans", lab.now)
+    lab.run(10 * NS_PER_S)
+    send_all(lab)
+    assert len(lab.boxes["bob"].seqs) == 3 * len(PORTS)
+    found = installed(lab, "moon")
+    assert {entry.record.protocol for entry in found} == {"AH"}
+    assert sorted(entry.cpu for entry in found) == [ALL, 0, 1, 2, 3]
+    assert all(entry.record.compression for entry in found)
+
+
 def test_one_cpu_has_one_of_its_own() -> None:
     lab = Lab(f"{CHILD}.per_cpu_sas=yes")
     send_all(lab)
