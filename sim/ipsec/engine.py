@@ -7,7 +7,8 @@ ports of a local address, pass by all policies, as the sockets of an IKE daemon 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from struct import Struct
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,6 +18,7 @@ from sim.ipsec.clamp import clamp
 from sim.ipsec.conversations import Conversations, Tracked
 from sim.ipsec.events import Event
 from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
+from sim.ipsec.nesting import MAX_DEPTH, around, made_by
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.resources import Resources
 from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
@@ -24,7 +26,7 @@ from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.tfc import dummy_bytes, pad
 from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable, selectors_of
-from sim.ipsec.verdict import BYPASS, DROP, Acquire, Reason, Verdict
+from sim.ipsec.verdict import BYPASS, DROP, Acquire, Drop, Reason, Verdict
 from sim.ipsec.volume import MeteredInboundSa, MeteredOutboundSa
 from sim.wire import ah
 from sim.wire.address import Sock
@@ -35,6 +37,7 @@ from sim.wire.udp import UDP_HEADER_BYTES
 
 Outcome = bytearray | Verdict
 Handler = Callable[[bytearray, int], Outcome]
+Seal = Callable[[bytearray, int], bytearray | Drop]
 Decision = TypeVar("Decision", Handler, Verdict)
 
 # What ESP in IPv4 without options shows at fixed offsets: version and IHL, total length, flags and offset,
@@ -50,6 +53,9 @@ _AH, _ESP, _UDP = (
     int(Protocol.ESP),
     int(Protocol.UDP),
 )  # an IntEnum's member costs 0.07 us to look up
+_IPSEC = frozenset({_AH, _ESP})
+_SPI_AT = {_ESP: 0, _AH: 4, _UDP: UDP_HEADER_BYTES}  # behind the IP headers; zero in UDP is IKE's
+_SPI_BYTES = 4
 _FRAGMENT_BITS = MF | OFFSET_MASK
 
 
@@ -74,6 +80,10 @@ class Engine:
         self._ah_openers: dict[int, InboundSa] = {}
         self._conversations = Conversations()
         self._tracked = Tracked()
+        self._quick: frozenset[bytes] = frozenset()  # the local addresses, where no policy is for ESP or AH
+        self._depth = 0
+        self.reopened = False
+        """Set when what came out of an SA was opened once more; whoever looks at it takes it back."""
         self._leaving: dict[FlowKey, Handler] = {}
         self._arriving: dict[FlowKey, Verdict] = {}
         self.events: deque[Event] = deque()
@@ -167,7 +177,7 @@ class Engine:
         pair = self._pairs.get(spi_in)
         if pair is not None:
             pair.move(local, remote, encap)
-            self.changed()
+            self._forget_flows()
 
     def pair(self, spi_in: int) -> tuple[InboundSa, OutboundSa]:
         """Both SAs of a pair; KeyError when there is none."""
@@ -195,7 +205,7 @@ class Engine:
         size = len(ip)
         if size >= _LOCATE_BYTES:
             first, total, fragment, protocol, src, dst, word, low = _locate(ip)
-            if first == 0x45 and total == size and dst in self._local and not fragment & _FRAGMENT_BITS:
+            if first == 0x45 and total == size and dst in self._quick and not fragment & _FRAGMENT_BITS:
                 if protocol == _ESP:
                     return self._open(ip, IPV4_HEADER_BYTES, word, low, None, now)
                 if protocol == _UDP and word & 0xFFFF == self._natt_port:
@@ -231,13 +241,39 @@ class Engine:
             return self._resources.serving(pair, traffic).inbound.spi
         return self._sender(ip, policy.spi_in) if self._tracked else policy.spi_in
 
+    def around(self, spi_in: int) -> tuple[Pair, ...]:
+        """The pairs around this one, from inside out; none unless they are nested."""
+        return tuple(self._chain(self._pairs[spi_in])[0][1:]) if self.spd.nesting else ()
+
+    def seal(self, spi_in: int, ip: bytearray, now: int) -> Outcome:
+        """What a pair, and those around it, make of a packet."""
+        return self._sealer(self._pairs[spi_in])(ip, now)
+
     def overhead(self, spi_in: int, inner_bytes: int) -> int:
         """How many octets longer a packet of `inner_bytes` octets, without IP options, becomes."""
-        return self._pairs[spi_in].outbound.size(inner_bytes) - inner_bytes
+        size = inner_bytes
+        for pair in (self._pairs[spi_in], *self.around(spi_in)):
+            size = pair.outbound.size(size)
+        return size - inner_bytes
 
     def max_inner(self, mtu: int, spi_in: int) -> int:
         """The longest packet without IP options whose protected form fits into `mtu`; 0 if none does."""
-        return self._pairs[spi_in].outbound.max_inner(mtu)
+        for pair in reversed((self._pairs[spi_in], *self.around(spi_in))):
+            mtu = pair.outbound.max_inner(mtu)
+        return mtu
+
+    def open_again(self, inner: bytearray, now: int) -> Outcome:
+        """What came out of an SA and is ESP or AH: opened by its own SA if it is for this node."""
+        traffic, header = classify(inner)
+        if header.dst not in self._local:
+            return inner  # a host's, which passes here
+        if self._depth + 1 >= MAX_DEPTH:
+            return DROP[Reason.NESTED]
+        self._depth += 1
+        outcome = self._open_sound(inner, traffic, header, now)
+        self._depth -= 1
+        self.reopened = True
+        return inner if outcome is BYPASS else outcome
 
     def _prefer(self, policy: Policy, behind: Iterable[Policy]) -> None:
         """The peer uses the pair of this policy: so do we, unless it was retired meanwhile."""
@@ -253,7 +289,8 @@ class Engine:
         opener = self.openers.get(spi)
         if opener is None:
             return DROP[Reason.WRONG_PROTOCOL if spi in self._ah_openers else Reason.UNKNOWN_SPI]
-        return opener.open(ip, at, low, peer, now)
+        inner = opener.open(ip, at, low, peer, now)
+        return self._noticed(opener, inner, now) if opener.held_ipsec else inner
 
     def _open_ah(self, ip: bytearray, at: int, now: int) -> Outcome:
         if len(ip) < at + ah.HEADER_BYTES:
@@ -262,7 +299,12 @@ class Engine:
         opener = self._ah_openers.get(spi)
         if opener is None:
             return DROP[Reason.WRONG_PROTOCOL if spi in self.openers else Reason.UNKNOWN_SPI]
-        return opener.open_any(ip, at, low, None, now)
+        inner = opener.open_any(ip, at, low, None, now)
+        return self._noticed(opener, inner, now) if opener.held_ipsec else inner
+
+    def _noticed(self, opener: InboundSa, inner: bytearray | Drop, now: int) -> Outcome:
+        opener.held_ipsec = False
+        return inner if isinstance(inner, Drop) else self.open_again(inner, now)
 
     def _openers_of(self, spec: ChildSpec) -> dict[int, InboundSa]:
         """So an SPI leads only to an SA of the protocol that a packet has (RFC 4301 4.1)."""
@@ -290,16 +332,33 @@ class Engine:
             traffic, header = classify(ip)
         except WireError:
             return DROP[Reason.MALFORMED_IP]
-        if header.dst in self._local:
-            if header.protocol == _ESP or header.protocol == _AH:
-                return self._open_parsed(ip, header, now)
-            if traffic.protocol == _UDP and traffic.dst_port == self._natt_port:
-                if header.is_fragment:
-                    return DROP[Reason.FRAGMENT]
-                return self._natt(ip, header.upper_offset, (traffic.src, traffic.src_port), now)
+        if header.dst in self._local and (
+            header.protocol in _IPSEC or (traffic.protocol == _UDP and traffic.dst_port == self._natt_port)
+        ):
+            return self._open_sound(ip, traffic, header, now)
         verdict = self._arriving.get(traffic) or self._arriving_verdict(traffic)
         _remember(self._arriving, memorable(ip, traffic, header), verdict)
         return verdict
+
+    def _open_sound(self, ip: bytearray, traffic: Traffic, header: IpHeader, now: int) -> Outcome:
+        """ESP or AH for this node, in UDP or not; BYPASS for what is IKE's."""
+        if self.spd.nesting and not self._depth and self._comes_bare(ip, header):
+            return DROP[Reason.CLEAR_TEXT]
+        if header.protocol in _IPSEC:
+            return self._open_parsed(ip, header, now)
+        if header.is_fragment:
+            return DROP[Reason.FRAGMENT]
+        return self._natt(ip, header.upper_offset, (traffic.src, traffic.src_port), now)
+
+    def _comes_bare(self, ip: bytearray, header: IpHeader) -> bool:
+        """Whether this ESP or AH should have come inside another SA (RFC 4301 5.2 step 4).
+
+        Not where that one is inside this one: of two policies that fit each other's packets either may be it.
+        """
+        at = header.upper_offset + _SPI_AT[header.protocol]
+        pair = self._pairs.get(int.from_bytes(ip[at : at + _SPI_BYTES], "big"))
+        outer = None if pair is None else self._around(pair)
+        return isinstance(outer, Verdict) or (outer is not None and pair not in self._chain(outer)[0])
 
     def _open_parsed(self, ip: bytearray, header: IpHeader, now: int) -> Outcome:
         at = header.upper_offset
@@ -353,7 +412,7 @@ class Engine:
         pair = self._pairs.get(policy.spi_in)
         if pair is None or not pair.outbound.may_carry(traffic):
             return None if trapped else _constantly(DROP[Reason.ICMP_IN_CLEAR])
-        return pair.outbound.seal
+        return self._sealer(pair)
 
     def _is_ike(self, traffic: Traffic) -> bool:
         """Whether a packet that leaves is of our own IKE."""
@@ -374,12 +433,12 @@ class Engine:
             return _constantly(Acquire(policy, *selectors_of(traffic)))
         if pair.outbound.spec.tracked:
             return self._seal_tracked(policy.spi_in)
-        return pair.outbound.seal if pair.outbound.spec.share is None else self._shared(pair, traffic)
+        return self._sealer(pair) if pair.outbound.spec.share is None else self._shared(pair, traffic)
 
     def _shared(self, common: Pair, traffic: Traffic) -> Handler:
         """The SA of the flow's own resource, or the common one, on which the first packet asks for one."""
         serving = self._resources.serving(common, traffic)
-        share, seal = common.outbound.spec.share, serving.outbound.seal
+        share, seal = common.outbound.spec.share, self._sealer(serving)
         if serving is not common or share is None or not share.asks:
             return seal
 
@@ -405,7 +464,7 @@ class Engine:
 
         def seal(ip: bytearray, now: int) -> Outcome:
             pair = self._pairs[self._sender(ip, spi_in)]
-            return pair.outbound.seal(ip, now) if pair.policy in self.spd else DROP[Reason.EXPIRED]
+            return self._sealer(pair)(ip, now) if pair.policy in self.spd else DROP[Reason.EXPIRED]
 
         return seal
 
@@ -416,7 +475,41 @@ class Engine:
         owner = self._conversations.owner_of_answer(ip)
         return spi_in if owner is None else self._tracked.sender(owner)
 
+    def _sealer(self, pair: Pair) -> Handler:
+        """What seals for a pair and for those around it, from inside out."""
+        if not self.spd.nesting:
+            return pair.outbound.seal
+        chain, end = self._chain(pair)
+        if end is not None:
+            return _constantly(end)
+        return pair.outbound.seal if len(chain) == 1 else partial(_seal_all, [p.outbound.seal for p in chain])
+
+    def _chain(self, pair: Pair) -> tuple[list[Pair], Verdict | None]:
+        """A pair and those around it; a verdict where one is missing, forbidden or too many."""
+        chain, used = [pair], {pair.policy.name}
+        outer = self._around(pair)
+        while isinstance(outer, Pair) and outer.policy.name not in used:
+            if len(chain) == MAX_DEPTH:
+                return chain, DROP[Reason.NESTED]
+            chain.append(outer)
+            used.add(outer.policy.name)
+            outer = self._around(outer)
+        return chain, outer if isinstance(outer, Verdict) else None
+
+    def _around(self, pair: Pair) -> Pair | Verdict | None:
+        """What becomes of the packets that a pair makes; None: they leave."""
+        if not self.spd.nesting:
+            return None
+        made = made_by(pair.outbound.spec)
+        policy = around(self.spd.towards(made.dst), made)
+        if policy is None or policy.action is Action.BYPASS or policy.name == pair.policy.name:
+            return None
+        if policy.action is Action.DISCARD:
+            return DROP[Reason.DISCARD_POLICY]
+        return self._pairs.get(policy.spi_in) or Acquire(policy, *selectors_of(made))
+
     def _forget_flows(self) -> None:
+        self._quick = frozenset() if self.spd.nesting else self._local
         self._leaving.clear()
         self._arriving.clear()
         self.changed()
@@ -440,6 +533,15 @@ def _policy_for(spec: ChildSpec) -> Policy:
 
 
 def _nothing() -> None: ...
+
+
+def _seal_all(chain: Sequence[Seal], ip: bytearray, now: int) -> Outcome:
+    for seal in chain:
+        sealed = seal(ip, now)
+        if isinstance(sealed, Drop):
+            return sealed
+        ip = sealed
+    return ip
 
 
 def _constantly(verdict: Verdict) -> Handler:

@@ -13,6 +13,7 @@ from sim.ipsec.ah import AhMode
 from sim.ipsec.compress import Tally
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
 from sim.ipsec.icmp_errors import is_icmp_error, quoted_traffic
+from sim.ipsec.nesting import is_ipsec
 from sim.ipsec.policy import Policy, covers_both
 from sim.ipsec.protocols import ModeSealer, Opener, Sealer
 from sim.ipsec.replay import ReplayWindow, check_size
@@ -186,6 +187,8 @@ class InboundSa:
         self.last_at = self._mismatch_at = -1
         self.drops: Counter[Reason] = Counter()
         self.tally = Tally() if spec.cpi_in else None
+        self.held_ipsec = False
+        """Whether the last packet that came out is ESP or AH itself; `Engine.open_again` takes note."""
         self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _asleep
         """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
         self.shape: Callable[[bytearray], bytearray] | None = None
@@ -298,6 +301,9 @@ class InboundSa:
         if not covers_both(traffic, self.spec.remote_ts, self.spec.local_ts):
             self._tell_mismatch(inner)
             raise PacketError(Reason.SELECTOR_MISMATCH)
+        if is_ipsec(traffic):
+            self.held_ipsec = True
+            return  # nor remembered, so that the next one is noticed as well
         if len(self._flows) >= MAX_FLOWS:
             self._flows.clear()
         self._flows.add(memorable(inner, traffic, header))

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 
 from sim.ipsec.lookup import ByRemote
+from sim.ipsec.nesting import names_ipsec
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.traffic import Traffic
 
@@ -23,7 +24,7 @@ class Spd:
     forget it. Neither a lookup nor a change takes longer for policies that have nothing to do with it.
     """
 
-    __slots__ = ("_by_rank", "_by_remote", "_called", "_changed", "_default", "_ranks")
+    __slots__ = ("_by_rank", "_by_remote", "_called", "_changed", "_default", "_ranks", "nesting")
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -32,6 +33,8 @@ class Spd:
         self._called: dict[tuple[str, int], list[int]] = {}  # name and SPI: ascending ranks
         self._by_remote = ByRemote()
         self._default = Action.BYPASS
+        self.nesting = 0
+        """How many policies are for ESP or AH by name: see `nesting`."""
 
     def __iter__(self) -> Iterator[Policy]:
         return iter([self._by_rank[rank] for rank in self._ranks])
@@ -89,6 +92,7 @@ class Spd:
         """Forget a policy; ValueError when it is not in the list."""
         rank = self._rank_of(policy)
         self._by_remote.remove(rank, self._by_rank.pop(rank))
+        self.nesting -= names_ipsec(policy)
         del self._ranks[bisect_left(self._ranks, rank)]
         called = self._called[policy.name, policy.spi_in]
         called.remove(rank)
@@ -127,12 +131,14 @@ class Spd:
         self._by_rank[rank] = policy
         insort(self._called.setdefault((policy.name, policy.spi_in), []), rank)
         self._by_remote.add(rank, policy)
+        self.nesting += names_ipsec(policy)
         self._changed()
 
     def _spread_out(self) -> None:
         """Make room between all neighbours; rarely needed, so its cost is spread over many changes."""
         policies = list(self)
         self._ranks, self._by_rank, self._called, self._by_remote = [], {}, {}, ByRemote()
+        self.nesting = 0
         for at, policy in enumerate(policies):
             self._put(policy, policy.priority * _BAND + _BAND // 2 + at * _GAP)
 

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     MALFORMED_ESP = "malformed ESP"
     MALFORMED_INNER = "malformed inner packet"
     MALFORMED_IP = "malformed IP packet"
+    NESTED = "too many SAs, one inside the other"
     NEXT_HEADER = "next header does not fit the mode"
     NOT_TOLD_APART = "another client behind the same NAT has this conversation"
     NOT_WHOLE = "transport mode needs a whole datagram"

@@ -1,8 +1,7 @@
 """Every reason for a drop under the name that users of Linux know from /proc/net/xfrm_stat.
 
 Linux counts by the stage that fails, and so one reason has two names: for a packet that arrives and for one
-that leaves. Not every name can occur here: nothing runs out of buffers, no state is half acquired, and no
-bundle is made of several templates.
+that leaves. Not every name can occur here: no state is half acquired.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ _ARRIVING = {
     Reason.MALFORMED_ESP: "XfrmInHdrError",
     Reason.MALFORMED_INNER: "XfrmInStateModeError",
     Reason.MALFORMED_IP: "XfrmInHdrError",
+    Reason.NESTED: "XfrmInBufferError",  # Linux: too deep for its list of states
     Reason.NEXT_HEADER: "XfrmInStateModeError",
     Reason.NOT_TOLD_APART: "XfrmInTmplMismatch",
     Reason.PADDING: "XfrmInStateProtoError",
@@ -54,6 +54,7 @@ _LEAVING = {
     Reason.EXPIRED: "XfrmOutStateExpired",
     Reason.ICMP_IN_CLEAR: "XfrmOutPolBlock",
     Reason.MALFORMED_IP: "XfrmFwdHdrError",
+    Reason.NESTED: "XfrmOutBundleGenError",
     Reason.NOT_WHOLE: "XfrmOutStateModeError",
     Reason.SEQUENCE_EXHAUSTED: "XfrmOutStateSeqError",
     Reason.TOO_BIG: "XfrmOutStateModeError",

@@ -13,6 +13,7 @@ The path's MTU is that of the interface, or less where ICMP has said so. No IPv6
 from __future__ import annotations
 
 from sim.ipsec.engine import Engine
+from sim.ipsec.nesting import MAX_DEPTH
 from sim.ipsec.pmtu import SaMtus
 from sim.ipsec.sad import MAX_FLOWS, OutboundSa
 from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
@@ -44,17 +45,23 @@ class Fitting:
 
     def changed(self) -> None:
         self._longest.clear()
+        self.safe = self.smallest - MOST_OVERHEAD * (MAX_DEPTH if self._engine.spd.nesting else 1)
 
     def measure(self, smallest_port_mtu: int) -> None:
         """An MTU is another one."""
         self.smallest = min(smallest_port_mtu, self._mtus.smallest)
-        self.safe = self.smallest - MOST_OVERHEAD
         self.changed()
 
     def mtu(self, sa: OutboundSa) -> int:
-        """The longest outer packet of an SA that its path takes, as far as is known."""
+        """The longest outer packet of an SA that its path takes, as far as is known.
+
+        Of one that is inside another it is the longest for that one.
+        """
+        known = self._mtus.of(sa.spec.spi_in)
+        if around := self._engine.around(sa.spec.spi_in):
+            return min(self.longest(around[0].outbound), known)
         _, mtu = self._node.way(sa.spec.remote[0])
-        return min(mtu, self._mtus.of(sa.spec.spi_in))
+        return min(mtu, known)
 
     def longest(self, sa: OutboundSa) -> int:
         """The longest packet for an SA that fits."""
@@ -74,7 +81,7 @@ class Fitting:
         if spi_in is None:
             return False
         sa = self._engine.sad[spi_in].outbound
-        if len(sealed) <= self.mtu(sa):
+        if len(sealed) <= self._outermost_mtu(sa):
             return False
         sa.discount(len(data))
         return True
@@ -92,6 +99,10 @@ class Fitting:
         if not ip.dont_fragment(data) and _cuts_before(sa) and longest >= (data[0] & 15) * 4 + 8:
             return self._seal_pieces(packet, fragment(data, longest), sa, now)
         return self._cut(packet, sa, mtu, now)
+
+    def _outermost_mtu(self, sa: OutboundSa) -> int:
+        around = self._engine.around(sa.spec.spi_in)
+        return self.mtu(around[-1].outbound if around else sa)
 
     def _look(self, data: bytearray) -> int:
         """The longest packet of the flow that a packet begins; what IPComp makes smaller shows only then."""
@@ -129,17 +140,20 @@ class Fitting:
 
     def _seal_pieces(self, packet: Packet, pieces: list[bytearray], sa: OutboundSa, now: int) -> Drop | None:
         for piece in pieces:
-            sealed = sa.seal(piece, now)
+            sealed = self._engine.seal(sa.spec.spi_in, piece, now)
             if isinstance(sealed, Drop):
                 return sealed
+            assert isinstance(sealed, bytearray), "it has all its SAs"
             self._node.transmit(packet.derive(sealed), now)
         return None
 
     def _cut(self, packet: Packet, sa: OutboundSa, mtu: int, now: int) -> Drop | None:
         """Seal a packet and send the outer one in fragments, which its receiver puts together again."""
-        sealed = sa.seal(packet.data, now)
+        sealed = self._engine.seal(sa.spec.spi_in, packet.data, now)
         if isinstance(sealed, Drop):
             return sealed
+        assert isinstance(sealed, bytearray), "it has all its SAs"
+        mtu = self._outermost_mtu(sa)
         if sealed[0] < 0x60 and ip.dont_fragment(sealed):
             _clear_df(sealed, self._node)
         self._node.transmit_within(packet.derive(sealed), mtu, now)

@@ -255,8 +255,24 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def _unwrapped(self, packet: Packet, opener: InboundSa, now: int) -> None:
         """A packet that a lane opened and that has none of its own."""
+        if opener.held_ipsec:
+            opener.held_ipsec = False
+            if self.node.is_local(ip.addresses(packet.data)[1]):
+                self._reopen(packet, now)
+                return
         self._came_out(packet, opener)
         self.node.unwrapped(packet, now)
+
+    def _reopen(self, packet: Packet, now: int) -> None:
+        """What came out of an SA is ESP or AH itself."""
+        verdict = self.engine.open_again(packet.data, now)
+        self.engine.reopened, self._passing = False, None
+        if isinstance(verdict, Drop):
+            self._drop_arriving(packet, verdict.reason, now)
+        elif type(verdict) is bytearray:
+            packet.data = verdict
+            self.node.unwrapped(packet, now)
+        self._settle(now)
 
     def _came_out(self, packet: Packet, opener: InboundSa) -> None:
         """Give the flow of an inner packet a lane now if it is for this node, else when it leaves."""
@@ -267,6 +283,9 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def _remember_opening(self, data: bytearray) -> InboundSa | None:
         """Give packets like this one, which an SA has opened, a lane; the SA if they have one."""
+        if self.engine.reopened or self.engine.spd.nesting:
+            self.engine.reopened = False
+            return None
         if data[0] != 0x45 or data[9] == ip.Protocol.AH:
             return None
         in_udp = data[9] == ip.Protocol.UDP
@@ -286,6 +305,8 @@ class IpsecStack(IpsecDriver[Packet]):
         if not has_flow(data):
             return
         spi_in = self.engine.protecting(data)
+        if spi_in is not None and self.engine.spd.nesting:
+            return
         if spi_in is None:
             send, longest = self.node.way(ip.addresses(data)[1])
             self.lanes.forward(data, send, longest, opener)
