@@ -9,14 +9,16 @@ import numpy as np
 
 from sim.experiment.black_hole import silence
 from sim.net.link import LOST
-from sim.scenario.actions import switches
 from sim.scenario.world import World
 from sim.traffic.outages import NEVER, Outage
 from sim.traffic.record import Drop, FlowRecord
 from sim.tunnels.narrate import ANSWERS_STOLEN, LogEntry
 from sim.units import NS_PER_S
 
-_ACTIONS = ("move", "rebind", "up", "down")
+_SWITCHING = ("move", "up", "down", "flap")
+_ANYWHERE = ("rebind", "reboot", "retime", "exhaust", "block", "add-address", "remove-address")
+"""They can stop a flow wherever it meets the node."""
+_ACTIONS = (*_SWITCHING, *_ANYWHERE)
 _SA_EVENTS = ("ike down", "child down", "child failed", ANSWERS_STOLEN)
 _PATH_EVENTS = ("path changed",)
 _PLACES = 3
@@ -70,28 +72,22 @@ def _carries(world: World, name: str, entry: LogEntry) -> bool:
 
 def _is_met(world: World, name: str, entry: LogEntry) -> bool:
     before, after = world.courses.around(name, entry.at)
-    if entry.event == "rebind":
+    if entry.event in _ANYWHERE:
         return any(port.startswith(f"{entry.node}:") for port in before.ports | after.ports)
-    gone, come = _switched(world, entry, up=False), _switched(world, entry, up=True)
+    gone, come = _switched(entry, up=False), _switched(entry, up=True)
     return bool(gone & before.ports) or (bool(come & after.ports) and before != after)
 
 
 def _still_holds(world: World, entry: LogEntry, at: int) -> bool:
     """Whether an interface that went down before the flow began was still down then."""
-    gone = _switched(world, entry, up=False)
+    gone = _switched(entry, up=False)
     later = (other for other in world.log if entry.at < other.at <= at and other.event in _ACTIONS)
-    return bool(gone.difference(*(_switched(world, other, up=True) for other in later)))
+    return bool(gone.difference(*(_switched(other, up=True) for other in later)))
 
 
-def _switched(world: World, entry: LogEntry, *, up: bool) -> set[str]:
+def _switched(entry: LogEntry, *, up: bool) -> set[str]:
     """The interfaces that the event of a row brings up, or takes down."""
-    return {
-        f"{event.node}:{interface}"
-        for event in world.scenario.events
-        if (event.at, event.node, event.do) == (entry.at, entry.node, entry.event)
-        for interface, goes_up in switches(event)
-        if goes_up == up
-    }
+    return {f"{entry.node}:{name}" for name, goes_up in entry.switched if goes_up == up}
 
 
 def _since(record: FlowRecord, outage: Outage) -> int:

@@ -22,7 +22,10 @@ from sim.tunnels.trace import Passage
 
 _PEER = re.compile(r"^\S+\[\d+\]")
 _ENDINGS = frozenset(
-    {Reason.DELETED, Reason.REPLACED, Reason.MOVED, Reason.REAUTHENTICATED, Reason.COOKIE2_MISMATCH}
+    {
+        *(Reason.DELETED, Reason.REPLACED, Reason.MOVED, Reason.CRASHED, Reason.REAUTHENTICATED),
+        Reason.COOKIE2_MISMATCH,
+    }
 )
 _CLOSER = frozenset(Reason) - {Reason.INVALID_KE_PAYLOAD}
 """What a refusal may be while the initiator was told something else, or nothing."""

@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from sim.experiment.drawing import FAINT, FLOWS, INK, LOST, axes_for
 from sim.experiment.result import Result
 
-EVENTS = ("move", "rebind", "up", "down", "ike down", "child down", "child failed")
+EVENTS = (
+    *("move", "rebind", "up", "down", "flap", "reboot", "retime", "exhaust", "block", "unblock"),
+    *("ike down", "child down", "child failed"),
+)
 """What may explain a change: what the scenario does to nodes, and SAs that end."""
 SIZE = (8.0, 3.6)
 

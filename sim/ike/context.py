@@ -96,6 +96,21 @@ class Context:
         self._notify_second = -1
         self._notify_count = 0
 
+    def forget(self) -> None:
+        """Everything but the addresses, the counters and the events: as after a restart."""
+        for index in (self.sas, self.by_spi, self.by_init, self.by_peer, self.by_connection, self.children):
+            index.clear()
+        for kept in (self.inner_hosts, self.behind_nat, self.virtual, self.remembered, self.waiting):
+            kept.clear()
+        self.closed.clear()
+        self.half_open_from.clear()
+        self._spis.clear()
+        self.outbox.clear()
+        self.half_open = 0
+        self.timers = Timers()
+        self.cpis = Cpis()
+        self.pools = Pools(self.config.pools)
+
     def new_ike_id(self) -> int:
         self._last_id += 1
         return self._last_id

@@ -187,6 +187,14 @@ class IkeEndpoint:
         if sa is not None:
             sa.watch.check(now)
 
+    def crash(self, now: int) -> None:
+        """Forget everything, and tell no peer: what a restart of this host does. Reported as CRASHED."""
+        ctx = self._ctx
+        for sa in list(ctx.sas.values()):
+            sa.end(Reason.CRASHED, "this host restarted, and has forgotten it", now)
+        ctx.forget()
+        self._reception = Reception(ctx)
+
     # -- outputs -----------------------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:

@@ -63,6 +63,8 @@ class ConnectionTracker:
         self._by_source: dict[tuple[int, Sock], list[Entry]] = {}  # oldest first
         self._rules: dict[tuple[int, int], Sock] = {}  # protocol and external port: where it leads
         self._sweep_at = _FIRST_SWEEP
+        self.exhausted = False
+        """Whether others have taken what was left of the ports: what is tracked stays."""
 
     @property
     def address(self) -> bytes:
@@ -76,7 +78,7 @@ class ConnectionTracker:
         """The external endpoint for a packet from inside; None when no port was found."""
         entry = self._by_origin.get((protocol, src, dst))
         if entry is None or entry.expires_at <= now:
-            external = self._assign(protocol, src, dst, now)
+            external = None if self.exhausted else self._assign(protocol, src, dst, now)
             if external is None:
                 return None
             entry = self._add(Entry(protocol, src, external, dst, now), now)

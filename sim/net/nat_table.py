@@ -81,6 +81,8 @@ class NatTable:
         self._rules: list[tuple[int, int, Sock]] = []
         self._deadlines: list[tuple[int, int, Mapping]] = []  # not later than expires_at of each
         self._serial = 0
+        self.exhausted = False
+        """Whether others have taken what was left of the ports: what is mapped stays."""
         self.profile = profile
         self.addresses = addresses
         self._adopt(profile)
@@ -246,7 +248,7 @@ class NatTable:
     def _create(self, key: _Key, now: int) -> Mapping | None:
         self._expire(now)
         protocol, internal, _ = key
-        external = self.book.take(protocol, internal)
+        external = None if self.exhausted else self.book.take(protocol, internal)
         if external is None:
             return None
         mapping = Mapping(key, external)

@@ -19,6 +19,7 @@ from struct import Struct
 from typing import Protocol
 
 from sim.net.engine import Simulation
+from sim.net.gate import BLOCKED, Gate, Rule
 from sim.net.icmp_filter import filtered
 from sim.net.limit import TokenBucket
 from sim.net.local import HANDLERS, ProtocolHandler, UdpHandler
@@ -142,6 +143,7 @@ class IpNode:
         """The kinds of ICMP that go no further here; see `drop_icmp`."""
         self.enter: Enter = self.receive
         """What links call: `receive`, or a hook's short way, which does the same."""
+        self._gate = Gate(self.drop)
         self._hook: PacketHook | None = None
         self._local: set[bytes] = set()
         self._reassembler = Reassembler()
@@ -169,11 +171,15 @@ class IpNode:
         self.icmp_dropped = kinds
         self._choose_entry()
 
-    def _choose_entry(self) -> None:
-        enter = self.receive if self._hook is None else self._hook.entry(self.receive)
-        self.enter = filtered(enter, self, self.icmp_dropped) if self.icmp_dropped else enter
-        for port in self.ports.values():
-            port.tell_links()
+    def block(self, name: str, rule: Rule) -> None:
+        """Drop what fits a rule and comes in at any port, and ICMP errors of our own, until `unblock`."""
+        self._gate.rules[name] = rule
+        self._choose_entry()
+
+    def unblock(self, name: str) -> None:
+        """Forget a rule; nothing happens when there is none of that name."""
+        self._gate.rules.pop(name, None)
+        self._choose_entry()
 
     def add_port(self, name: str, mtu: int = 1500) -> Port:
         if name in self.ports:
@@ -446,7 +452,9 @@ class IpNode:
         error = icmp.error(packet.data, own, kind, mtu)
         if error is None:
             return
-        if self.icmp_limit.take(now):
+        if self._gate.rules and self._gate.blocks(error):
+            self.drop(Packet(error, now), BLOCKED, now)
+        elif self.icmp_limit.take(now):
             self.send(Packet(error, now), now)
         else:
             self.icmp_suppressed += 1
@@ -462,6 +470,14 @@ class IpNode:
     def way(self, dst: bytes) -> Way:
         """What sends packets to `dst` at once, and the size up to which they fit; valid until `forget`."""
         return self._ways.get(dst) or self._find_way(dst)
+
+    def _choose_entry(self) -> None:
+        enter = self.receive if self._hook is None else self._hook.entry(self.receive)
+        if self.icmp_dropped:
+            enter = filtered(enter, self, self.icmp_dropped)
+        self.enter = self._gate.entry(enter) if self._gate.rules else enter
+        for port in self.ports.values():
+            port.tell_links()
 
     def _find_way(self, dst: bytes) -> Way:
         if len(self._ways) >= _CACHED_DESTINATIONS:  # a scan over addresses must not eat the memory

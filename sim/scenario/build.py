@@ -74,7 +74,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     add_flows(world)
     check_reachability(world)
     check_clear(world)
-    for label in actions.initially_down(world.scenario.events):
+    for label in actions.initially_down(world.scenario.events, world.scenario.duration):
         world.ports[label].set_up(False)
     note_courses(world, world.sim.now)
     actions.schedule(world, world.scenario.events)

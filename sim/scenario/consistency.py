@@ -21,22 +21,30 @@ from sim.scenario.schema import (
     ChildCheck,
     ConnectionCheck,
     ConnectionChild,
-    DownEvent,
-    DummyEvent,
-    Event,
     FlowCheck,
     GatewayNode,
     HostNode,
-    MoveEvent,
     NatNode,
-    RebindEvent,
-    SaEvent,
     Scenario,
     Tunnel,
     TunnelAuth,
     TunnelChild,
-    UpEvent,
     record_names,
+)
+from sim.scenario.schema_events import (
+    AddressEvent,
+    BlockEvent,
+    DownEvent,
+    DummyEvent,
+    Event,
+    ExhaustEvent,
+    FlapEvent,
+    MoveEvent,
+    RebindEvent,
+    RetimeEvent,
+    SaEvent,
+    UnblockEvent,
+    UpEvent,
 )
 from sim.scenario.schema_pools import pool_range
 from sim.wire.selector import Selector
@@ -201,21 +209,36 @@ def _target(scenario: Scenario, target: str) -> Iterator[str]:
 def _events(scenario: Scenario) -> Found:
     for index, event in enumerate(scenario.events):
         path: Path = ("events", index)
-        if event.at >= scenario.duration:
+        if event.at is not None and event.at >= scenario.duration:
             yield (*path, "at"), "is not before the end of the run, so it would never happen"
+        if event.when is not None:
+            condition = ConnectionCheck(connection=event.when.connection, node=event.when.node)
+            yield from (((*path, "when", key), text) for key, text in _connection_check(scenario, condition))
         if event.node not in scenario.nodes:
             yield (*path, "node"), _unknown("node", event.node, scenario.nodes)
-            continue
-        model = scenario.nodes[event.node]
-        if isinstance(event, RebindEvent) and not isinstance(model, NatNode):
-            yield (*path, "node"), f"{event.node} is a {model.kind}: only a NAT has mappings"
-        if isinstance(event, SaEvent | DummyEvent):
-            yield from (((*path, key), text) for key, text in _commanded(scenario, event))
-        for key, interface in _switched(event).items():
-            if interface not in model.interfaces:
-                yield (*path, key), _unknown(f"interface of {event.node}", interface, model.interfaces)
-        if isinstance(event, MoveEvent) and event.from_ == event.to:
-            yield (*path, "to"), "is where the node is already"
+        else:
+            yield from (((*path, key), text) for key, text in _event(scenario, event))
+
+
+def _event(scenario: Scenario, event: Event) -> Iterator[tuple[str, str]]:
+    """What is wrong with an event of a node that there is."""
+    model = scenario.nodes[event.node]
+    if isinstance(event, RebindEvent | RetimeEvent | ExhaustEvent) and not isinstance(model, NatNode):
+        yield "node", f"{event.node} is a {model.kind}: only a NAT has mappings"
+    if isinstance(event, SaEvent | DummyEvent):
+        yield from _commanded(scenario, event)
+    for key, interface in _named(event).items():
+        if interface not in model.interfaces:
+            yield key, _unknown(f"interface of {event.node}", interface, model.interfaces)
+    if isinstance(event, MoveEvent) and event.from_ == event.to:
+        yield "to", "is where the node is already"
+    if isinstance(event, UnblockEvent):
+        rules = [e.rule for e in scenario.events if isinstance(e, BlockEvent) and e.node == event.node]
+        if event.rule not in rules:
+            yield "rule", _unknown(f"rule of {event.node}", event.rule, rules)
+    streams = isinstance(event, RetimeEvent) and event.udp_stream_timeout is not None
+    if streams and isinstance(model, NatNode) and model.preset != "linux":
+        yield "udp_stream_timeout", "only the preset linux tells streams from other UDP"
 
 
 def _faults(scenario: Scenario) -> Found:
@@ -234,11 +257,13 @@ def _faults(scenario: Scenario) -> Found:
             yield (*path, "connection"), _unknown("connection", fault.connection, ends[fault.node])
 
 
-def _switched(event: Event) -> dict[str, str]:
+def _named(event: Event) -> dict[str, str]:
     """Which key names which interface."""
     if isinstance(event, MoveEvent):
         return {"from": event.from_, "to": event.to}
-    return {"interface": event.interface} if isinstance(event, UpEvent | DownEvent) else {}
+    if isinstance(event, UpEvent | DownEvent | FlapEvent | AddressEvent):
+        return {"interface": event.interface}
+    return {}
 
 
 def _commanded(scenario: Scenario, event: SaEvent | DummyEvent) -> Iterator[tuple[str, str]]:

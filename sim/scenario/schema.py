@@ -1,8 +1,8 @@
 """The scenario: what a YAML file in `topologies/` says, validated and in plain numbers.
 
 Times are ns, rates bit/s, sizes octets, ratios 0 to 1, traffic selectors `Selector`. Nothing here
-changes after loading. The models of the parts are in `schema_network`, `schema_tunnels`, `schema_traffic` and
-`schema_faults`.
+changes after loading. The models of the parts are in `schema_network`, `schema_tunnels`, `schema_traffic`,
+`schema_events` and `schema_faults`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic_core.core_schema import ModelSchema
 
 from sim.ike.config import DEFAULT_EPOCH
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
+from sim.scenario.schema_events import Event
 from sim.scenario.schema_faults import Fault
 from sim.scenario.schema_network import (
     GatewayNode,
@@ -37,17 +38,10 @@ from sim.scenario.schema_traffic import (
     Check,
     ChildCheck,
     ConnectionCheck,
-    DownEvent,
-    DummyEvent,
-    Event,
     Flow,
     FlowCheck,
-    MoveEvent,
     PingFlow,
-    RebindEvent,
     ReplayFlow,
-    SaEvent,
-    UpEvent,
     record_names,
 )
 from sim.scenario.schema_tunnels import (
@@ -64,10 +58,9 @@ from sim.units import NS_PER_S, format_duration
 
 __all__ = [
     "CbrFlow", "Check", "ChildCheck", "Connection", "ConnectionCheck", "ConnectionChild", "Directed",
-    "DownEvent", "DummyEvent", "Event", "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter",
-    "Link", "MoveEvent", "NatNode", "Node", "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "RebindEvent",
-    "ReplayFlow", "RouterNode", "SaEvent", "Scenario", "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide",
-    "UpEvent", "json_schema", "record_names",
+    "Event", "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "NatNode", "Node",
+    "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "ReplayFlow", "RouterNode", "Scenario", "Tunnel",
+    "TunnelAuth", "TunnelChild", "TunnelSide", "json_schema", "record_names",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Traffic, events and checks of a scenario."""
+"""Traffic and checks of a scenario."""
 
 from __future__ import annotations
 
@@ -109,69 +109,6 @@ def record_names(flow: CbrFlow | PingFlow | ReplayFlow) -> tuple[str, ...]:
 
 
 Flow = Annotated[CbrFlow | PingFlow | ReplayFlow, Field(discriminator="kind")]
-
-
-class _Event(Model):
-    at: Time
-    node: Name
-
-
-class MoveEvent(_Event):
-    """The node loses one interface and, after `gap`, has another."""
-
-    do: Literal["move"]
-    from_: Annotated[Name, Field(alias="from")]
-    to: Name
-    gap: Time = 0
-
-
-class RebindEvent(_Event):
-    """The NAT forgets its mappings: what is behind it comes out of other ports."""
-
-    do: Literal["rebind"]
-
-
-class UpEvent(_Event):
-    do: Literal["up"]
-    interface: Name
-
-
-class DownEvent(_Event):
-    do: Literal["down"]
-    interface: Name
-
-
-class SaEvent(_Event):
-    """What a user of the node commands, as with `swanctl --initiate`, `--rekey` and `--terminate`."""
-
-    do: Literal["initiate", "rekey", "reauthenticate", "terminate"]
-    connection: Name
-    child: Name | None = None
-    """None: the IKE SA; of `initiate` all Child SAs."""
-
-    @model_validator(mode="after")
-    def _authenticates_no_child(self) -> Self:
-        if self.do == "reauthenticate" and self.child is not None:
-            raise ValueError("a Child SA is not authenticated: leave out `child`")
-        return self
-
-
-class DummyEvent(_Event):
-    """The node hides how much it says among dummy packets, which the peer drops (RFC 4303 2.6)."""
-
-    do: Literal["dummy"]
-    connection: Name
-    child: Name | None = None
-    """None: every Child SA."""
-    count: Annotated[int, Field(ge=1, le=100_000)] = 1
-    """How many are sent at once on each SA."""
-    size: Annotated[Size, Field(ge=0, le=65_000)] | None = None
-    """Octets inside; by default those that `tfc_padding` makes, or 64. Never more than the path takes."""
-
-
-Event = Annotated[
-    MoveEvent | RebindEvent | UpEvent | DownEvent | SaEvent | DummyEvent, Field(discriminator="do")
-]
 
 
 class ConnectionCheck(Model):

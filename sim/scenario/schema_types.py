@@ -253,8 +253,10 @@ Selectors = Annotated[
     WithJsonSchema(_TEXTS | {"examples": [["10.1.0.0/16[udp/53]"]]}),
 ]  # fmt: skip
 Prefix = Annotated[str, BeforeValidator(_prefix)]
+InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
+"""With its prefix length."""
 InterfaceAddresses = Annotated[
-    tuple[Annotated[str, BeforeValidator(_interface_address)], ...],
+    tuple[InterfaceAddress, ...],
     BeforeValidator(_listed), Field(min_length=1), WithJsonSchema(_TEXTS),
 ]  # fmt: skip
 Date = Annotated[

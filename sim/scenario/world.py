@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ class World:
     _log: list[LogEntry] = field(default_factory=list)
     _untold: list[LogEntry | str | Event | int] = field(default_factory=list)
     """Entries, or else a node, an event and a time; a tuple of the three would double what a run keeps."""
+    watchers: list[Callable[[str, Event, int], None]] = field(default_factory=list)
+    """Told what `observe` is told."""
     keys: KeyLog = field(default_factory=KeyLog)
     trace: IkeTrace = field(default_factory=IkeTrace)
     attached: frozenset[str] = frozenset()
@@ -113,6 +116,8 @@ class World:
         elif isinstance(event, PathChanged):
             self.keys.path(event)
         self._untold += (node, event, now)
+        for watch in self.watchers:
+            watch(node, event, now)
 
     def note(self, entry: LogEntry) -> None:
         self._untold.append(entry)

@@ -71,6 +71,7 @@ MAX_SAS = 32
 _HARMLESS = frozenset({MessageSent, MessageReceived})
 """Most events: nothing but the ledger and the observer care."""
 
+RESTARTED = "lost in a restart"
 NARROWED = "no SA covers it: the selectors agreed on leave it out"
 GONE = "its outer address is no longer ours"
 """As Linux says EADDRNOTAVAIL: nothing of our own leaves from the address of an interface that is down."""
@@ -118,6 +119,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self._asked: dict[_Key, tuple[Selector, Selector]] = {}
         self._released: list[tuple[_Key, int]] = []
         self._failed: dict[_Key, tuple[int, str]] = {}
+        self._away = False
 
     @abstractmethod
     def observe(self, event: Event, now: int) -> None:
@@ -161,11 +163,31 @@ class IpsecDriver(IkeDriver, Generic[P]):
         for trap in traps(self.config.connections, self.engine.local_addresses, self.callers):
             self.engine.spd.add(trap.policy)
             self._traps[trap.policy.connection, trap.policy.child] = trap
+        self.set_out(now)
+
+    def set_out(self, now: int) -> None:
+        """Begin what `start: at once` asks for, at the start or after a `crash`."""
+        self._away = False
         for connection in self.config.connections:
             for child in connection.children:
                 if child.start is StartAction.START:
                     self.endpoint.initiate(connection.name, child.name, now)
         self.pump(now)
+
+    def crash(self, now: int) -> None:
+        """Lose every SA, and whatever waits for one, as a host does that restarts; its policies come back.
+
+        Until `set_out` no packet waits for an SA.
+        """
+        self._away = True
+        self.endpoint.crash(now)
+        self.pump(now)
+        self._failed.clear()
+        self._asked.clear()
+        for queue in self._held.values():
+            for packet in queue:
+                self._drop_for_want(packet, RESTARTED, now)
+        self._held.clear()
 
     def receive(self, payload: Buf, src: Sock, dst: Sock, now: int) -> None:
         """A datagram came to one of IKE's ports."""
@@ -179,6 +201,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
     def hold(self, packet: P, verdict: Acquire, now: int) -> None:
         """Let a packet wait for the SA that it needs, or drop it where none is to be had."""
+        if self._away:
+            self._drop_for_want(packet, RESTARTED, now)
+            return
         policy = verdict.policy
         key = (policy.connection, policy.child)
         trap = self._traps.get(key)

@@ -36,7 +36,8 @@ class LogEntry:
 
     `at` is in ns. `event` is one of the words that this module and the scenario's actions use. `src`, `dst`
     and `size` (octets of the UDP payload) are set for IKE messages and rejected datagrams. `lasted` (ns) is
-    set for what ends here and took its time: an outage.
+    set for what ends here and took its time: an outage. `switched` are the node's interfaces that
+    went up or down.
     """
 
     at: int
@@ -49,6 +50,7 @@ class LogEntry:
     dst: str = ""
     size: int = 0
     lasted: int = 0
+    switched: tuple[tuple[str, bool], ...] = ()
 
 
 def narrate(node: str, event: Event, at: int) -> LogEntry | None:

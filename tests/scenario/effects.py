@@ -65,8 +65,29 @@ def _case(*overrides: str) -> Case:
     return Case(overrides[:-1], overrides[-1])
 
 
-STILL = "events=[]"
 UNCHECKED = "checks=[]"
+
+
+def _timing(kind: str, event: str, before: str = "") -> dict[str, Case]:
+    """The keys that say when an event happens."""
+    once, again = f"{{at: 1 s, {event}}}", f"{{at: 1 s, every: 600 ms, {event}}}"
+    told = f"{{when: {{connection: rw, is: established}}, {event}}}"
+    both = [UNCHECKED, "traffic=[]"]
+
+    def case(first: str, second: str) -> Case:
+        texts = [f"events=[{before}{each}]" for each in (first, second)]
+        return Case((*both, texts[0]), texts[1])
+
+    return {
+        f"{kind}.at": case(once, once.replace("1 s", "2 s")),
+        f"{kind}.every": case(once, again),
+        f"{kind}.times": case(again, again.replace("{", "{times: 2, ", 1)),
+        f"{kind}.when": case(once, told),
+        f"{kind}.after": case(told, told.replace("{", "{after: 200 ms, ", 1)),
+    }
+
+
+STILL = "events=[]"
 _FLOWS = (f"{{name: f{n}, kind: cbr, from: alice, to: bob, size: 500 B, rate: 40 kbit/s}}" for n in range(8))
 MANY = f"traffic=[{', '.join(_FLOWS)}]"
 CHILDREN = "checks=[{child: net, connection: rw, sas: 1}]"
@@ -138,6 +159,27 @@ PPKS = tuple(
     f"connections.{node}.rw.{each}" for node in ("alice", "moon") for each in ("ppk=x", "ppk_id=one")
 )
 PPK = ("tunnels.rw.ppk=secret", "tunnels.rw.ppk_id=one")
+FLAP = "events=[{at: 1 s, node: alice, do: flap, interface: wlan, gap: 100 ms}]"
+ADD = "events=[{at: 1 s, node: alice, do: add-address, interface: eth, address: 10.9.0.9/24}]"
+REBOOT = "events=[{at: 1 s, node: home, do: reboot}]"
+RETIME = "events=[{at: 1 s, node: home, do: retime, udp_timeout: 20 ms}]"
+SILENT = (
+    UNCHECKED,
+    "tunnels.rw.keep_alive=0 s",
+    "traffic=[{name: p, kind: ping, from: bob, to: alice, interval: 400 ms}]",
+)
+EXHAUST = "events=[{at: 0 s, node: home, do: exhaust}]"
+BLOCK = "events=[{at: 1 s, node: core, do: block, rule: r}]"
+LIFTED = "events=[{at: 1 s, node: core, do: block, rule: r}, {at: 1500 ms, node: core, do: unblock, rule: r}]"
+TWO_RULES = (
+    "events=[{at: 1 s, node: core, do: block, rule: r},"
+    " {at: 1 s, node: moon, do: block, rule: s, protocol: ah},"
+    " {at: 1500 ms, node: core, do: unblock, rule: r}, {at: 500 ms, node: core, do: block, rule: s, port: 7,"
+    " protocol: udp}, {at: 500 ms, node: moon, do: block, rule: r, port: 7, protocol: udp},"
+    " {at: 500 ms, node: core, do: block, rule: r, port: 8, protocol: udp}]"
+)
+LATE_BLOCK = "{at: 600 ms, node: core, do: block, rule: r}, "
+WHEN = "events=[{when: {connection: rw, is: established}, node: home, do: rebind}]"
 UP = "events=[{at: 1 s, node: alice, do: up, interface: lte}]"
 REFUSED = "tunnels.rw.auth.responder={psk: other}"
 REASON = "checks=[{connection: rw, is: failed, by: 3 s, reason: AUTHENTICATION_FAILED}]"
@@ -516,35 +558,79 @@ CASES: dict[str, Case] = {
     "ReplayFlow.start": _case(UNCHECKED, WEB, "traffic.p.start=100 ms"),
     "ReplayFlow.file": _case(UNCHECKED, WEB, "traffic.p.file={file}"),
     "ReplayFlow.client": _case(UNCHECKED, WEB, "traffic.p.client=198.51.100.80"),
-    "MoveEvent.at": _case("events.0.at=1900 ms"),
+    **_timing("MoveEvent", "node: alice, do: move, from: wlan, to: lte"),
     "MoveEvent.node": _case("events.0.node=bob"),
     "MoveEvent.do": _case("events.0={at: 2 s, node: alice, do: down, interface: wlan}"),
     "MoveEvent.from": _case("events.0.from=eth"),
     "MoveEvent.to": _case("events.0.to=eth"),
     "MoveEvent.gap": _case("events.0.gap=300 ms"),
-    "RebindEvent.at": _case(REBIND, "events.0.at=2 s"),
+    "MoveEvent.overlap": _case("events.0.overlap=300 ms"),
+    **_timing("RebindEvent", "node: home, do: rebind"),
     "RebindEvent.node": _case(REBIND, "events.0.node=off"),
     "RebindEvent.do": _case(REBIND, "events.0={at: 1 s, node: home, do: down, interface: wan}"),
-    "DownEvent.at": _case(DOWN, "events.0.at=2 s"),
+    "RebindEvent.address": _case(REBIND, "events.0.address=198.18.0.99/24"),
+    **_timing("DownEvent", "node: alice, do: down, interface: lte"),
     "DownEvent.node": _case(DOWN, "events.0.node=bob"),
     "DownEvent.do": _case(DOWN, "events.0.do=up"),
     "DownEvent.interface": _case(DOWN, "events.0.interface=wlan"),
-    "SaEvent.at": _case(COMMAND, "events.0.at=2 s"),
+    **_timing("FlapEvent", "node: alice, do: flap, interface: wlan, gap: 100 ms"),
+    "FlapEvent.node": _case(FLAP, "events.0.node=bob"),
+    "FlapEvent.do": _case(FLAP, "events.0={at: 1 s, node: alice, do: down, interface: wlan}"),
+    "FlapEvent.interface": _case(FLAP, "events.0.interface=lte"),
+    "FlapEvent.gap": _case(FLAP, "events.0.gap=500 ms"),
+    **_timing("AddressEvent", "node: alice, do: add-address, interface: eth, address: 10.9.0.9/24"),
+    "AddressEvent.node": _case(ADD, "events.0.node=carol"),
+    "AddressEvent.do": _case(ADD, "events.0.do=remove-address"),
+    "AddressEvent.interface": _case(ADD, "events.0.interface=lte"),
+    "AddressEvent.address": _case(ADD, "events.0.address=203.0.113.99/24"),
+    **_timing("RebootEvent", "node: home, do: reboot"),
+    "RebootEvent.node": _case(REBOOT, "events.0.node=moon"),
+    "RebootEvent.do": _case(REBOOT, "events.0.do=rebind"),
+    "RebootEvent.gap": _case(REBOOT, "events.0.gap=300 ms"),
+    **_timing("RetimeEvent", "node: home, do: retime, udp_timeout: 20 ms"),
+    "RetimeEvent.node": _case(*SILENT, RETIME, "events.0.node=off"),
+    "RetimeEvent.do": _case(*SILENT, RETIME, "events.0={at: 1 s, node: home, do: rebind}"),
+    "RetimeEvent.udp_timeout": _case(*SILENT, RETIME, "events.0.udp_timeout=30 s"),
+    **{
+        f"RetimeEvent.{key}": _case("nodes.home.preset=linux", RETIME, f"events.0.{key}=9 s")
+        for key in ("udp_stream_timeout", "icmp_timeout", "tcp_timeout", "tcp_transitory_timeout")
+    },
+    **_timing("ExhaustEvent", "node: home, do: exhaust"),
+    "ExhaustEvent.node": _case(EXHAUST, "events.0.node=off"),
+    "ExhaustEvent.do": _case(EXHAUST, "events.0.do=rebind"),
+    "ExhaustEvent.gap": _case(UNCHECKED, EXHAUST, "duration=9 s", "events.0.gap=100 ms"),
+    **_timing("BlockEvent", "node: core, do: block, rule: r"),
+    "BlockEvent.node": _case(BLOCK, "events.0.node=bob"),
+    "BlockEvent.do": _case(BLOCK, "events.0={at: 1 s, node: core, do: flap, interface: home, gap: 1 s}"),
+    "BlockEvent.rule": _case(TWO_RULES, "events.0.rule=t"),
+    "BlockEvent.protocol": _case(BLOCK, "events.0.protocol=icmp"),
+    "BlockEvent.port": _case(BLOCK, "events.0.protocol=udp", "events.0.port=501"),
+    "BlockEvent.network": _case(BLOCK, "events.0.network=192.0.2.0/24"),
+    **_timing("UnblockEvent", "node: core, do: unblock, rule: r", LATE_BLOCK),
+    "UnblockEvent.node": _case(TWO_RULES, "events.2.node=moon"),
+    "UnblockEvent.do": _case(LIFTED, "events.1.do=block"),
+    "UnblockEvent.rule": _case(TWO_RULES, "events.2.rule=s"),
+    **_timing("SaEvent", "node: alice, do: rekey, connection: rw"),
     "SaEvent.node": _case(COMMAND, "events.0.node=moon"),
     "SaEvent.do": _case(COMMAND, "events.0.do=terminate"),
     "SaEvent.connection": _case(COMMAND, "events.0={at: 1 s, node: alice, do: rekey, connection: two}"),
     "SaEvent.child": _case(COMMAND, "events.0.child=net"),
-    "DummyEvent.at": _case(DUMMY, "events.0.at=2 s"),
+    **_timing("DummyEvent", "node: alice, do: dummy, connection: rw"),
     "DummyEvent.node": _case(DUMMY, "events.0.node=moon"),
     "DummyEvent.do": _case(DUMMY, "events.0={at: 1 s, node: alice, do: rekey, connection: rw}"),
     "DummyEvent.connection": _case(DUMMY, "events.0={at: 1 s, node: alice, do: dummy, connection: two}"),
     "DummyEvent.child": _case(DUMMY, TWO, "events.0.child=net"),
     "DummyEvent.count": _case(DUMMY, "events.0.count=2"),
     "DummyEvent.size": _case(DUMMY, "events.0.size=700 B"),
-    "UpEvent.at": _case(UP, "events.0.at=2 s"),
+    **_timing("UpEvent", "node: alice, do: up, interface: lte"),
     "UpEvent.node": _case(UP, "events.0.node=bob"),
     "UpEvent.do": _case(UP, "events.0.do=down"),
     "UpEvent.interface": _case(UP, "events.0.interface=wlan"),
+    "Condition.connection": _case(
+        "tunnels.two.children.c.start=at once", WHEN, "events.0.when.connection=two"
+    ),
+    "Condition.node": _case(WHEN, "events.0.when.node=alice"),
+    "Condition.is": _case(WHEN, "events.0.when.is=moved"),
     "ConnectionCheck.connection": _case("checks.0.connection=two"),
     "ConnectionCheck.node": _case("checks.0.node=moon"),
     "ConnectionCheck.is": _case("checks.0.is=failed"),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from sim.ike.events import Reason
+from sim.ipsec.verdict import BYPASS
 from sim.net.nat import NatBox
 from sim.scenario.actions import initially_down
 from sim.scenario.build import build
 from sim.scenario.load import load_text
 from sim.scenario.world import World
 from sim.units import NS_PER_MS, NS_PER_S
+from sim.wire import udp
+from sim.wire.address import pack_address
 from tests.scenario.base import TEXT
 
 MOVE = "{at: 1 s, node: alice, do: move, from: wlan, to: lte}"
@@ -71,6 +75,43 @@ def test_a_rebinding_moves_every_mapping_to_another_port() -> None:
         ("{at: 1 s, node: home, do: rebind}", "home", "home gives every mapping another external port"),
         ("{at: 1 s, node: bob, do: down, interface: eth}", "bob", "bob:eth goes down"),
         ("{at: 1 s, node: alice, do: up, interface: lte}", "alice", "alice:lte comes up"),
+        (
+            MOVE.replace("}", ", overlap: 1 s}"),
+            "alice",
+            "alice moves from wlan to lte, wlan goes down after 1 s",
+        ),
+        (
+            "{at: 1 s, node: bob, do: flap, interface: eth, gap: 1 s}",
+            "bob",
+            "bob:eth goes down for 1 s",
+        ),
+        (
+            "{at: 1 s, node: home, do: rebind, address: 198.18.0.9/24}",
+            "home",
+            "home has another external address: 198.18.0.9",
+        ),
+        ("{at: 1 s, node: home, do: reboot}", "home", "home restarts"),
+        (
+            "{at: 1 s, node: moon, do: reboot, gap: 300 ms}",
+            "moon",
+            "moon restarts, and is away for 300 ms",
+        ),
+        (
+            "{at: 1 s, node: home, do: retime, udp_timeout: 5 s}",
+            "home",
+            "home has other timeouts: udp_timeout 5 s",
+        ),
+        ("{at: 1 s, node: home, do: exhaust}", "home", "home has no port left for new mappings"),
+        (
+            "{at: 1 s, node: core, do: block, rule: r, protocol: udp, port: 500, network: 10.0.0.0/8}",
+            "core",
+            "core drops udp port 500 from and to 10.0.0.0/8 (rule r)",
+        ),
+        (
+            "{at: 1 s, node: bob, do: add-address, interface: eth, address: 10.1.0.99/16}",
+            "bob",
+            "bob:eth has another address: 10.1.0.99/16",
+        ),
     ],
 )
 def test_an_event_is_a_row_of_the_events_table(event: str, node: str, words: str) -> None:
@@ -121,7 +162,125 @@ def test_the_order_of_the_file_does_not_matter_otherwise() -> None:
     ],
 )
 def test_an_interface_is_down_until_what_first_brings_it_up(events: str, down: set[str]) -> None:
-    assert initially_down(load_text(TEXT, overrides=[f"events=[{events}]"]).events) == down
+    scenario = load_text(TEXT, overrides=[f"events=[{events}]"])
+    assert initially_down(scenario.events, scenario.duration) == down
+
+
+def test_a_move_with_an_overlap_has_both_for_a_while() -> None:
+    world = at_work(MOVE.replace("}", ", overlap: 300 ms}"))
+    changes = watch(world)
+    world.sim.run(2 * NS_PER_S)
+    assert changes == [(NS_PER_S, {"wlan", "lte"}), (NS_PER_S + 300 * NS_PER_MS, {"lte"})]
+
+
+def test_an_event_may_happen_again_and_again() -> None:
+    flap = "{at: 1 s, every: 500 ms, times: 3, node: alice, do: flap, interface: wlan, gap: 100 ms}"
+    world = at_work(flap)
+    world.sim.run(3 * NS_PER_S)
+    assert [entry.at for entry in world.log if entry.event == "flap"] == [
+        NS_PER_S + step * 500 * NS_PER_MS for step in range(3)
+    ]
+    assert world.ports["alice:wlan"].up
+
+
+def test_an_event_may_wait_for_a_connection() -> None:
+    world = at_work(
+        "{when: {connection: rw, is: established, node: moon}, after: 70 ms, node: home, do: rebind}"
+    )
+    world.sim.run(3 * NS_PER_S)
+    (up,) = [entry.at for entry in world.log if (entry.event, entry.node) == ("ike up", "moon")]
+    assert [entry.at for entry in world.log if entry.event == "rebind"] == [up + 70 * NS_PER_MS]
+
+
+def test_a_condition_may_come_true_several_times() -> None:
+    told = "{when: {connection: rw, is: moved, node: alice}, times: 2, node: bob, do: up, interface: eth}"
+    back = "{at: 1500 ms, node: alice, do: move, from: lte, to: wlan}"
+    moves = f"{MOVE}, {back}, {MOVE.replace('1 s', '2 s')}"
+    world = at_work(f"{moves}, {told}")
+    world.sim.run(3 * NS_PER_S)
+    assert len([entry for entry in world.log if entry.event == "up"]) == 2
+
+
+def test_a_new_external_address_replaces_the_old_one() -> None:
+    world = at_work("{at: 1 s, node: home, do: rebind, address: 198.18.0.77/24}")
+    world.sim.run(2 * NS_PER_S)
+    home = world.nodes["home"]
+    assert isinstance(home, NatBox)
+    assert home.nat.addresses == (bytes([198, 18, 0, 77]),)
+    record = next(iter(world.stacks["moon"].ledger.records.values()))
+    assert record.esp_remote is not None
+    assert record.esp_remote[0] == home.nat.addresses[0], "ESP follows it (RFC 4555 3.8)"
+
+
+def test_a_nat_that_reboots_has_no_mappings() -> None:
+    world = at_work("{at: 1 s, node: home, do: reboot, gap: 50 ms}")
+    home = world.nodes["home"]
+    assert isinstance(home, NatBox)
+    world.sim.run(NS_PER_S + 10 * NS_PER_MS)
+    assert len(home.nat) == 0
+    assert not any(port.up for port in home.ports.values())
+    world.sim.run(NS_PER_S + 60 * NS_PER_MS)
+    assert all(port.up for port in home.ports.values())
+
+
+@pytest.mark.parametrize("node", ["alice", "moon"])
+def test_a_peer_that_reboots_knows_no_sa_and_tells_nobody(node: str) -> None:
+    world = at_work(f"{{at: 1 s, node: {node}, do: reboot, gap: 500 ms}}")
+    world.sim.run(NS_PER_S + 1)
+    stack = world.stacks[node]
+    assert (list(stack.endpoint.sas), dict(stack.engine.sad)) == ([], {})
+    (record,) = stack.ledger.records.values()
+    assert (record.state, record.reason) == ("closed", Reason.CRASHED)
+    other = world.stacks["moon" if node == "alice" else "alice"]
+    world.sim.run(NS_PER_S + 400 * NS_PER_MS)
+    assert [r.state for r in other.ledger.records.values()] == ["established"], "nobody has told it"
+
+
+def test_an_initiator_calls_again_when_it_is_back() -> None:
+    world = at_work("{at: 1 s, node: alice, do: reboot, gap: 200 ms}")
+    world.sim.run(2 * NS_PER_S)
+    assert [r.state for r in world.stacks["alice"].ledger.records.values()] == ["closed", "established"]
+    sent, received = world.flows["up"].record.sent, world.flows["up"].record.received
+    assert 0 < sent - received < 40, "what fell into the restart"
+
+
+def test_policies_outlive_a_restart() -> None:
+    """RFC 4301 4.4.1: without an SA nothing goes in clear."""
+    world = at_work("{at: 1 s, node: moon, do: reboot, gap: 1 ms}")
+    world.sim.run(NS_PER_S + 300 * NS_PER_MS)
+    answer = udp.build((pack_address("10.1.0.10"), 9), (pack_address("192.168.1.10"), 1), b"")
+    assert world.stacks["moon"].engine.outbound(answer, world.sim.now) is not BYPASS
+
+
+def test_an_exhausted_nat_keeps_what_it_has() -> None:
+    world = at_work("{at: 1 s, node: home, do: exhaust, gap: 500 ms}")
+    home = world.nodes["home"]
+    assert isinstance(home, NatBox)
+    world.sim.run(1200 * NS_PER_MS)
+    stranger, remote = (pack_address("192.168.1.99"), 7), (pack_address("198.51.100.1"), 9)
+    assert home.nat.outbound(17, stranger, remote, world.sim.now) is None
+    assert world.flows["up"].record.received > 60
+    world.sim.run(1600 * NS_PER_MS)
+    assert home.nat.outbound(17, stranger, remote, world.sim.now) is not None
+
+
+def test_a_rule_drops_until_it_is_lifted() -> None:
+    block = "{at: 1 s, node: core, do: block, rule: natt, protocol: udp, port: 4500}"
+    world = at_work(f"{block}, {{at: 1500 ms, node: core, do: unblock, rule: natt}}")
+    world.sim.run(3 * NS_PER_S)
+    arrivals = [at for at in world.flows["up"].record.received_at if at >= 0]
+    gap = [at for at in arrivals if NS_PER_S + 20 * NS_PER_MS < at < 1500 * NS_PER_MS]
+    assert gap == []
+    assert max(arrivals) > 2900 * NS_PER_MS
+    assert world.nodes["core"].drops["firewall"] == 50
+
+
+def test_timeouts_change_from_now_on() -> None:
+    world = at_work("{at: 1 s, node: home, do: retime, udp_timeout: 20 ms}")
+    home = world.nodes["home"]
+    assert isinstance(home, NatBox)
+    world.sim.run(2 * NS_PER_S)
+    assert home.nat.profile.udp_timeout == 20 * NS_PER_MS
 
 
 def test_an_event_at_zero_happens() -> None:

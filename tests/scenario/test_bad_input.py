@@ -18,6 +18,7 @@ from sim.units import NS_PER_S
 from tests.scenario.base import TEXT, changed, line_of, problems
 
 _REPLAY = "kind: replay, file: no.pcap, from: alice, to: bob"
+_MOVE = "  - {at: 2 s, node: alice, do: move"
 _RULE = "{protocol: udp, port: 500, to: 1.1.1.1, to_port: 7}"
 CASES = {
     "unknown key": (("delay: 2 ms", "delay: 2 ms, jiter: 5 ms"), "links.0.jiter", "did you mean `jitter`?"),
@@ -84,6 +85,25 @@ CASES = {
             (f"forward: [{_RULE}, {_RULE}]", ".forward.1.port", "has a rule already"),
             (f"forward: [{_RULE}, {_RULE.replace('500', '501')}]", ".forward.1.to", "to 1.1.1.1 port 7"),
             (f"one_to_one: {{1.1.1.1: 198.18.0.10}}, forward: [{_RULE}]", ".forward", "is left for ports"),
+        )
+    },
+    **{
+        f"event: {text}": ((_MOVE, f"  - {{{text}}}\n{_MOVE}"), f"events.0{key}", said)
+        for text, key, said in (
+            ("node: home, do: rebind", "", "either `at: 5 s` or `when:"),
+            ("at: 1 s, after: 1 s, node: home, do: rebind", "", "`after` is the time after `when`"),
+            ("at: 1 s, times: 2, node: home, do: rebind", "", "`times` needs `every` or `when`"),
+            ("when: {connection: rx, is: closed}, node: home, do: rebind", ".when.connection", "known: rw"),
+            ("when: {connection: rw, is: up}, node: home, do: rebind", ".when.is", "not one of established"),
+            ("at: 1 s, node: alice, do: move, from: wlan, to: lte, gap: 1 s, overlap: 1 s", "", "exclude"),
+            ("at: 1 s, node: bob, do: flap, interface: ett, gap: 1 s", ".interface", "mean `eth`?"),
+            ("at: 1 s, node: bob, do: add-address, interface: eth, address: 10.1.0.9", ".address", "prefix"),
+            ("at: 1 s, node: home, do: rebind, address: '2001:db8::1/64'", "", "is IPv4"),
+            ("at: 1 s, node: moon, do: exhaust", ".node", "only a NAT has mappings"),
+            ("at: 1 s, node: home, do: retime", "", "changes nothing"),
+            ("at: 1 s, node: home, do: retime, udp_stream_timeout: 1 s", ".udp_stream_timeout", "linux"),
+            ("at: 1 s, node: core, do: block, rule: r, protocol: esp, port: 1", "", "have ports"),
+            ("at: 1 s, node: core, do: unblock, rule: r", ".rule", "there is no rule of core"),
         )
     },
     "name with a dot": (("alice: {", "a.b: {"), "nodes.a.b", "letters, digits"),

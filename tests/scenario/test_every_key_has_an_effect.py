@@ -81,10 +81,13 @@ def _outcome(expanded: bool, *overrides: str) -> str:
     text = dump(sim.expand(load_text(WIDE))) if expanded else WIDE
     scenario = load_text(text, overrides=overrides)
     try:
-        summary = sim.run(scenario, capture=True).summary
+        result = sim.run(scenario, capture=True)
     except ScenarioError as error:
         return str(error)
-    return json.dumps({key: value for key, value in summary.items() if key not in ("build_s", "wall_s")})
+    told = {key: value for key, value in result.summary.items() if key not in ("build_s", "wall_s")}
+    verbs = {event.do for event in scenario.events}
+    happened = [(entry.at, entry.detail) for entry in result.world.log if entry.event in verbs]
+    return json.dumps({**told, "happened": happened})
 
 
 def _models(model: type[Model]) -> set[type[Model]]:

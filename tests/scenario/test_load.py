@@ -17,7 +17,6 @@ from sim.scenario.schema import (
     CbrFlow,
     GatewayNode,
     Jitter,
-    MoveEvent,
     NatNode,
     PingFlow,
     Queue,
@@ -25,6 +24,7 @@ from sim.scenario.schema import (
     json_schema,
     record_names,
 )
+from sim.scenario.schema_events import MoveEvent
 from sim.units import NS_PER_S, format_duration, format_rate, format_ratio, format_size
 from sim.wire.selector import Selector
 from tests.scenario.base import TEXT, changed, line_of
