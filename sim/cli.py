@@ -222,6 +222,9 @@ def overhead(
     payload: Annotated[
         str | None, typer.Option(help="What IPComp finds: text (if left out), random or zeros.")
     ] = None,
+    tfc: Annotated[
+        str, typer.Option(metavar="SIZE|mtu", help="Pad inner packets to that size (RFC 4303 2.7).")
+    ] = "0",
     mtu: Annotated[int, typer.Option(help="Of the path.")] = 1500,
     rate: Annotated[str, typer.Option(help="Of the link.")] = "1 Gbit/s",
     framing: Annotated[int, typer.Option(help="Octets that the link adds to a packet: Ethernet 38.")] = 0,
@@ -243,8 +246,8 @@ def overhead(
             suites or (), sizes=size if sizes is None else sizes, inner=inner, ip=ip,
             protocols=protocol or (), modes=mode or (),
             natt=(False, True) if natt and no_natt else natt, outer=outer or (), esn=esn,
-            implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, compare=compare, mtu=mtu, rate=rate,
-            framing=framing,
+            implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, tfc=tfc, compare=compare, mtu=mtu,
+            rate=rate, framing=framing,
         )  # fmt: skip
         answer = report(found, as_json=as_json, as_csv=as_csv, side_by_side=compare, plot=plot)
     if isinstance(answer, str):

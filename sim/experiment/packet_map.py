@@ -178,12 +178,15 @@ def _payload(payload: bytes, next_header: int, mode: Mode) -> Iterator[Field]:
         yield from transport_fields(payload, 0, next_header, "inner ")
         return
     try:
-        header = ip.parse(payload)
+        inner = payload[: ip.parse_quoted(payload).total_length]
+        header = ip.parse(inner)
     except WireError:
         yield rest(payload, 0, "inner IP", "damaged packet", "RFC 4303 3.1.2")
         return
-    yield from ip_fields(payload, header, "inner IP")
+    yield from ip_fields(inner, header, "inner IP")
     if header.is_fragment:
-        yield rest(payload, header.upper_offset, "inner IP", "fragment of the payload", "RFC 791 3.2")
+        yield rest(inner, header.upper_offset, "inner IP", "fragment of the payload", "RFC 791 3.2")
     else:
-        yield from transport_fields(payload, header.upper_offset, header.protocol, "inner ")
+        yield from transport_fields(inner, header.upper_offset, header.protocol, "inner ")
+    if len(inner) < len(payload):
+        yield rest(payload, len(inner), "TFC", "TFC padding", "RFC 4303 2.7")

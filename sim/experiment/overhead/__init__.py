@@ -17,6 +17,8 @@ from sim.experiment.overhead.sizes import sizes_of
 from sim.experiment.overhead.study import Study, Terms, study
 from sim.experiment.overhead.variant import Question, choice, usual, variants
 from sim.units import parse_rate
+from sim.wire.handling import TO_MTU
+from sim.wire.ip import MAX_PACKET_BYTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +50,7 @@ def overhead(
     implicit_iv: bool = False,
     ipcomp: bool = False,
     payload: str | None = None,
+    tfc: int | str = 0,
     compare: bool = False,
     mtu: int = 1500,
     rate: str | int = "1 Gbit/s",
@@ -59,7 +62,8 @@ def overhead(
     "40..1500:20". `inner` is udp, tcp, icmp or raw over IP version `ip`. `protocols` are esp, ah, gre, l2tp
     (over ESP), plain, wireguard, tls; `modes` tunnel and transport; several of a kind are combined with
     each other. `outer` is the IP version around, that of the inner packet if left out. With `ipcomp` the
-    `payload` matters: text (English words), random or zeros. Without suites and
+    `payload` matters: text (English words), random or zeros. `tfc` is the size that inner packets are
+    padded to, or "mtu". Without suites and
     protocols `compare` takes the usual ones. `mtu` is the path's, `rate` the link's (text, or bit/s),
     `framing` the octets that the link adds to each packet.
 
@@ -74,8 +78,8 @@ def overhead(
 
     found = study_of(
         suites, sizes=sizes, inner=inner, ip=ip, protocols=protocols, modes=modes, natt=natt, outer=outer,
-        esn=esn, implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, compare=compare, mtu=mtu, rate=rate,
-        framing=framing,
+        esn=esn, implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, tfc=tfc, compare=compare, mtu=mtu,
+        rate=rate, framing=framing,
     )  # fmt: skip
     return Overhead(to_frame(found), figure(found))
 
@@ -94,6 +98,7 @@ def byte_map(
     implicit_iv: bool = False,
     ipcomp: bool = False,
     payload: str | None = None,
+    tfc: int | str = 0,
 ) -> pd.DataFrame:
     """Every octet of one carried packet, from the outside in; arguments as for `overhead`.
 
@@ -105,7 +110,7 @@ def byte_map(
 
     found = study_of(
         suites, sizes=size, inner=inner, ip=ip, protocols=protocols, modes=modes, natt=natt, outer=outer,
-        esn=esn, implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload,
+        esn=esn, implicit_iv=implicit_iv, ipcomp=ipcomp, payload=payload, tfc=tfc,
     )  # fmt: skip
     return map_frame(found)
 
@@ -124,6 +129,7 @@ def study_of(
     implicit_iv: bool = False,
     ipcomp: bool = False,
     payload: str | None = None,
+    tfc: int | str = 0,
     compare: bool = False,
     mtu: int = 1500,
     rate: str | int = "1 Gbit/s",
@@ -134,7 +140,7 @@ def study_of(
     packets = Inner(kind, ip, _payload(payload, ipcomp))
     question = Question(
         _several(suites), _several(protocols), _several(modes), [bool(one) for one in _several(natt)],
-        _several(outer), esn, implicit_iv, ipcomp,
+        _several(outer), esn, implicit_iv, ipcomp, _tfc(tfc),
     )  # fmt: skip
     asked = usual(question, ip) if compare and not question.names_something else variants(question, ip)
     return study(asked, packets, sizes_of(sizes), Terms(mtu, _rate(rate), framing))
@@ -152,6 +158,16 @@ def _payload(word: str | None, ipcomp: bool) -> Callable[[int], bytes]:
             )
         return counting
     return PAYLOADS[Payload(choice(word or Payload.TEXT, [kind.value for kind in Payload], "payload"))]
+
+
+def _tfc(size: int | str) -> int:
+    if size == "mtu":
+        return TO_MTU
+    if not str(size).isdecimal() or int(size) > MAX_PACKET_BYTES:
+        raise OverheadError(
+            f"TFC padding to {size!r}: a size in octets, or mtu for as long as the path takes"
+        )
+    return int(size)
 
 
 def _rate(rate: str | int) -> int:

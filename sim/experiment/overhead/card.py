@@ -108,6 +108,8 @@ def padding_line(study: Study, column: Column, size: int) -> str:
     """Around which sizes one byte more costs a whole block."""
     if column.variant.ipcomp:
         return "With IPComp sizes depend on the content; the largest packet is of one that does not shrink."
+    if column.variant.tfc:
+        return "TFC padding makes shorter packets as long, as far as the path takes them."
     span = 64
     jumps = column.jumps(max(size - span, study.inner.least), min(size + span, 65_000))
     if not jumps:

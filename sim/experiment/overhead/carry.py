@@ -30,4 +30,4 @@ def carry(variant: Variant, inner: Inner, mtu: int) -> Carry:
         return WireGuard(variant.outer, inner, mtu)
     if variant.carrier is Carrier.TLS:
         return Tls(variant.outer, inner)
-    return Encoded(variant, inner)
+    return Encoded(variant, inner, mtu)

@@ -24,6 +24,7 @@ from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 from sim.wire.fragment import fragment
 from sim.wire.fragment6 import fragment6
+from sim.wire.handling import Handling
 from sim.wire.ip import Protocol
 from sim.wire.ipcomp import Transform
 from sim.wire.selector import Selector
@@ -51,7 +52,7 @@ _SHELLS = {Carrier.GRE: gre.build, Carrier.L2TP: l2tp.build}
 class Encoded:
     """One variant's SA. Between the same ends in transport mode, otherwise between hosts behind them."""
 
-    def __init__(self, variant: Variant, inner: Inner) -> None:
+    def __init__(self, variant: Variant, inner: Inner, mtu: int = 1500) -> None:
         self.variant = variant
         self._inner = inner
         self._shell = _SHELLS.get(variant.carrier)
@@ -61,6 +62,7 @@ class Encoded:
         if variant.suite is not None and variant.mode is not None:
             self.spec = _spec(variant, variant.suite, variant.mode)
             self._engine = engine_with(self.spec)
+            self._engine.path_mtu = lambda _sa: mtu
 
     def packet(self, size: int) -> bytearray:
         """The inner packet of `size` octets."""
@@ -136,6 +138,7 @@ def _spec(variant: Variant, suite: Suite, mode: Mode) -> ChildSpec:
         remote_ts=_ANY,
         esn=suite.esn,
         copy_df=False,
+        handling=Handling(tfc_padding=variant.tfc),
         cpi_in=_DEFLATE if variant.ipcomp else 0,
         cpi_out=_DEFLATE if variant.ipcomp else 0,
         protocol=Protocol.AH if variant.carrier is Carrier.AH else Protocol.ESP,

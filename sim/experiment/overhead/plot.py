@@ -176,7 +176,7 @@ _PART_COLOURS = dict(
         strict=True,
     )
 )
-_BY_FIELD = {"IV": _IV, "padding": _PAD, "ICV": _ICV, "tag": _ICV}
+_BY_FIELD = {"IV": _IV, "padding": _PAD, "TFC padding": _PAD, "ICV": _ICV, "tag": _ICV}
 _BY_LAYER = {
     **dict.fromkeys(("IP", "delivery IP"), _IP),
     **dict.fromkeys(("UDP", "TCP", "UDP in ESP"), _UDP),

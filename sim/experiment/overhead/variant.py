@@ -11,6 +11,7 @@ from sim.experiment.overhead.carriers import FORMULA, WAYS, Carrier
 from sim.experiment.overhead.errors import OverheadError
 from sim.experiment.overhead.suite import Suite, parse_suite
 from sim.wire.esp import Mode
+from sim.wire.handling import TO_MTU
 
 USUAL_SUITES = (
     *("aes128gcm16", "chacha20poly1305", "aes128gcm8", "aes128ccm16", "aes256-sha1", "aes256-sha256"),
@@ -24,6 +25,7 @@ class Variant:
     """One way to carry a packet. `suite` and `mode` are None where the carrier has none to choose.
 
     `outer` is the IP version around; in transport mode, and without a carrier, that of the packet itself.
+    `tfc` is the size that inner packets are padded to (RFC 4303 2.7), 0 for none, or TO_MTU.
     """
 
     carrier: Carrier
@@ -32,6 +34,7 @@ class Variant:
     outer: int
     natt: bool = False
     ipcomp: bool = False
+    tfc: int = 0
 
     @property
     def label(self) -> str:
@@ -45,6 +48,8 @@ class Variant:
             words.append(self.suite.name)
         text = " ".join(words)
         text += ", NAT-T" * self.natt + ", IPComp" * self.ipcomp
+        if self.tfc:
+            text += f", TFC {'to MTU' if self.tfc == TO_MTU else self.tfc}"
         return text if self.carrier is Carrier.PLAIN else f"{text}, IPv{self.outer}"
 
     @property
@@ -69,6 +74,7 @@ class Question:
     esn: bool = False
     implicit_iv: bool = False
     ipcomp: bool = False
+    tfc: int = 0
 
     @property
     def names_something(self) -> bool:
@@ -137,7 +143,8 @@ def _of_carrier(
         outers = question.outer or (version,)
         for suite, mode, natt, outer in product(fitting, modes, question.natt, outers):
             _check(carrier, mode, natt, outer, version)
-            yield Variant(carrier, suite, mode, outer, natt, question.ipcomp)
+            _check_tfc(question, carrier, mode)
+            yield Variant(carrier, suite, mode, outer, natt, question.ipcomp, question.tfc)
 
 
 def _fitting(carrier: Carrier, suites: list[_Asked], question: Question) -> list[Suite]:
@@ -160,6 +167,7 @@ def _check_question(question: Question, carriers: Sequence[Carrier]) -> None:
             ("NAT-T", True in question.natt),
             ("ESN", question.esn),
             ("IPComp", question.ipcomp),
+            ("TFC padding", question.tfc),
         ):
             if given:
                 raise OverheadError(f"{names} has no choice of {what}; leave it out, or add --protocol esp")
@@ -180,6 +188,18 @@ def _check(carrier: Carrier, mode: Mode, natt: bool, outer: int, version: int) -
         raise OverheadError(
             f"transport mode keeps the packet's own IPv{version} header, so nothing of IPv{outer} is around "
             f"it; take tunnel mode, or inner packets of IPv{outer}"
+        )
+
+
+def _check_tfc(question: Question, carrier: Carrier, mode: Mode) -> None:
+    if not question.tfc:
+        return
+    if question.ipcomp:
+        raise OverheadError("TFC padding and IPComp undo each other: take one of them")
+    if carrier is Carrier.AH or mode is Mode.TRANSPORT:
+        raise OverheadError(
+            "TFC padding stands behind a whole packet inside ESP, whose header says where it ends: take ESP "
+            "in tunnel mode (RFC 4303 2.7)"
         )
 
 

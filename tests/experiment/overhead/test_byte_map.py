@@ -173,3 +173,22 @@ def test_what_does_not_shrink_travels_without_an_ipcomp_header() -> None:
 
 def test_the_largest_packet_with_ipcomp_is_that_of_the_worst_case() -> None:
     assert column("aes128gcm16", ipcomp=True, payload="zeros").limits() == column("aes128gcm16").limits()
+
+
+@pytest.mark.parametrize("protocol", ["esp", "gre", "l2tp"])
+@pytest.mark.parametrize("size", [100, 999, 1000, 1001, 1400])
+def test_tfc_padding_stands_behind_the_inner_packet(protocol: str, size: int) -> None:
+    """RFC 4303 2.7: up to a size, and never a packet that the path does not take."""
+    found = column("aes128gcm16", protocols=protocol, modes="tunnel", tfc=1000)
+    pieces = found.byte_map(size)
+    assert [piece.offset for piece in pieces] == offsets(pieces)
+    assert sum(piece.octets for piece in pieces if piece.added) == found.cell(size).added
+    shell = {"esp": 0, "gre": 24, "l2tp": 38}[protocol]
+    padding = sum(piece.octets for piece in pieces if piece.field == "TFC padding")
+    assert padding == max(0, 1000 - shell - size)
+
+
+def test_tfc_padding_to_the_mtu_makes_all_packets_equal() -> None:
+    found = column("aes128gcm16", tfc="mtu", mtu=1400)
+    assert {found.wire(size) for size in range(40, 1347)} == {1400}
+    assert found.limits() == column("aes128gcm16", mtu=1400).limits()
