@@ -164,9 +164,7 @@ def _tfc(size: int | str) -> int:
     if size == "mtu":
         return TO_MTU
     if not str(size).isdecimal() or int(size) > MAX_PACKET_BYTES:
-        raise OverheadError(
-            f"TFC padding to {size!r}: a size in octets, or mtu for as long as the path takes"
-        )
+        raise OverheadError(f"TFC padding to {size!r}: give a size in octets, or mtu for what the path takes")
     return int(size)
 
 
