@@ -33,7 +33,7 @@ _SA_COLUMNS = [
         "spi_in",
         "spi_out",
     ),
-    *("packets_in", "packets_out", "bytes_in", "bytes_out", "ecn_alarms", "local_ts", "remote_ts"),
+    *("packets_in", "packets_out", "bytes_in", "bytes_out", "ecn_alarms", "local_ts", "remote_ts", "cpu"),
 ]
 
 

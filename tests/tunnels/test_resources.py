@@ -8,7 +8,7 @@ import pytest
 
 import sim
 from sim.ike.events import Reason
-from sim.scenario.load import load_text
+from sim.scenario.load import load, load_text
 from sim.tunnels.ledger import ChildRecord
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import ip, udp
@@ -112,6 +112,19 @@ def test_in_udp_only_scattered_ones_have_source_ports_of_their_own(per_cpu: str)
     assert len(lab.boxes["bob"].seqs) == 2 * len(PORTS)
     assert len(lab.boxes["alice"].seqs) == len(PORTS)
     assert not [entry for entry in lab.world.log if entry.event == "path changed"]
+
+
+@pytest.mark.parametrize("per_cpu", ["yes", "encap"])
+def test_transport_mode_through_a_nat_shares_and_its_successors_do(per_cpu: str) -> None:
+    """Each source port of its own gets a mapping of its own; addresses are restored as for the first SA."""
+    child = "tunnels.first.children.l2tp"
+    cpus = ["nodes.alice.cpus=2", "nodes.moon.cpus=2"]
+    settings = [f"{child}.per_cpu_sas={per_cpu}", f"{child}.ipcomp=true", f"{child}.rekey_time=3 s"]
+    result = sim.run(load("topologies/transport-nat.yaml", cpus + settings))
+    assert result.ok, result.summary["checks"]
+    ends = [row["children"] for row in result.summary["connections"] if row["name"] == "first"]
+    assert [{child["mode"] for child in end} for end in ends] == [{"transport"}] * 2
+    assert all(any(child["cpu"] is not None for child in end) for end in ends)
 
 
 def test_ipcomp_and_transport_mode_share_as_well() -> None:
