@@ -272,6 +272,23 @@ def test_truncation_never_raises(outer: int) -> None:
         assert reason in {"malformed AH", "integrity check failed"}
 
 
+@pytest.mark.parametrize("outer", [4, 6])
+@given(data=st.data())
+def test_any_octets_behind_the_ip_header_are_a_drop(outer: int, data: st.DataObject) -> None:
+    """Right SPI and length, and anything else; headers in front of AH as well."""
+    pair = fresh(make_pair("ah-sha256", outer=outer))
+    size = 28 if outer == 4 else 32
+    start = bytes((data.draw(st.integers(0, 255)), size // 4 - 2, 0, 0)) + SPI_B.to_bytes(4, "big")
+    body = data.draw(st.one_of(st.just(start), st.binary(max_size=12))) + data.draw(st.binary(max_size=90))
+    src, dst = (A4, B4) if outer == 4 else (A6, B6)
+    kind = data.draw(st.sampled_from([51] if outer == 4 else [51, 0, 43, 60, 44]))
+
+    outcome = pair.b.inbound(ip.build(src, dst, kind, body), 0)
+
+    assert not isinstance(outcome, bytearray)
+    assert pair.b.sad[SPI_B].inbound.window.top == 0
+
+
 def test_a_length_that_does_not_fit_the_icv_is_refused() -> None:
     pair = make_pair("ah-sha256")
     sealed = pair.seal(datagram())
