@@ -123,6 +123,8 @@ def _flags(flags: tuple[str, ...]) -> tuple[str, ...]:
 Flag = Literal["all", "local_addr", "remote_addr", "protocol", "local_port", "remote_port"]
 Populated = Annotated[Many[Flag], AfterValidator(_flags)]
 
+_OF_OUTER_HEADERS = ("copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label")
+
 
 class _Child(Model):
     mode: Literal["tunnel", "transport", "pass", "drop"] = "tunnel"
@@ -195,6 +197,18 @@ class _Child(Model):
     """The outer TTL or hop limit; strongSwan has no such setting."""
     flow_label: Literal["hash", "copy", "none"] = "hash"
     """An outer IPv6 header's: one for each inner flow (RFC 6438), the inner one, or 0; not in strongSwan."""
+
+    @model_validator(mode="after")
+    def _has_what_its_keys_are_for(self) -> Self:
+        fields = type(self).model_fields
+        for key in _OF_OUTER_HEADERS if self.mode == "transport" else ():
+            if getattr(self, key) != fields[key].get_default(call_default_factory=True):
+                raise ValueError(f"{key} is for tunnel mode: in transport mode there is no outer header")
+        if self.mode == "tunnel" and self.shared_nat != "tunnel":
+            raise ValueError(
+                "shared_nat is for transport mode: in tunnel mode inner addresses tell clients apart"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tells_clients_apart_by_one_pair(self) -> Self:

@@ -105,6 +105,12 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else _tuple_of(value)
 
 
+def _code_point(text: str) -> str:
+    if text not in map(str, range(64)):
+        raise ValueError(f"{text} is no DSCP: write a number from 0 to 63")
+    return text
+
+
 def _keyed_by_text(value: object) -> object:
     """YAML has numbers as keys, JSON only text."""
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
@@ -282,7 +288,7 @@ Passwords = Annotated[dict[EapUser, Secret], AfterValidator(FrozenDict)]
 CodePoint = Annotated[int, Field(ge=0, le=63)]
 """A DSCP (RFC 2474 3)."""
 DscpMap = Annotated[
-    dict[Annotated[str, StringConstraints(pattern="^([0-9]|[1-5][0-9]|6[0-3])$")], CodePoint],
+    dict[Annotated[str, AfterValidator(_code_point)], CodePoint],
     BeforeValidator(_keyed_by_text),
     AfterValidator(FrozenDict),
 ]

@@ -146,6 +146,26 @@ CASES = {
         "tunnels.rw.children.net.replay_window",
         "at least 32",
     ),
+    "outer header in transport mode": (
+        ("{remote_ts: [10.1.0.0/16]", "{mode: transport, outer_ttl: 9"),
+        "tunnels.rw.children.net",
+        "outer_ttl is for tunnel mode",
+    ),
+    "shared NAT in tunnel mode": (
+        ("{remote_ts: [10", "{shared_nat: refuse, remote_ts: [10"),
+        "tunnels.rw.children.net",
+        "shared_nat is for transport mode",
+    ),
+    "two ways to share": (
+        ("{remote_ts: [10.1.0.0/16]", "{mode: transport, shared_nat: track, per_cpu_sas: 'yes'"),
+        "tunnels.rw.children.net",
+        "needs per_cpu_sas: no",
+    ),
+    "DSCP beyond 63": (
+        ("{remote_ts: [10", "{dscp_map: {64: 1}, remote_ts: [10"),
+        "tunnels.rw.children.net.dscp_map.64",
+        "64 is no DSCP: write a number from 0 to 63",
+    ),
     "boolean in words": (
         ("auth: {psk: secret}", "auth: {psk: secret}\n    mobike: 'yes'"),
         "tunnels.rw.mobike",

@@ -127,8 +127,8 @@ def test_a_setting_of_a_connection_arrives(key: str, value: Any, name: str, expe
 
 @pytest.mark.parametrize(("key", "value", "name", "expected"), CHILD_SETTINGS)
 def test_a_setting_of_a_child_arrives(key: str, value: Any, name: str, expected: Any) -> None:
-    beside = {"copy_df": False} if key == "df" else {}
-    assert getattr(child(beside | {key: value}), name) == expected
+    beside: dict[str, dict[str, Any]] = {"df": {"copy_df": False}, "shared_nat": {"mode": "transport"}}
+    assert getattr(child(beside.get(key, {}) | {key: value}), name) == expected
     assert getattr(child({}), name) != expected
 
 

@@ -84,7 +84,8 @@ def test_a_setting_of_a_tunnel_is_one_of_both_connections(key: str, text: str, v
     ],
 )
 def test_a_setting_of_a_child_is_one_of_both_ends(key: str, text: str, value: object) -> None:
-    ends = _ends(load_text(TEXT, overrides=[f"tunnels.rw.children.net.{key}={text}"]))
+    mode = ["tunnels.rw.children.net.mode=transport"] if key == "shared_nat" else []
+    ends = _ends(load_text(TEXT, overrides=[*mode, f"tunnels.rw.children.net.{key}={text}"]))
     assert [getattr(end.children["net"], key) for end in ends] == [value, value]
     assert all(getattr(end.children["net"], key) != value for end in _ends(load_text(TEXT)))
 

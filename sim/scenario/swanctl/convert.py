@@ -365,8 +365,7 @@ class Importer:
             "ipcomp": self._value(view, "ipcomp", values.parse_bool, False),
             "per_cpu_sas": self._value(view, "per_cpu_sas", values.parse_per_cpu_sas, "no"),
             "tfc_padding": self._value(view, "tfc_padding", values.parse_tfc_padding, "0 B"),
-            "copy_dscp": self._value(view, "copy_dscp", values.one_of("out", "in", "yes", "no"), "out"),
-            "copy_ecn": self._value(view, "copy_ecn", values.parse_bool, True),
+            **self._outer(view, mode),
             "icmp": self._value(view, "icmp", values.parse_bool, True),
             "close_action": self._value(view, "close_action", values.parse_action, "none"),
             "dpd_action": _DPD_ACTION[self._value(view, "dpd_action", values.parse_action, "none")],
@@ -376,6 +375,14 @@ class Importer:
             "priority": self._value(view, "priority", values.parse_number, 0),
         }
         return self._model(ConnectionChild, view, plain)
+
+    def _outer(self, view: View, mode: str) -> dict[str, object]:
+        """What means something in tunnel mode only; strongSwan reads it all the same."""
+        found = {
+            "copy_dscp": self._value(view, "copy_dscp", values.one_of("out", "in", "yes", "no"), "out"),
+            "copy_ecn": self._value(view, "copy_ecn", values.parse_bool, True),
+        }
+        return found if mode == "tunnel" else {}
 
     def _child_proposals(self, view: View) -> dict[str, tuple[str, ...]]:
         """Those for ESP are the default, but not beside some for AH."""

@@ -57,6 +57,12 @@ _SELECTORS = st.lists(
     max_size=3,
 )
 _NAMES = st.sampled_from(["net", "include", "local", "children", "a-b", "0", "_"])
+
+
+def _without_outer_header(child: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in child.items() if key not in ("copy_dscp", "copy_ecn")}
+
+
 _CHILDREN = st.fixed_dictionaries(
     {
         "mode": st.sampled_from(["tunnel", "transport"]),
@@ -77,7 +83,7 @@ _CHILDREN = st.fixed_dictionaries(
         "copy_ecn": st.booleans(),
         "start_action": st.sampled_from(["none", "trap", "start"]),
     }
-)
+).map(lambda child: child if child["mode"] == "tunnel" else _without_outer_header(child))
 _CONNECTIONS = st.fixed_dictionaries(
     {
         "local_addrs": st.lists(st.sampled_from(["192.0.2.1", "2001:db8::2"]), max_size=2, unique=True),
