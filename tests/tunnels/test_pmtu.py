@@ -7,11 +7,15 @@ import pytest
 from sim.net.packet import Packet
 from sim.units import NS_PER_S
 from sim.wire import icmp, ip
+from sim.wire.checksum import internet_checksum
 from sim.wire.icmp import IcmpError
+from sim.wire.ip import Protocol
 from sim.wire.pmtu import NO_LIMIT
-from tests.tunnels.lab import BOB, CHILD, MOON, Lab
+from tests.tunnels.lab import BOB, CHILD, MOON, SUN, Lab
+from tests.tunnels.test_mobility import ROAD, WLAN
 from tests.tunnels.test_path_mtu import Errors
 
+STRANGER = bytes((203, 0, 113, 66))
 NARROW = "links.2.mtu=1300 B"
 SUITES = ["aes128gcm16", "aes256-sha256", "chacha20poly1305"]
 
@@ -155,10 +159,14 @@ def test_c91_a_path_mtu_survives_a_rekeying() -> None:
     assert len(errors.mtus) == 1
 
 
-def report(lab: Lab, quoted: bytes, mtu: int, src: bytes = bytes((203, 0, 113, 66))) -> None:
-    """Give moon an ICMP message as if from the network."""
-    error = icmp.error(bytearray(quoted), src, IcmpError.TOO_BIG, mtu)
-    assert error is not None
+def report(lab: Lab, quoted: bytes, mtu: int, quote_bytes: int = 500) -> None:
+    """Give moon an ICMP message as if from the network, which quotes so many octets."""
+    whole = icmp.error(bytearray(quoted), STRANGER, IcmpError.TOO_BIG, mtu)
+    assert whole is not None
+    message = whole[20 : 28 + quote_bytes]
+    message[2:4] = bytes(2)
+    message[2:4] = internet_checksum(message).to_bytes(2, "big")
+    error = ip.build(STRANGER, MOON, Protocol.ICMP, message)
     port = lab.world.ports["moon:wan"]
     port.node.enter(Packet(error, lab.now), port, lab.now)
     lab.run()
@@ -278,3 +286,156 @@ tunnels:
     children:
       lans: {local_ts: ["fd01::/64"], remote_ts: ["fd02::/64"], start: trap}
 """
+
+
+OUTER6 = (
+    SIX.replace("wan: 192.0.2.1/24", 'wan: "2001:db8:1::1/64"')
+    .replace("moon: 192.0.2.254/24", 'moon: "2001:db8:1::2/64"')
+    .replace("sun: 198.51.100.254/24", 'sun: "2001:db8:2::2/64"')
+    .replace("wan: 198.51.100.1/24", 'wan: "2001:db8:2::1/64"')
+)
+OUTER6_V4 = (
+    OUTER6.replace('eth: "fd01::10/64"', "eth: 10.1.0.10/16")
+    .replace('lan: "fd01::1/64"', "lan: 10.1.0.1/16")
+    .replace('lan: "fd02::1/64"', "lan: 10.2.0.1/16")
+    .replace('eth: "fd02::10/64"', "eth: 10.2.0.10/16")
+    .replace('["fd01::/64"]', "[10.1.0.0/16]")
+    .replace('["fd02::/64"]', "[10.2.0.0/16]")
+)
+
+
+@pytest.mark.parametrize("encap", ["true", "false"])
+def test_c91_packet_too_big_about_an_outer_ipv6_packet_lowers_the_mtu(encap: str) -> None:
+    lab = Lab("links.2.mtu=1380 B", f"tunnels.six.encap={encap}", text=OUTER6).up()
+    told: list[int] = []
+    lab.world.nodes["alice"].on_icmp.append(lambda message, header, now: told.append(message.mtu))
+    a6, b6 = (ip_of(lab, name) for name in ("alice", "bob"))
+    lab.send(a6, b6, 1400)
+    lab.run()
+    assert (told, known(lab)) == ([], 1380)
+    lab.send(a6, b6, 1400)
+    lab.run()
+    (fitting,) = told
+    ear = lab.listen("moon:wan")
+    whole = lab.send(a6, b6, fitting)
+    lab.run()
+    assert lab.boxes["bob"].seqs == [whole]
+    assert 1380 - 4 < len(ear.seen[0].data) <= 1380
+
+
+def test_c91_ipv6_of_1280_octets_in_ipv6_goes_in_fragments_of_the_gateway() -> None:
+    """What the gateway sends itself it may cut to the path's MTU (RFC 8200 5)."""
+    lab = Lab("links.2.mtu=1280 B", text=OUTER6).up()
+    a6, b6 = (ip_of(lab, name) for name in ("alice", "bob"))
+    lab.send(a6, b6, 1280)
+    lab.run()
+    assert known(lab) == 1280
+    ear = lab.listen("moon:wan")
+    whole = lab.send(a6, b6, 1280)
+    lab.run()
+    assert lab.boxes["bob"].seqs == [whole]
+    assert [ip.parse(seen.data).is_fragment for seen in ear.seen] == [True, True]
+    assert all(len(seen.data) <= 1280 for seen in ear.seen)
+
+
+@pytest.mark.parametrize(("fragment", "cut"), [("after", [True, True]), ("before", [False, False])])
+def test_c91_ipv4_without_df_in_ipv6_is_cut_to_the_path_mtu(fragment: str, cut: list[bool]) -> None:
+    lab = Lab("links.2.mtu=1300 B", f"tunnels.six.children.lans.fragment={fragment}", text=OUTER6_V4).up()
+    lab.send(size=1400, df=True)
+    lab.run()
+    assert known(lab) == 1300
+    ear = lab.listen("moon:wan")
+    whole = lab.send(size=1400)
+    lab.run()
+    assert lab.boxes["bob"].seqs == [whole]
+    assert [ip.parse(seen.data).is_fragment for seen in ear.seen] == cut
+
+
+AH = f"{CHILD}.ah_proposals=[sha256]"
+
+
+@pytest.mark.parametrize("df", [True, False])
+def test_c91_ah_has_a_path_mtu_as_esp_has(df: bool) -> None:
+    lab = Lab(NARROW, AH, f"{CHILD}.esp_proposals=[]").up()
+    errors = Errors(lab, "alice")
+    lab.send(size=1280, df=True)
+    lab.run()
+    assert known(lab) == 1300
+    ear = lab.listen("moon:wan")
+    whole = lab.send(size=1280, df=df)
+    lab.run()
+    if df:
+        assert (len(errors.mtus), ear.seen) == (1, [])
+        whole = lab.send(size=errors.mtus[0], df=True)
+        lab.run()
+    assert lab.boxes["bob"].seqs == [whole]
+    assert all(len(seen.data) <= 1300 for seen in ear.seen)
+
+
+PAIR = """\
+name: pair
+duration: 100 s
+nodes:
+  a: {kind: host, interfaces: {eth: 192.0.2.1/24}}
+  r: {kind: router, interfaces: {a: 192.0.2.254/24, b: 198.51.100.254/24}}
+  b: {kind: host, interfaces: {eth: 198.51.100.1/24}}
+links: [{ends: [a:eth, r:a], delay: 1 ms}, {ends: [r:b, b:eth], delay: 1 ms, mtu: 1300 B}]
+tunnels:
+  t: {initiator: a, responder: b, auth: {psk: x}, children: {c: {mode: transport, start: trap}}}
+"""
+
+
+def test_c91_transport_mode_tells_the_host_itself_and_cuts_only_outside() -> None:
+    """ESP in transport mode carries whole datagrams (RFC 4303 3.3.4)."""
+    lab = Lab(text=PAIR).up()
+    told: list[int] = []
+    lab.world.nodes["a"].on_icmp.append(lambda message, header, now: told.append(message.mtu))
+    lab.send(MOON, SUN, 1400, df=True)
+    lab.run()
+    assert known(lab, "a") == 1300
+    lab.send(MOON, SUN, 1400, df=True)
+    lab.run()
+    assert told[-1] < 1300
+    ear = lab.listen("a:eth")
+    whole = [lab.send(MOON, SUN, 1400), lab.send(MOON, SUN, told[-1], df=True)]
+    lab.run()
+    assert sorted(lab.boxes["b"].seqs) == whole
+    assert [ip.parse(seen.data).is_fragment for seen in ear.seen] == [True, True, False]
+
+
+def test_a_path_mtu_is_forgotten_when_the_host_moves() -> None:
+    """Another path (RFC 4555 3.5)."""
+    lab = Lab("links.3.mtu=1300 B", text=ROAD).up()
+    lab.send(WLAN, BOB, 1400, df=True)
+    lab.run()
+    assert known(lab, "alice") == 1300
+    lab.world.ports["alice:wlan"].set_up(False)
+    lab.run()
+    assert known(lab, "alice") == NO_LIMIT
+
+
+def test_a_path_mtu_of_an_sa_ends_with_it() -> None:
+    lab = Lab(NARROW).up()
+    lab.send(size=1400, df=True)
+    lab.run()
+    assert len(lab.stack("moon").mtus) == 1
+    lab.stack("moon").command("terminate", "sites", None, lab.now)
+    lab.run()
+    assert len(lab.stack("moon").mtus) == 0
+
+
+def test_c91_a_router_that_quotes_no_spi_means_all_sas_between_the_ports() -> None:
+    """RFC 792 asks for no more than 8 octets: with UDP encapsulation these are the UDP header."""
+    lab = Lab("tunnels.sites.encap=true").up()
+    sent = sent_by_moon(lab)
+    report(lab, sent, 900, quote_bytes=28)
+    assert known(lab) == 900
+
+
+def test_a_report_about_ike_is_none_about_an_sa() -> None:
+    lab = Lab("tunnels.sites.encap=true")
+    ear = lab.listen("moon:wan")
+    lab.up()
+    ike = next(seen.data for seen in ear.seen if seen.is_ike and seen.outbound)
+    report(lab, ike, 576 if len(ike) > 576 else 68)
+    assert known(lab) == NO_LIMIT
