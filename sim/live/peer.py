@@ -44,6 +44,7 @@ from sim.tunnels.ledger import Ledger
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
 from sim.wire.address import format_address, format_sock
+from sim.wire.fragment import fragment
 from sim.wire.icmp import IcmpError
 from sim.wire.ip import IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Protocol
 from sim.wire.udp_encap import Kind, classify
@@ -135,6 +136,8 @@ class LivePeer(IpsecDriver[bytearray]):
             mark=MARK if self._kernel else 0,
         )
         self.engine.path_mtu = self._path_mtu
+        children = (child for connection in config.connections for child in connection.children)
+        self._cuts_before = any(child.handling.fragment_before for child in children)
         self._watch = AddressWatch()
 
     def obey_signals(self) -> None:
@@ -201,6 +204,8 @@ class LivePeer(IpsecDriver[bytearray]):
 
     def send_inner(self, packet: bytearray, now: int) -> None:
         """Send a packet of the inner side through the tunnel that its policy names."""
+        if self._cuts_before and self._cut_before(packet, now):
+            return
         verdict = self.engine.outbound(packet, now)
         if type(verdict) is bytearray:
             self._send_outer(verdict, packet, now)
@@ -262,6 +267,26 @@ class LivePeer(IpsecDriver[bytearray]):
         error = icmp.error(inner, ip.addresses(inner)[1], IcmpError.TOO_BIG, mtu)
         if error is not None:
             self._deliver(error, now)
+
+    def _cut_before(self, packet: bytearray, now: int) -> bool:
+        """Whether a packet was cut before its encapsulation, because the SA does so and it is too long.
+
+        What may not be cut, and what is cut afterwards, the kernel sees to.
+        """
+        if ip.dont_fragment(packet) or (spi_in := self.engine.protecting(packet)) is None:
+            return False
+        sa = self.engine.sad[spi_in].outbound
+        longest = sa.max_inner(self._path_mtu(sa)) if sa.spec.handling.fragment_before else len(packet)
+        if not IPV4_HEADER_BYTES + 8 <= longest < len(packet):
+            return False
+        for piece in fragment(packet, longest):
+            sealed = sa.seal(piece, now)
+            if isinstance(sealed, Drop):
+                self.xfrm[leaving(sealed.reason)] += 1
+                self.drop(piece, sealed.reason, now)
+            else:
+                self._send_outer(sealed, piece, now)
+        return True
 
     def _path_mtu(self, sa: OutboundSa) -> int:
         way = source_and_mtu(sa.spec.remote[0], MARK if self._kernel else 0)
