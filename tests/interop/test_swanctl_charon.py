@@ -53,6 +53,7 @@ def test_strongswan_loads_every_node_and_shows_the_same_values(path: Path, lab: 
             for child in connection.children.values():
                 assert f"copy_df = {int(child.copy_df)}" in details
                 assert f"replay_window = {child.replay_window}" in details
+                assert f"ipcomp = {int(child.ipcomp)}" in details
             assert f"mobike = {int(connection.mobike)}" in details
             assert f"encap = {int(connection.encap)}" in details
         daemon.stop()
@@ -122,14 +123,15 @@ def test_two_strongswans_authenticate_by_eap_as_exported(lab: Lab) -> None:
     other.expect("received EAP identity 'carol@example.org'")
 
 
-def _classical(scenario: Scenario) -> dict[str, list[str]]:
-    """The proposals without what only strongSwan 6 has: additional key exchanges."""
-    found = {}
+def _classical(scenario: Scenario) -> dict[str, object]:
+    """Without what only strongSwan 6 has: additional key exchanges, and SAs for single CPUs."""
+    found: dict[str, object] = {}
     for name, tunnel in scenario.tunnels.items():
         found[f"tunnels.{name}.proposals"] = list(map(_without_additional, tunnel.proposals))
         for child, settings in tunnel.children.items():
             key = f"tunnels.{name}.children.{child}.esp_proposals"
             found[key] = list(map(_without_additional, settings.esp_proposals))
+            found[f"tunnels.{name}.children.{child}.per_cpu_sas"] = "no"
     return found
 
 
