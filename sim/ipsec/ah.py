@@ -22,8 +22,10 @@ from sim.ipsec.tunnel import TunnelSealer
 from sim.ipsec.verdict import PacketError, Reason
 from sim.wire import ah
 from sim.wire.buffer import WireError
-from sim.wire.ip import IPV6_HEADER_BYTES, Protocol
+from sim.wire.ip import IPV6_HEADER_BYTES, Protocol, write_checksum
 from sim.wire.mutable import extensions, masked, predicted
+
+_UNNUMBERED = bytes(2)
 
 
 class _Icv:
@@ -142,16 +144,24 @@ class AhOpener:
 
 
 class AhMode:
-    """A mode's sealer with AH instead of ESP: the mode completes the headers, then AH signs them."""
+    """A mode's sealer with AH instead of ESP: the mode completes the headers, then AH signs them.
 
-    __slots__ = ("_ah", "_mode")
+    An identification of zero is legal with DF (RFC 6864 4.1), but a kernel chooses another one for it on the
+    way out, and AH covers it: an outer IPv4 header of our own always has one.
+    """
+
+    __slots__ = ("_ah", "_mode", "_numbers")
 
     def __init__(self, mode: TunnelSealer | TransportSealer, sealer: AhSealer) -> None:
         self._mode = mode
         self._ah = sealer
+        self._numbers = isinstance(mode, TunnelSealer)
 
     def seal(self, packet: bytearray) -> bytearray:
         out = self._mode.seal(packet)
+        if self._numbers and out[4:6] == _UNNUMBERED and out[0] < 0x60:
+            out[4:6] = (self._ah.seq % 0xFFFF + 1).to_bytes(2, "big")
+            write_checksum(out)
         self._ah.sign(out)
         return out
 

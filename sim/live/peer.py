@@ -104,6 +104,15 @@ def _possible(config: EndpointConfig) -> EndpointConfig:
     return replace(config, connections=tuple(replace(c, encap=True) for c in config.connections))
 
 
+def _has_ah(config: EndpointConfig) -> bool:
+    return any(child.ah_proposals for connection in config.connections for child in connection.children)
+
+
+EXTENDED = "the kernel writes the header in front, without options or extension headers"
+_FIRST = frozenset({Protocol.ESP, Protocol.AH, Protocol.UDP})
+UNNUMBERED = "it has no identification, and AH covers the one that the kernel would give it"
+
+
 class LivePeer(IpsecDriver[bytearray]):
     """Made inside a running event loop; `run` it, then `close` it."""
 
@@ -133,6 +142,7 @@ class LivePeer(IpsecDriver[bytearray]):
             (config.ike_port, config.natt_port),
             self._readable,
             esp=may_send_plain_esp(),
+            ah=may_send_plain_esp() and _has_ah(config),
             mark=MARK if self._kernel else 0,
         )
         self.engine.path_mtu = self._path_mtu
@@ -231,7 +241,29 @@ class LivePeer(IpsecDriver[bytearray]):
             if self.engine.events:
                 self.drain_engine(now)
 
+    def _send_ah(self, outer: bytearray, inner: bytearray, now: int) -> None:
+        """AH covers the identification, which the kernel chooses where it is zero."""
+        src, dst = ip.addresses(outer)
+        sock = self._sockets.ah.get(src)
+        if sock is None or (outer[0] < 0x60 and outer[4:6] == b"\0\0"):
+            self.xfrm["XfrmOutError"] += 1
+            self.drop(inner, GONE if sock is None else UNNUMBERED, now)
+            return
+        payload = memoryview(outer)[0 if outer[0] < 0x60 else IPV6_HEADER_BYTES :]
+        sent = sock.send(payload, (dst, 0), tos=0 if outer[0] < 0x60 else ip.parse(outer).tos)
+        if sent is Sent.TOO_BIG:
+            self._too_big(inner, dst, now)
+        elif sent is Sent.NO:
+            self.drop(inner, "the kernel could not send it", now)
+
     def _send_outer(self, outer: bytearray, inner: bytearray, now: int) -> None:
+        if outer[0] != 0x45 if outer[0] < 0x60 else outer[6] not in _FIRST:
+            self.xfrm["XfrmOutError"] += 1
+            self.drop(inner, EXTENDED, now)
+            return
+        if outer[9 if outer[0] < 0x60 else 6] == Protocol.AH:
+            self._send_ah(outer, inner, now)
+            return
         src, dst = ip.addresses(outer)
         v4 = outer[0] < 0x60
         at = IPV4_HEADER_BYTES if v4 else IPV6_HEADER_BYTES
@@ -419,7 +451,11 @@ class LivePeer(IpsecDriver[bytearray]):
             if received is None:
                 break
             payload, src, tos = received
-            if sock.esp:
+            if sock.ah:
+                v4 = len(src[0]) == 4
+                built = b"" if v4 else ip.build(src[0], local[0], Protocol.AH, payload, tos=tos)
+                self._receive_esp(bytearray(payload) if v4 else bytearray(built), now)
+            elif sock.esp:
                 self._receive_esp(ip.build(src[0], local[0], Protocol.ESP, payload, tos=tos), now)
             elif encapsulated and classify(payload) is Kind.ESP:
                 if pending:

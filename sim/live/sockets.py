@@ -1,4 +1,4 @@
-"""All sockets of a live peer: for each address one for IKE, one for NAT traversal, one for plain ESP."""
+"""All sockets of a live peer: one for IKE, one for NAT traversal, for plain ESP and AH, by address."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ Ready = Callable[[LiveSocket], None]
 class SocketSet:
     """Opens and closes sockets as addresses come and go; `ready` is called when one can be read."""
 
-    def __init__(self, ports: tuple[int, ...], ready: Ready, *, esp: bool, mark: int) -> None:
+    def __init__(self, ports: tuple[int, ...], ready: Ready, *, esp: bool, ah: bool, mark: int) -> None:
         self._ports = ports
         self._ready = ready
         self._esp = esp
+        self._ah = ah
         self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._by_address: dict[bytes, list[LiveSocket]] = {}
         self.udp: dict[Sock, LiveSocket] = {}
         self.esp: dict[bytes, LiveSocket] = {}
+        self.ah: dict[bytes, LiveSocket] = {}
 
     @property
     def addresses(self) -> list[bytes]:
@@ -47,11 +49,12 @@ class SocketSet:
 
     def _open(self, address: bytes) -> None:
         opened: list[LiveSocket] = []
-        plans = [((address, port), False) for port in self._ports]
-        plans += [((address, 0), True)] if self._esp else []
+        plans = [((address, port), False, False) for port in self._ports]
+        plans += [((address, 0), True, False)] if self._esp else []
+        plans += [((address, 0), False, True)] if self._ah else []
         try:
-            for local, esp in plans:
-                sock = open_socket(local, esp=esp, mark=self._mark)
+            for local, esp, ah in plans:
+                sock = open_socket(local, esp=esp, ah=ah, mark=self._mark)
                 if sock is not None:
                     opened.append(sock)
         finally:
@@ -66,6 +69,8 @@ class SocketSet:
     def _use(self, sock: LiveSocket) -> None:
         if sock.esp:
             self.esp[sock.local[0]] = sock
+        elif sock.ah:
+            self.ah[sock.local[0]] = sock
         else:
             self.udp[sock.local] = sock
         self._loop.add_reader(sock.fileno(), self._ready, sock)
@@ -76,6 +81,7 @@ class SocketSet:
             self.udp.pop(sock.local, None)
             sock.close()
         self.esp.pop(address, None)
+        self.ah.pop(address, None)
 
 
 def listening_addresses(named: Iterable[bytes], everywhere: bool, without: str = "") -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Sockets of one local address: UDP for IKE and encapsulated ESP (RFC 3948), raw IP for ESP without UDP.
+"""Sockets of one local address: UDP for IKE and encapsulated ESP (RFC 3948), raw IP for plain ESP and AH.
 
 A socket is bound to one address and one port, so every datagram has its real local address, and the kernel
 sends from it. The kernel fragments and reassembles; DF is set only when a packet asks for it.
@@ -21,6 +21,7 @@ RECEIVE_BUFFER_BYTES = 4 << 20
 
 _IP_MTU_DISCOVER, _PMTUDISC_DONT, _PMTUDISC_PROBE, _IP_MTU = 10, 0, 3, 14
 _IPV6_MTU_DISCOVER, _IPV6_MTU = 23, 24
+_IP_HDRINCL = 3
 _INT = Struct("i")
 _ANCILLARY_BYTES = 64
 
@@ -37,15 +38,18 @@ class Sent(Enum):
 
 
 class LiveSocket:
-    """One non-blocking socket; `local` has port 0 for ESP.
+    """One non-blocking socket; `local` has port 0 for ESP and AH.
 
+    One for AH gives and takes whole IPv4 packets, because AH covers their headers; of IPv6 it is what follows
+    the header, all of which is known to both sides or may change on the way.
     OSError when it cannot be bound. With a `mark` its packets are told from those of other programs by
     routing rules (that needs root).
     """
 
-    def __init__(self, local: Sock, *, esp: bool = False, mark: int = 0) -> None:
+    def __init__(self, local: Sock, *, esp: bool = False, ah: bool = False, mark: int = 0) -> None:
         self.local = local
         self.esp = esp
+        self.ah = ah
         v6 = len(local[0]) == 16
         self._family = socket.AF_INET6 if v6 else socket.AF_INET
         self._strip = esp and not v6  # raw IPv4 sockets show the IP header
@@ -55,6 +59,8 @@ class LiveSocket:
             else (socket.IPPROTO_IP, socket.IP_TOS, socket.IP_TTL, _IP_MTU_DISCOVER)
         )
         kind, protocol = (socket.SOCK_RAW, int(Protocol.ESP)) if esp else (socket.SOCK_DGRAM, 0)
+        if ah:
+            kind, protocol = socket.SOCK_RAW, int(Protocol.AH)
         self._socket = socket.socket(self._family, kind, protocol)
         try:
             self._prepare(v6, mark)
@@ -79,7 +85,7 @@ class LiveSocket:
         if self._strip:
             data = data[(data[0] & 15) * 4 :]
         address = socket.inet_pton(self._family, source[0].partition("%")[0])
-        return data, (address, 0 if self.esp else source[1]), _tos_of(ancillary)
+        return data, (address, 0 if self.esp or self.ah else source[1]), _tos_of(ancillary)
 
     def send(
         self, payload: bytes | memoryview, dst: Sock, *, tos: int = 0, df: bool = False, ttl: int = 0
@@ -103,11 +109,13 @@ class LiveSocket:
         if mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         if v6:
-            if not self.esp:  # a raw socket is of one IP version anyway, and refuses the option
+            if not (self.esp or self.ah):  # a raw socket is of one IP version anyway, and refuses the option
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+            if self.ah:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_HDRINCL, 1)
         sock.setsockopt(self._level, self._discover, _PMTUDISC_DONT)
 
     def _set_df(self, df: bool) -> None:
@@ -115,14 +123,14 @@ class LiveSocket:
         self._df = df
 
 
-def open_socket(local: Sock, *, esp: bool = False, mark: int = 0) -> LiveSocket | None:
+def open_socket(local: Sock, *, esp: bool = False, ah: bool = False, mark: int = 0) -> LiveSocket | None:
     """A bound socket, or None when this host lacks the address; LiveError when it must not be ours."""
     try:
-        return LiveSocket(local, esp=esp, mark=mark)
+        return LiveSocket(local, esp=esp, ah=ah, mark=mark)
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None
-        raise LiveError(_why(error, local, esp)) from None
+        raise LiveError(_why(error, local, esp or ah)) from None
 
 
 def source_and_mtu(dst: bytes, mark: int = 0) -> tuple[bytes, int] | None:
@@ -161,7 +169,7 @@ _TOS = {(socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, socket.IPV6_TC
 
 def _why(error: OSError, local: Sock, esp: bool) -> str:
     if esp:
-        return f"no raw socket for ESP at {format_address(local[0])}: {error.strerror}"
+        return f"no raw socket for ESP or AH at {format_address(local[0])}: {error.strerror}"
     what = f"UDP port {local[1]} of {format_address(local[0])}"
     if error.errno == errno.EADDRINUSE:
         return f"{what} is in use by another program: stop it, or choose ports with --port and --natt-port"

@@ -42,7 +42,7 @@ class Endpoint:
 class Arrived:
     """A socket that holds these datagrams."""
 
-    local, esp = LOCAL, False
+    local, esp, ah = LOCAL, False, False
 
     def __init__(self, *payloads: bytes) -> None:
         self._payloads = deque(payloads)

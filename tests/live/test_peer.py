@@ -72,6 +72,20 @@ def test_esp_travels_as_the_connection_says(tmp_path: Path, settings: str) -> No
         assert b.wait_for("child up")["encap"] is encap
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")
+def test_ah_travels_between_two_processes(tmp_path: Path) -> None:
+    with site(tmp_path, settings="    mobike: false\n") as lab:
+        for file in (lab.file_a, lab.file_b):
+            file.write_text(file.read_text().replace("{local_ts", "{ah_proposals: [sha256-esn], local_ts"))
+        b = lab.start(lab.file_b)
+        a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "3")
+        assert a.end() == 0
+        assert b.wait_for("child up")["encap"] is False
+        b.wait_for("ike down", reason="DELETED_BY_PEER")
+        (child,) = b.status()["connections"][0]["children"]
+        assert (child["protocol"], child["packets_in"], child["packets_out"]) == ("AH", 3, 3)
+
+
 def test_a_wrong_secret_has_a_clear_reason_and_is_never_shown(tmp_path: Path) -> None:
     with site(tmp_path, secret_of_a="the wrong secret") as lab:
         b = lab.start(lab.file_b, "-v")
