@@ -484,9 +484,9 @@ class IpNode:
             self._forget()
         port = self.routes.lookup(dst)
         if dst in self._local:
-            way: Way = (self._loop_back, ip.MAX_PACKET_BYTES)
+            way: Way = (self._loop_back, ip.MAX_V6_PACKET_BYTES)
         elif port is None:
-            way = (self._no_route, ip.MAX_PACKET_BYTES)
+            way = (self._no_route, ip.MAX_V6_PACKET_BYTES)
         else:
             way = (port.send if port.link is None else port.link.send, port.mtu)
         self._ways[dst] = way

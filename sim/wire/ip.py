@@ -26,6 +26,8 @@ from sim.wire.value import quick
 IPV4_HEADER_BYTES = 20
 IPV6_HEADER_BYTES = 40
 MAX_PACKET_BYTES = 65535
+MAX_V6_PACKET_BYTES = MAX_PACKET_BYTES + IPV6_HEADER_BYTES
+"""Its length does not count the header, so this is the longest packet of all."""
 IPV6_MIN_MTU = 1280
 
 DF = 0x4000

@@ -20,7 +20,7 @@ AGING_NS = 600 * NS_PER_S
 """Ten minutes, as RFC 1191 6.3 and RFC 8201 4 recommend."""
 MIN_PMTU = 576
 """The least MTU that a report about IPv4 can bring about, unless it is set."""
-NO_LIMIT = ip.MAX_PACKET_BYTES
+NO_LIMIT = ip.MAX_V6_PACKET_BYTES
 MAX_PATHS = 65536
 
 _PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
     IPv6,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
@@ -25,6 +26,7 @@ from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, udp
 from sim.wire.address import pack_address
+from sim.wire.fragment import MAX_BYTES
 from sim.wire.fragment6 import fragment6
 from sim.wire.icmp import IcmpMessage
 from sim.wire.ip import IpHeader
@@ -359,6 +361,34 @@ def test_a_lost_ipv6_fragment_loses_the_packet_and_says_so() -> None:
         pair.sim.run(LATER)
         assert [(message.type, message.code) for message, _ in answers] == told
         assert pair.b.drops == {"reassembly time exceeded": 1}
+
+
+@pytest.mark.parametrize("src", ["2001:db8::1", "fd09::1", "2001:db8::2"])
+def test_the_longest_ipv6_packet_is_answered_or_dropped(src: str) -> None:
+    """It is 40 octets longer than the longest of IPv4; nobody may be out of reach, or at home."""
+    pair = Pair(WIDE)
+    echo = IPv6(src=src, dst="2001:db8::2") / ICMPv6EchoRequest(data=bytes(65527))
+    whole = bytearray(bytes(echo))
+    assert len(whole) == 65575
+    for piece in fragment6(whole, 1500, 1):
+        pair.b.enter(Packet(piece, 0), pair.pb, 0)
+    answers: list[int] = []
+    pair.a.on_icmp.append(lambda _message, header, _now: answers.append(header.total_length))
+    pair.sim.run(LATER)
+    assert answers == ([65575] if src == "2001:db8::1" else [])
+    assert pair.b.drops == ({"no route": 1} if src == "fd09::1" else {})
+
+
+def test_a_flood_of_ipv6_fragments_takes_bounded_memory_and_is_counted() -> None:
+    pair = Pair(WIDE)
+    first = fragment6(pair.datagram(3000, "2001:db8::2"), 1500, 1)[0]
+    for number in range(2000):
+        first[44:48] = number.to_bytes(4, "big")
+        pair.b.enter(Packet(bytearray(first), 0), pair.pb, 0)
+    held = MAX_BYTES // len(first)
+    assert pair.b.drops == {"reassembly buffer full": 2000 - held}
+    pair.sim.run(LATER)
+    assert pair.b.drops["reassembly time exceeded"] == held
 
 
 def test_the_source_of_an_impossible_ipv6_fragment_is_told_what_is_wrong() -> None:
