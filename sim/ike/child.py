@@ -46,6 +46,7 @@ class ChildSa:
     rekeying: RekeyChild | None = None
     rival: Rival | None = None
     expires_at: int = 0
+    fragments: bool = False
     cpi_in: int = 0
     cpi_out: int = 0
     share: Share | None = None

@@ -218,6 +218,8 @@ class ChildConfig:
 
     priority: int = 0
     """Where its policies stand among all others, the lowest first; 0 is the default of their kind."""
+    fragments: bool = False
+    """Whether its SAs carry later fragments of what they are for, checked by the first (RFC 4301 7.3)."""
     populate: tuple[str, ...] = ()
     """Which fields an SA has from the packet that asks for it: see `sim.ike.populate`."""
 

@@ -172,6 +172,8 @@ class ChildSaUp:
     replaces: int = 0
     soft_limit: tuple[int, int] = (0, 0)
     hard_limit: tuple[int, int] = (0, 0)
+    fragments: bool = False
+    """Later fragments travel as well where selectors name ports (RFC 7296 1.3.1)."""
     cpi_in: int = 0
     cpi_out: int = 0
     handling: Handling = DEFAULT

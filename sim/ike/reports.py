@@ -97,6 +97,7 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         original=child.original,
         handling=_handling(child),
         tracked=transport_nat.is_tracked(child),
+        fragments=child.fragments,
     )
 
 

@@ -17,15 +17,25 @@ from sim.crypto.cipher import Rand
 from sim.ipsec.clamp import clamp
 from sim.ipsec.conversations import Conversations, Tracked
 from sim.ipsec.events import Event
+from sim.ipsec.fragments import FirstFragments
 from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
 from sim.ipsec.nesting import MAX_DEPTH, around, made_by
-from sim.ipsec.policy import Action, Policy
+from sim.ipsec.policy import Action, Policy, covers_both
 from sim.ipsec.resources import Resources
 from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
 from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.tfc import dummy_bytes, pad
-from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable, selectors_of
+from sim.ipsec.traffic import (
+    UNEXAMINED,
+    FlowKey,
+    Traffic,
+    classify,
+    flow_key,
+    hides_ports,
+    memorable,
+    selectors_of,
+)
 from sim.ipsec.verdict import BYPASS, DROP, Acquire, Drop, Reason, Verdict
 from sim.ipsec.volume import MeteredInboundSa, MeteredOutboundSa
 from sim.wire import ah
@@ -33,6 +43,7 @@ from sim.wire.address import Sock
 from sim.wire.buffer import WireError
 from sim.wire.esp import HEADER, HEADER_BYTES
 from sim.wire.ip import IPV4_HEADER_BYTES, MF, OFFSET_MASK, IpHeader, Protocol
+from sim.wire.selector import Selector
 from sim.wire.udp import UDP_HEADER_BYTES
 
 Outcome = bytearray | Verdict
@@ -86,6 +97,8 @@ class Engine:
         """Set when what came out of an SA was opened once more; whoever looks at it takes it back."""
         self._leaving: dict[FlowKey, Handler] = {}
         self._arriving: dict[FlowKey, Verdict] = {}
+        self._left_first: FirstFragments[Handler] = FirstFragments()
+        self._came_first: FirstFragments[Verdict] = FirstFragments()
         self.events: deque[Event] = deque()
         """What happened, oldest first; `next_event` drains it. Empty is falsy: one look per packet."""
         self.changed: Callable[[], None] = _nothing
@@ -193,7 +206,7 @@ class Engine:
         """The protected packet (a new one; `ip` stays as it was), or why there is none."""
         handler = self._leaving.get(flow_key(ip))
         if handler is None:
-            handler = self._leaving_handler(ip)
+            handler = self._leaving_handler(ip, now)
         return handler(ip, now)
 
     def inbound(self, ip: bytearray, now: int) -> Outcome:
@@ -336,7 +349,11 @@ class Engine:
             header.protocol in _IPSEC or (traffic.protocol == _UDP and traffic.dst_port == self._natt_port)
         ):
             return self._open_sound(ip, traffic, header, now)
+        if header.fragment_offset and (known := self._came_first.find(header, now)) is not None:
+            return known
         verdict = self._arriving.get(traffic) or self._arriving_verdict(traffic)
+        if header.mf and not header.fragment_offset and verdict is BYPASS:
+            self._came_first.keep(header, verdict, now)
         _remember(self._arriving, memorable(ip, traffic, header), verdict)
         return verdict
 
@@ -381,20 +398,34 @@ class Engine:
             return BYPASS
         policy = self.spd.inbound(traffic)
         if policy is None:
+            if self._asks_for_ports(traffic, traffic.src, back=True):
+                return DROP[Reason.HIDDEN_PORTS]
             crosses = traffic.dst not in self._local and self.spd.outbound(traffic) is not None
             return BYPASS if crosses else _CLEAR[self.spd.default]
         return DROP[Reason.CLEAR_TEXT] if policy.action is Action.PROTECT else _CLEAR[policy.action]
 
-    def _leaving_handler(self, ip: bytearray) -> Handler:
+    def _leaving_handler(self, ip: bytearray, now: int) -> Handler:
         try:
             traffic, header = classify(ip)
         except WireError:
             return _constantly(DROP[Reason.MALFORMED_IP])
         if is_icmp_error(traffic) and (carrier := self._carrier(ip, traffic, header)) is not None:
             return carrier  # of this very message: the next one may quote another packet
+        if header.fragment_offset and (known := self._left_first.find(header, now)) is not None:
+            return known
         handler = self._leaving.get(traffic) or self._decide_leaving(traffic)
+        if header.mf and not header.fragment_offset and self._shares_way(traffic):
+            self._left_first.keep(header, handler, now)
         _remember(self._leaving, memorable(ip, traffic, header), handler)
         return handler
+
+    def _shares_way(self, traffic: Traffic) -> bool:
+        """Whether later fragments go where this first one goes: in clear, or by an SA that is for them."""
+        policy = self.spd.outbound(traffic)
+        if policy is None or policy.action is not Action.PROTECT:
+            return (policy.action if policy else self.spd.default) is Action.BYPASS
+        pair = self._pairs.get(policy.spi_in)
+        return pair is not None and pair.outbound.spec.fragments
 
     def _carrier(self, ip: bytearray, traffic: Traffic, header: IpHeader) -> Handler | None:
         """RFC 4301 6.2: an ICMP error that no SA covers goes with what answers the packet that it quotes.
@@ -424,6 +455,8 @@ class Engine:
             return _constantly(BYPASS)
         policy = self.spd.outbound(traffic)
         if policy is None:
+            if self._asks_for_ports(traffic, traffic.dst, back=False):
+                return _constantly(DROP[Reason.HIDDEN_PORTS])
             crosses = traffic.src not in self._local and self.spd.inbound(traffic) is not None
             return _constantly(BYPASS if crosses else _CLEAR[self.spd.default])
         if policy.action is not Action.PROTECT:
@@ -508,14 +541,31 @@ class Engine:
             return DROP[Reason.DISCARD_POLICY]
         return self._pairs.get(policy.spi_in) or Acquire(policy, *selectors_of(made))
 
+    def _asks_for_ports(self, traffic: Traffic, remote: bytes, *, back: bool) -> bool:
+        """Whether a packet whose ports cannot be seen may be one that may not go in clear."""
+        if not hides_ports(traffic):
+            return False
+        any_port = traffic._replace(src_port=UNEXAMINED, dst_port=UNEXAMINED)
+        return any(
+            policy.action is not Action.BYPASS and covers_both(any_port, *_sides(policy, back=back))
+            for policy in self.spd.towards(remote)
+        )
+
     def _forget_flows(self) -> None:
         self._quick = frozenset() if self.spd.nesting else self._local
+        self._left_first.clear()
+        self._came_first.clear()
         self._leaving.clear()
         self._arriving.clear()
         self.changed()
 
 
 _CLEAR: dict[Action, Verdict] = {Action.BYPASS: BYPASS, Action.DISCARD: DROP[Reason.DISCARD_POLICY]}
+
+
+def _sides(policy: Policy, *, back: bool) -> tuple[tuple[Selector, ...], tuple[Selector, ...]]:
+    """What a policy says of a packet's source and destination."""
+    return (policy.remote_ts, policy.local_ts) if back else (policy.local_ts, policy.remote_ts)
 
 
 def _policy_for(spec: ChildSpec) -> Policy:

@@ -12,6 +12,7 @@ from sim.ipsec import protocols
 from sim.ipsec.ah import AhMode
 from sim.ipsec.compress import Tally
 from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhausted
+from sim.ipsec.fragments import FirstFragments
 from sim.ipsec.icmp_errors import is_icmp_error, quoted_traffic
 from sim.ipsec.nesting import is_ipsec
 from sim.ipsec.policy import Policy, covers_both
@@ -283,6 +284,7 @@ class InboundSa:
         mode = self._mode = protocols.mode_opener(spec, self.tally)
         self._open_mode = mode.open if self.shape is None else _shaped(mode.open, self.shape)
         self._flows: set[FlowKey] = set()
+        self._firsts: FirstFragments[bool] = FirstFragments()
         if self.open_plain is _asleep:
             express = None if self.shape else protocols.express_open(spec, wrapper)
             self.open_plain = express or _never
@@ -294,6 +296,9 @@ class InboundSa:
             traffic, header = classify(inner)
         except WireError:
             raise PacketError(Reason.MALFORMED_INNER) from None
+        if header.is_fragment and self.spec.fragments:
+            self._check_fragment(inner, traffic, header)
+            return
         if traffic in self._flows:
             return
         if is_icmp_error(traffic) and self._check_quoted(inner, traffic, header):
@@ -307,6 +312,15 @@ class InboundSa:
         if len(self._flows) >= MAX_FLOWS:
             self._flows.clear()
         self._flows.add(memorable(inner, traffic, header))
+
+    def _check_fragment(self, inner: bytearray, traffic: Traffic, header: IpHeader) -> None:
+        """RFC 4301 7.3: later fragments belong here if their first one did."""
+        if covers_both(traffic, self.spec.remote_ts, self.spec.local_ts):
+            if not header.fragment_offset:
+                self._firsts.keep(header, True, self.last_at)
+        elif not header.fragment_offset or not self._firsts.find(header, self.last_at):
+            self._tell_mismatch(inner)
+            raise PacketError(Reason.SELECTOR_MISMATCH)
 
     def _check_quoted(self, inner: bytearray, traffic: Traffic, header: IpHeader) -> bool:
         """Whether an ICMP error is about a packet of this pair (RFC 4301 6.2); if not, selectors decide."""

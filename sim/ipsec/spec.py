@@ -62,6 +62,8 @@ class ChildSpec:
     """ESP or AH. AH's `encryption` is NULL, its encryption keys are empty, and it knows no `encap`."""
     handling: Handling = DEFAULT
 
+    fragments: bool = False
+    """Whether later fragments, which show no ports, go where their first one goes (RFC 4301 7.3)."""
     priority: int = PROTECT_PRIORITY
     """That of its policy: see `sim.ipsec.policy`."""
 

@@ -105,10 +105,19 @@ def selectors_of(traffic: Traffic) -> tuple[Selector, Selector]:
     )
 
 
+def hides_ports(traffic: Traffic) -> bool:
+    """Whether a packet has ports that cannot be seen, as later fragments have."""
+    return traffic.src_port == OPAQUE and _has_ports(traffic.protocol)
+
+
+def _has_ports(protocol: int) -> bool:
+    return protocol in _PORTED or protocol in TYPED
+
+
 def _exactly(port: int, protocol: int) -> tuple[int, int]:
     if port != OPAQUE:
         return port, port
-    return OPAQUE_PORTS if protocol in _PORTED or protocol in TYPED else ANY_PORTS
+    return OPAQUE_PORTS if _has_ports(protocol) else ANY_PORTS
 
 
 def _port_fits(ports: tuple[int, int], port: int) -> bool:

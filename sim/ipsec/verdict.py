@@ -18,6 +18,8 @@ class Reason(StrEnum):
     DISCARD_POLICY = "policy says discard"
     DUMMY = "dummy packet"
     EXPIRED = "lifetime of the SA is over"
+    HIDDEN_PORTS = "later fragment, whose ports a policy asks for"
+    """Its first fragment is not known, so nobody can tell whether it needs protection (RFC 4301 7)."""
     FRAGMENT = "fragment of an ESP or AH packet"
     ICMP_IN_CLEAR = "ICMP error that would quote protected traffic in clear"
     ICMP_PAYLOAD = "ICMP error about a packet that this SA has not carried"

@@ -155,6 +155,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         ipcomp=child.ipcomp,
         priority=child.priority,
         populate=child.populate_from_packet,
+        fragments=child.non_first_fragments_also,
         per_cpu_sas=PerCpuSas(child.per_cpu_sas),
         **_limits(child, "time"),
         **_limits(child, "bytes"),

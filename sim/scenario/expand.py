@@ -28,7 +28,7 @@ _SHARED_CHILD = (
     *("close_action", "dpd_action", "rekey_time", "life_time", "rand_time"),
     *("rekey_bytes", "life_bytes", "rand_bytes", "rekey_packets", "life_packets", "rand_packets"),
     *("ipcomp", "per_cpu_sas"),
-    *("priority", "populate_from_packet"),
+    *("priority", "populate_from_packet", "non_first_fragments_also"),
 )
 _MIRRORED = {
     "local_addr": "remote_addr",

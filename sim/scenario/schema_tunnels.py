@@ -238,12 +238,21 @@ class _Child(Model):
     """Where its policies stand among all others of the host, the lowest first. 0: before 100,000 for pass,
     before 200,000 for what is protected, and after 300,000 for drop."""
 
+    non_first_fragments_also: bool = False
+    """Whether its SAs carry later fragments, which show no ports, of what its selectors name by port, if the
+    peer wants it as well (RFC 4301 7.3, RFC 7296 1.3.1). strongSwan has no such setting."""
     populate_from_packet: Annotated[
         Many[Literal["all", "local_addr", "remote_addr", "protocol", "local_port", "remote_port"]],
         AfterValidator(_flags),
     ] = ()
     """What an SA has from the packet that asks for it, and not from the policy (RFC 4301 4.4.1.2): each flow
     gets an SA of its own with `all`. strongSwan has no such setting."""
+
+    @model_validator(mode="after")
+    def _carries_fragments(self) -> Self:
+        if self.non_first_fragments_also and self.mode == "transport":
+            raise ValueError("non_first_fragments_also is for tunnel mode: transport mode takes no fragments")
+        return self
 
     @model_validator(mode="after")
     def _has_a_packet(self) -> Self:

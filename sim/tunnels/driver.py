@@ -349,7 +349,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
 
     def _spec(self, event: ChildSaUp) -> ChildSpec:
         child = self._connections[event.connection].child(event.child)
-        return replace(child_spec(event), priority=priority_of(child))
+        return replace(child_spec(event), priority=priority_of(child), fragments=event.fragments)
 
     def _special(self, event: ChildSaUp) -> list[Policy]:
         """The policies that a new SA does not stand before, as their order decides (RFC 4301 4.4.1).

@@ -516,6 +516,7 @@ CASES: dict[str, Case] = {
     "TunnelChild.rekey_time": _case(f"{CHILD}.rekey_time=700 ms"),
     "TunnelChild.life_time": _case(f"{CHILD}.rekey_time=0 s", f"{CHILD}.life_time=700 ms"),
     "TunnelChild.rand_time": _case(f"{CHILD}.rekey_time=700 ms", f"{CHILD}.rand_time=500 ms"),
+    "TunnelChild.non_first_fragments_also": _case(f"{CHILD}.non_first_fragments_also=true"),
     "TunnelChild.populate_from_packet": _case(
         *QUIET, PING, f"{CHILD}.start=trap", f"{CHILD}.populate_from_packet=[remote_addr]"
     ),

@@ -110,6 +110,7 @@ CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("life_packets", 100, "life_packets", 100),
     ("life_time", "3700 s", "life_time", 3700 * NS_PER_S),
     ("priority", 1000, "priority", 1000),
+    ("non_first_fragments_also", True, "fragments", True),
     ("populate_from_packet", ["remote_addr"], "populate", ("remote_addr",)),
     ("rand_time", "3 s", "rand_time", 3 * NS_PER_S),
     ("start_action", "trap", "start", StartAction.TRAP),

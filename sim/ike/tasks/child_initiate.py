@@ -29,6 +29,7 @@ from sim.ike.proposals import Proposal, additional_exchanges, is_choice_of, offe
 from sim.ike.recovery import restart_children
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
+    FRAGMENTS_ALSO,
     NO_TFC,
     PacketSelectors,
     finish,
@@ -39,6 +40,7 @@ from sim.ike.tasks.child_terms import (
     refuses_padding,
     remote_selectors,
     suites,
+    takes_fragments,
     ts_of,
 )
 from sim.ike.tasks.followup import Rounds
@@ -90,6 +92,8 @@ class InitiateChild(Task):
         self._transport = self._wants_transport(sa)
         if self._transport:
             out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
+        elif config.fragments:
+            out.add(FRAGMENTS_ALSO)
         self._offer_compression(sa, out)
         if (data := self._resource()) is not None:
             out.add(resource.notify(data))
@@ -290,6 +294,7 @@ class InitiateChild(Task):
             secrets[1],
         )
         child.takes_no_padding = refuses_padding(message)
+        child.fragments = takes_fragments(self.config, child.mode, message)
         if cpi_out := compression.named(message):
             child.cpi_in, child.cpi_out = self._cpi_in, cpi_out
         child.share = self._share(sa, message)

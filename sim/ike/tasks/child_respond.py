@@ -29,6 +29,7 @@ from sim.ike.proposals import Proposal, additional_exchanges, select
 from sim.ike.selectors import narrow
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.child_terms import (
+    FRAGMENTS_ALSO,
     NO_TFC,
     finish,
     is_inner_host,
@@ -41,6 +42,7 @@ from sim.ike.tasks.child_terms import (
     refuses_padding,
     remote_selectors,
     suites,
+    takes_fragments,
     ts_of,
 )
 from sim.ike.transport_nat import admits, asks_through_nat, one_host, with_address
@@ -89,6 +91,7 @@ class ChildDraft:
     cpis: tuple[int, int] = (0, 0)
     share: Share | None = None
     takes_no_padding: bool = False
+    fragments: bool = False
 
 
 class Option(NamedTuple):
@@ -147,6 +150,8 @@ class RespondChild(Task):
         elif draft is not None:
             if draft.mode is Mode.TRANSPORT:
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
+            if draft.fragments:
+                out.add(FRAGMENTS_ALSO)
             if draft.cpis[0]:
                 out.add(compression.notify(draft.cpis[0]))
             if draft.share is not None and self.says_resource:
@@ -215,6 +220,7 @@ class RespondChild(Task):
             terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared, answer
         )
         self._draft.takes_no_padding = refuses_padding(message)
+        self._draft.fragments = takes_fragments(terms.config, mode, message)
         if terms.config.ipcomp and (cpi_out := compression.named(message)):
             cpi_in = sa.ctx.cpis.take(spi_in, sa.ctx.rand)
             self._draft.cpis = (cpi_in, cpi_out) if cpi_in else (0, 0)
@@ -252,6 +258,7 @@ class RespondChild(Task):
         child.original = transport_nat.original(child, *draft.answer)
         child.share = draft.share
         child.takes_no_padding = draft.takes_no_padding
+        child.fragments = draft.fragments
         self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:

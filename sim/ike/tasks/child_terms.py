@@ -28,6 +28,8 @@ ANY_ADDRESS = {4: Selector(bytes(4), b"\xff" * 4), 16: Selector(bytes(16), b"\xf
 NO_TFC = NotifyPayload(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)
 """Padding behind an inner packet is cut off in tunnel mode only (RFC 7296 1.3.1)."""
 
+FRAGMENTS_ALSO = NotifyPayload(NotifyType.NON_FIRST_FRAGMENTS_ALSO)
+
 PacketSelectors = tuple[Selector, Selector]
 """The selectors of the packet that asked for a Child SA: of this side, of the other side."""
 
@@ -91,6 +93,12 @@ def natted_ah(sa: IkeSa, config: ChildConfig) -> str:
 def refuses_padding(message: Message) -> bool:
     """Whether the peer takes no TFC padding; it may still send some itself (RFC 7296 1.3.1)."""
     return message.notify(NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED) is not None
+
+
+def takes_fragments(config: ChildConfig, mode: Mode, message: Message) -> bool:
+    """Whether both want later fragments in an SA whose selectors name ports (RFC 7296 1.3.1)."""
+    told = message.notify(NotifyType.NON_FIRST_FRAGMENTS_ALSO) is not None
+    return config.fragments and told and mode is Mode.TUNNEL
 
 
 def ts_of(message: Message, role: PayloadType) -> tuple[WireSelector, ...]:

@@ -276,6 +276,9 @@ class _Writer:
         yield f"remote_ts = {self._selectors((name, 'children', label, 'remote_ts'), child.remote_ts)}"
         if child.priority:
             yield f"priority = {child.priority}"
+        if child.non_first_fragments_also:
+            text = "strongSwan does not agree on later fragments (RFC 4301 7.3)"
+            self._note((name, "children", label, "non_first_fragments_also"), text)
         if child.populate_from_packet:
             text = "strongSwan takes no selectors from packets: its SA is for all that they are for"
             self._note((name, "children", label, "populate_from_packet"), text)
