@@ -35,6 +35,12 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\
 _LIST = ", "
 _TYPE_AND_CODE = re.compile(r"(\d+)\((\d+)\)")
 _SAID = "strongSwan says this name where it is asked for one, and else who it is in IKE"
+_LINUX_SIZES = {
+    "df": "Linux clears DF where it does not copy it",
+    "fragment": "Linux cuts what is too long after its encapsulation",
+    "icmp_check": "Linux looks at what an ICMP error quotes only where no selector covers the error",
+    "mss_clamp": "clamp the MSS with a rule of nftables (`tcp option maxseg size set`): strongSwan does not",
+}
 Lines = Iterator[str]
 
 
@@ -264,6 +270,12 @@ class _Writer:
         except ValueError as error:
             raise ScenarioError([self._problem(path, str(error))]) from None
 
+    def _tell_sizes(self, path: Path, child: ConnectionChild) -> None:
+        """What strongSwan leaves to the kernel, and Linux does otherwise."""
+        for key, text in _LINUX_SIZES.items():
+            if getattr(child, key) != ConnectionChild.model_fields[key].default:
+                self._note((*path, key), text)
+
     def _times(self, path: Path, settings: Connection | ConnectionChild, names: tuple[str, ...]) -> Lines:
         for key in names:
             duration = getattr(settings, key)
@@ -300,6 +312,7 @@ class _Writer:
         yield from self._outer((name, "children", label), child)
         if not child.icmp:
             yield "icmp = no"
+        self._tell_sizes((name, "children", label), child)
         yield f"start_action = {child.start_action}"
         yield f"close_action = {child.close_action}"
         yield f"dpd_action = {child.dpd_action}"

@@ -176,6 +176,21 @@ def test_what_strongswan_does_otherwise_is_told_with_its_line(old: str, new: str
     assert any(note.startswith(f"lab.yaml:{line}: connections.alice.rw.") and words in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("copy_df: false, df: set", "Linux clears DF"),
+        ("fragment: before", "Linux cuts what is too long after"),
+        ("icmp_check: true", "only where no selector covers"),
+        ("mss_clamp: auto", "a rule of nftables"),
+    ],
+)
+def test_how_linux_handles_sizes_otherwise_is_told(settings: str, words: str) -> None:
+    text = changed(("net: {remote_ts", f"net: {{{settings}, remote_ts"))
+    notes = [str(note) for note in export(load_text(text)).notes]
+    assert sum(words in note for note in notes) == 2, "for each end"
+
+
 def test_an_implicit_iv_that_strongswan_lacks_is_told() -> None:
     """RFC 8750; the words are written all the same, as the peer may not be strongSwan."""
     for suite, told in (("aes128gmac", False), ("aes128gcm16iiv-aes128gcm16", True)):
