@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from tests.bench import bare, ns3, ours, policies
+from tests.bench import bare, mappings, ns3, ours, policies
 from tests.bench.measure import HOPS, Sample, ratio, take_turns
 from tests.bench.road_warriors import measure
 
@@ -86,6 +86,7 @@ HANDSHAKES: tuple[tuple[str, dict[str, object], Callable[[int], Sample], int], .
 """Of each row: what, how the scenario differs, the bare calls, and how many handshakes of ours."""
 FEW, MANY = 100, 10_000
 POLICIES = 1000
+MAPPINGS, FEW_MAPPINGS = 100_000, 10
 
 HEAD = ["what", "ours", "against", "theirs", "ratio", "in rounds", "aim"]
 
@@ -97,6 +98,7 @@ def main(rounds: int, scale: float = 1.0, *, quick: bool = False) -> None:
         *chain_rows(rounds, scale, skipped),
         *handshake_rows(rounds, scale),
         *policy_rows(rounds, scale),
+        *mapping_rows(rounds, scale),
     ]
     if quick:
         skipped.append(f"{MANY:,} road warriors, because of --quick")
@@ -161,6 +163,21 @@ def policy_rows(rounds: int, scale: float) -> list[Row]:
             many, one = take_turns(turns, rounds)
             what = f"packets of {name}, {POLICIES:,} SAs and policies, {kind}"
             rows.append(Row(what, "one of each", many, one, "at least 0.83"))
+    return rows
+
+
+def mapping_rows(rounds: int, scale: float) -> list[Row]:
+    """Packets through a NAT with a hundred thousand mappings against one with ten."""
+    rows = []
+    for preset in mappings.PRESETS:
+        for way, run in (("out", mappings.leaving), ("in", mappings.arriving)):
+            turns = [
+                _bind(lambda n, run=run, preset=preset, of=of: run(preset, of, n), 20_000, scale)  # type: ignore[misc]
+                for of in (MAPPINGS, FEW_MAPPINGS)
+            ]
+            many, few = take_turns(turns, rounds)
+            what = f"packets {way} through NAT {preset} with {MAPPINGS:,} mappings"
+            rows.append(Row(what, f"one with {FEW_MAPPINGS}", many, few, "at least 0.83"))
     return rows
 
 

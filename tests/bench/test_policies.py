@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -34,6 +35,11 @@ def test_both_measurements_send_every_packet(kind: str) -> None:
 
 
 def lines(engine: Engine, packet: bytearray) -> int:
+    return lines_of(lambda: engine.outbound(packet, 0))
+
+
+def lines_of(act: Callable[[], object]) -> int:
+    """How many lines of Python run."""
     count = 0
 
     def trace(_frame: FrameType, event: str, _arg: Any) -> Any:
@@ -43,7 +49,7 @@ def lines(engine: Engine, packet: bytearray) -> int:
 
     sys.settrace(trace)
     try:
-        engine.outbound(packet, 0)
+        act()
     finally:
         sys.settrace(None)
     return count
