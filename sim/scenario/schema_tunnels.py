@@ -293,6 +293,8 @@ class _Child(Model):
             object.__setattr__(self, "esp_proposals", ())  # the default is no choice
         if self.ah_proposals and self.esp_proposals:
             raise ValueError("either ESP or AH protects a Child SA: leave esp_proposals or ah_proposals out")
+        if self.ah_proposals and self.per_cpu_sas == "encap":
+            raise ValueError("per_cpu_sas: encap is for ESP: AH cannot travel in UDP, so write yes")
         if not self.ah_proposals and not self.esp_proposals:
             raise ValueError("has no proposal: esp_proposals names one, such as aes128gcm16")
         return self

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,24 @@ from hypothesis import strategies as st
 from sim.wire import ip
 from sim.wire.address import format_address
 from sim.wire.esp import Mode
-from tests.ipsec.pair import A4, A6, B4, B6, SPI_A, SPI_B, Pair, between, datagram, make_pair, packet_of
+from tests.interop.sniffer import write_capture
+from tests.ipsec.pair import (
+    A4,
+    A6,
+    AH_SUITES,
+    B4,
+    B6,
+    SPI_A,
+    SPI_B,
+    Pair,
+    between,
+    datagram,
+    make_pair,
+    packet_of,
+)
 from tests.ipsec.test_transport import with_extensions
 from tests.ipsec.test_tunnel import with_options
+from tests.peers import require
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -128,6 +145,31 @@ def inner_packet(pair: Pair, size: int, version: int) -> bytearray:
     if pair.spec.mode is Mode.TUNNEL:
         return datagram(size, version=version)
     return between((pair.spec.local[0], 1), (pair.spec.remote[0], 2), size)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("suite", AH_SUITES)
+def test_c89_tshark_dissects_every_form_and_finds_nothing_wrong(suite: str, tmp_path: Path) -> None:
+    """All modes and IP versions, with IPv4 options and IPv6 extension headers in front and behind."""
+    packets = []
+    for mode, outer, inner in WAYS:
+        pair = make_pair(suite, mode=mode, outer=outer)
+        plain = inner_packet(pair, 100, inner)
+        more = with_options(plain) if inner == 4 else with_extensions(plain, [0, 60, 43, 60])
+        packets += [bytes(pair.seal(plain)), bytes(pair.seal(more))]
+    write_capture(tmp_path / "ah.pcapng", packets)
+    fields = ("ah.spi", "ah.sequence", "udp.dstport", "_ws.malformed", "_ws.expert.severity")
+    command = [require("tshark"), "-n", "-r", str(tmp_path / "ah.pcapng"), "-T", "fields"]
+    command += ["-E", "separator=|", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
+    command += [word for name in fields for word in ("-e", name)]
+    rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert len(rows) == len(packets)
+    for number, row in enumerate(rows):
+        spi, seq, port, malformed, severity = row.split("|")
+        assert (int(spi, 16), int(seq)) == (SPI_B, number % 2 + 1)
+        assert (port, malformed) == ("2000" if WAYS[number // 2][0] is Mode.TUNNEL else "2", "")
+        assert all(int(level) < 0x00600000 for level in severity.split(",") if level), row
 
 
 _CHAIN = st.lists(st.sampled_from([60, 43, 44]), max_size=3, unique=True)
