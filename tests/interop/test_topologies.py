@@ -61,6 +61,7 @@ _FIELDS = (
     "isakmp.messageid",
     "frame.interface_name",
     "ah.spi",
+    "ip.proto",
 )
 
 pytestmark = pytest.mark.peers
@@ -85,7 +86,7 @@ def test_tshark_decrypts_and_authenticates_everything(path: Path, tmp_path: Path
             seen[frame.interface] += 1
         else:
             assert frame.worst < WARNING, f"{where}: {frame.messages}"
-        if frame.spi:
+        if frame.spi and not frame.is_icmp:
             seen["esp"] += frame.spi.count(",") + 1
             assert frame.contained, f"{where}: ESP {frame.spi} was not decrypted"
             layers = frame.spi.count(",") + 1  # ESP in ESP
@@ -178,6 +179,12 @@ class Frame:
     message_id: str
     interface: str
     ah_spi: str
+    protocols: str
+
+    @property
+    def is_icmp(self) -> bool:
+        """In clear: what it quotes of ESP is cut short."""
+        return self.protocols.split(",")[0] == "1"
 
     @property
     def source(self) -> str:
