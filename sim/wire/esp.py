@@ -29,10 +29,11 @@ FIRST_SPI = 256
 
 @quick
 class Mode(Enum):
-    """What ESP wraps: a whole IP packet, or the upper layer of one (RFC 4303 3.1)."""
+    """What ESP wraps: a whole IP packet, the upper layer of one (RFC 4303 3.1), pieces of many (RFC 9347)."""
 
     TUNNEL = "tunnel"
     TRANSPORT = "transport"
+    IPTFS = "iptfs"
 
 
 def parse_header(data: Buf, offset: int) -> tuple[int, int]:

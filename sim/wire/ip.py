@@ -65,6 +65,7 @@ class Protocol(IntEnum):
     NO_NEXT = 59
     IPV6_DEST = 60
     IPCOMP = 108
+    AGGFRAG = 144
 
 
 _EXTENSIONS = frozenset(
