@@ -19,10 +19,11 @@ from sim.ipsec.conversations import Conversations, Tracked
 from sim.ipsec.events import Event
 from sim.ipsec.fragments import FirstFragments
 from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
+from sim.ipsec.iptfs.fleet import Fleet
 from sim.ipsec.nesting import MAX_DEPTH, around, made_by
 from sim.ipsec.policy import Action, Policy, covers_both
 from sim.ipsec.resources import Resources
-from sim.ipsec.sad import MAX_FLOWS, InboundSa, OutboundSa, Pair, Usage
+from sim.ipsec.sad import MAX_FLOWS, Handler, InboundSa, OutboundSa, Pair, Usage
 from sim.ipsec.spd import Spd
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.tfc import dummy_bytes, pad
@@ -41,13 +42,12 @@ from sim.ipsec.volume import MeteredInboundSa, MeteredOutboundSa
 from sim.wire import ah
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
-from sim.wire.esp import HEADER, HEADER_BYTES
+from sim.wire.esp import HEADER, HEADER_BYTES, Mode
 from sim.wire.ip import IPV4_HEADER_BYTES, MF, OFFSET_MASK, IpHeader, Protocol
 from sim.wire.selector import Selector
 from sim.wire.udp import UDP_HEADER_BYTES
 
 Outcome = bytearray | Verdict
-Handler = Callable[[bytearray, int], Outcome]
 Seal = Callable[[bytearray, int], bytearray | Drop]
 Decision = TypeVar("Decision", Handler, Verdict)
 
@@ -108,6 +108,8 @@ class Engine:
         self.path_mtu: Callable[[OutboundSa], int] = lambda _sa: ETHERNET_MTU
         """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it, or pad."""
         self._resources = Resources(self.events.append, self._alert)
+        self.aggfrag = Fleet(lambda sa: self.path_mtu(sa))
+        """The SAs of AGGFRAG mode, which send by a clock: what they have for the driver, and when."""
         self.spd = Spd(self._forget_flows)
         self.sad: Mapping[int, Pair] = MappingProxyType(self._pairs)
 
@@ -137,9 +139,13 @@ class Engine:
             raise ValueError(f"the inbound SPI {spec.spi_in:#010x} is in use")
         report = self.events.append
         policy = _policy_for(spec)
-        if spec.is_metered:
-            inbound: InboundSa = MeteredInboundSa(spec, self._rand, report, self._alert)
-            outbound: OutboundSa = MeteredOutboundSa(spec, self._rand, report, self._alert)
+        inbound: InboundSa
+        outbound: OutboundSa
+        if spec.mode is Mode.IPTFS:
+            inbound, outbound = self.aggfrag.make(spec, self._rand, report, self._alert)
+        elif spec.is_metered:
+            inbound = MeteredInboundSa(spec, self._rand, report, self._alert)
+            outbound = MeteredOutboundSa(spec, self._rand, report, self._alert)
         else:
             inbound = InboundSa(spec, self._rand, report)
             outbound = OutboundSa(spec, self._rand, report, self._alert)
@@ -154,18 +160,27 @@ class Engine:
         self._openers_of(spec)[spec.spi_in] = inbound
         if self._pairs[spec.spi_in].is_bound:
             self._bind(self._pairs[spec.spi_in], waits=successor_of in self._pairs)
+            self.aggfrag.start(spec.spi_in, now)
             return
         old = self._pairs.get(successor_of)
         if old is None or old.policy not in self.spd:
             self.spd.add_sa(policy, behind)
+            self.aggfrag.start(spec.spi_in, now)
             return
         self.spd.add_after(policy, old.policy)
         keeping = tuple(behind)
-        inbound.on_first = lambda: self._prefer(policy, keeping)
+
+        def on_first() -> None:
+            self._prefer(policy, keeping)
+            self.aggfrag.start(spec.spi_in, inbound.last_at)
+            self.aggfrag.rest(successor_of)
+
+        inbound.on_first = on_first
 
     def retire(self, spi_in: int) -> None:
         """Send nothing more on a pair of SAs, which goes on receiving; nothing happens when there is none."""
         pair = self._pairs.get(spi_in)
+        self.aggfrag.rest(spi_in)
         if pair is not None and pair.policy in self.spd:
             self._resources.forget(pair)
             self.spd.remove(pair.policy)
@@ -181,6 +196,7 @@ class Engine:
             gone = self._tracked.remove(spi_in) if pair.inbound.spec.tracked else None
             if gone is not None:
                 self._conversations.forget(gone)
+            self.aggfrag.forget(spi_in)
 
     def move(self, spi_in: int, local: Sock, remote: Sock, encap: bool) -> None:
         """Give a pair of SAs other outer addresses; SPIs, sequence numbers, window and counters stay.
@@ -203,7 +219,10 @@ class Engine:
         return Usage(pair.inbound.last_at, pair.outbound.last_at) if pair else None
 
     def outbound(self, ip: bytearray, now: int) -> Outcome:
-        """The protected packet (a new one; `ip` stays as it was), or why there is none."""
+        """The protected packet (a new one; `ip` stays as it was), or why there is none.
+
+        Queued means that `ip` is spent and leaves later: see `aggfrag`.
+        """
         handler = self._leaving.get(flow_key(ip))
         if handler is None:
             handler = self._leaving_handler(ip, now)
@@ -211,6 +230,8 @@ class Engine:
 
     def inbound(self, ip: bytearray, now: int) -> Outcome:
         """What ESP or AH for this node held; BYPASS for what arrives rightly in the clear; else Drop.
+
+        Aggregate is ESP that may hold many inner packets: see `aggfrag`.
 
         Takes any octets whatever and never raises. Octets that fail a check change nothing but counters.
         `ip` is spent if it was one of these.
@@ -511,11 +532,15 @@ class Engine:
     def _sealer(self, pair: Pair) -> Handler:
         """What seals for a pair and for those around it, from inside out."""
         if not self.spd.nesting:
-            return pair.outbound.seal
+            return pair.outbound.handler
         chain, end = self._chain(pair)
         if end is not None:
             return _constantly(end)
-        return pair.outbound.seal if len(chain) == 1 else partial(_seal_all, [p.outbound.seal for p in chain])
+        if len(chain) == 1:
+            return pair.outbound.handler
+        if any(each.outbound.spec.mode is Mode.IPTFS for each in chain):
+            return _constantly(DROP[Reason.NESTED])  # what it makes leaves later, by itself
+        return partial(_seal_all, [each.outbound.seal for each in chain])
 
     def _chain(self, pair: Pair) -> tuple[list[Pair], Verdict | None]:
         """A pair and those around it; a verdict where one is missing, forbidden or too many."""

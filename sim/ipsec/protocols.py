@@ -33,7 +33,7 @@ Express = Callable[[bytearray, int, int], bytearray | None]
 
 def check(spec: ChildSpec, keys: tuple[bytes, bytes]) -> None:
     """ValueError for algorithms, keys and settings that do not fit together."""
-    if spec.mode is Mode.TUNNEL and len(spec.local[0]) != len(spec.remote[0]):
+    if spec.mode is not Mode.TRANSPORT and len(spec.local[0]) != len(spec.remote[0]):
         raise ValueError("the ends of a tunnel are of different IP versions")
     if spec.protocol is Protocol.AH:
         _check_ah(spec, keys)

@@ -20,7 +20,7 @@ from sim.ipsec.protocols import ModeSealer, Opener, Sealer
 from sim.ipsec.replay import ReplayWindow, check_size
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable
-from sim.ipsec.verdict import DROP, Drop, PacketError, Reason
+from sim.ipsec.verdict import DROP, Drop, PacketError, Reason, Verdict
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
@@ -39,6 +39,8 @@ _DUMMY = int(Protocol.NO_NEXT)
 Report = Callable[[Event], None]
 Alert = Callable[[int], None]
 """Called with the time when an event waits that the packet path itself does not drain."""
+Handler = Callable[[bytearray, int], bytearray | Verdict]
+"""What to do with a packet that leaves, and when."""
 OpenMode = Callable[[bytearray, int, bytearray, int], bytearray]
 
 
@@ -95,6 +97,11 @@ class OutboundSa:
         protocols.check(spec, spec.keys_out)
         self.spec = spec
         self._seal = None
+
+    @property
+    def handler(self) -> Handler:
+        """What takes packets that the policy assigns to this SA."""
+        return self.seal
 
     def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
         """The protected form of a packet that the policy assigns to this SA."""
@@ -214,7 +221,7 @@ class InboundSa:
         self.spec = spec
         self._peer = spec.remote
 
-    def open(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
+    def open(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Verdict:
         """The inner packet of ESP or AH at `at`, which shows the sequence number `low`; `packet` is spent.
 
         `peer` is where the packet says that it comes from, None unless it came in UDP. A packet may use
@@ -246,12 +253,7 @@ class InboundSa:
 
         `peer` is None unless this packet is the newest and came in UDP.
         """
-        self.last_at = now
-        if self.on_first is not None:
-            on_first, self.on_first = self.on_first, None
-            on_first()
-        if peer is not None and peer != self._peer:
-            self._follow(peer)
+        self._noted(peer, now)
         try:
             if next_header == _DUMMY:
                 raise PacketError(Reason.DUMMY)  # RFC 4303 2.6: no error, just nothing
@@ -265,6 +267,15 @@ class InboundSa:
         self.packets += 1
         self.bytes += len(inner)
         return inner
+
+    def _noted(self, peer: Sock | None, now: int) -> None:
+        """An authentic packet came, from `peer` if that is news."""
+        self.last_at = now
+        if self.on_first is not None:
+            on_first, self.on_first = self.on_first, None
+            on_first()
+        if peer is not None and peer != self._peer:
+            self._follow(peer)
 
     def admit_known(self, inner: bytearray, peer: Sock | None, now: int) -> None:
         """As `admit`, for a whole packet from `open_plain` whose flow this SA has admitted before."""

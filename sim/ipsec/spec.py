@@ -5,9 +5,11 @@ from __future__ import annotations
 from sim.crypto.suites import Encryption, Integrity
 from sim.ipsec.policy import PROTECT_PRIORITY
 from sim.wire.address import Sock
+from sim.wire.aggfrag import Requirement
 from sim.wire.esp import Mode
 from sim.wire.handling import DEFAULT, Handling
 from sim.wire.ip import Protocol
+from sim.wire.iptfs import DEFAULT_IPTFS, Iptfs
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.resource import Share
 from sim.wire.selector import Selector
@@ -25,7 +27,8 @@ class ChildSpec:
     (RFC 4301 8.1: copy, set, clear). `outer_fields` is for the other fields of tunnel mode. `soft_limit` and
     `hard_limit` are how many octets and packets of inner traffic each of the SAs may carry, 0 for any number.
     `cpi_in` and `cpi_out` are what the ends inflate under with IPComp (RFC 3173), 0 without it. `share` is
-    the part of this pair where there are several for the same traffic (RFC 9611).
+    the part of this pair where there are several for the same traffic (RFC 9611). Of mode IPTFS `iptfs` are
+    this side's settings, `aggfrag` what the peer demands.
     """
 
     connection: str
@@ -66,6 +69,8 @@ class ChildSpec:
     """Whether later fragments, which show no ports, go where their first one goes (RFC 4301 7.3)."""
     priority: int = PROTECT_PRIORITY
     """That of its policy: see `sim.ipsec.policy`."""
+    iptfs: Iptfs = DEFAULT_IPTFS
+    aggfrag: Requirement = Requirement.NONE
 
     @property
     def is_metered(self) -> bool:

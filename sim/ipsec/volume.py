@@ -14,7 +14,7 @@ from sim.ipsec.verdict import DROP, Drop, Reason
 from sim.wire.address import Sock
 
 
-class _Meter:
+class Meter:
     """What one SA has carried, against its limits: (octets, packets), 0 for none."""
 
     def __init__(self, spec: ChildSpec, report: Report, alert: Alert) -> None:
@@ -40,7 +40,7 @@ class _Meter:
 class MeteredOutboundSa(OutboundSa):
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report, alert: Alert) -> None:
         super().__init__(spec, rand, report, alert)
-        self._meter = _Meter(spec, report, alert)
+        self._meter = Meter(spec, report, alert)
 
     def seal(self, packet: bytearray, now: int) -> bytearray | Drop:
         if self._meter.over:
@@ -56,7 +56,7 @@ class MeteredInboundSa(InboundSa):
 
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report, alert: Alert) -> None:
         super().__init__(spec, rand, report)
-        self._meter = _Meter(spec, report, alert)
+        self._meter = Meter(spec, report, alert)
         self.open_plain = lambda packet, at, low: None
 
     def open_any(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:

@@ -17,7 +17,7 @@ NAMES = (
     *("XfrmOutError", "XfrmOutBundleGenError", "XfrmOutBundleCheckError", "XfrmOutNoStates"),
     *("XfrmOutStateProtoError", "XfrmOutStateModeError", "XfrmOutStateSeqError", "XfrmOutStateExpired"),
     *("XfrmOutPolBlock", "XfrmOutPolDead", "XfrmOutPolError", "XfrmFwdHdrError", "XfrmOutStateInvalid"),
-    *("XfrmAcquireError",),
+    *("XfrmAcquireError", "XfrmOutNoQueueSpace", "XfrmInIptfsError"),
 )
 """In the order of /proc/net/xfrm_stat."""
 
@@ -36,6 +36,7 @@ _ARRIVING = {
     Reason.HIDDEN_PORTS: "XfrmInPolBlock",
     Reason.INTEGRITY: "XfrmInStateProtoError",
     Reason.LATE: "XfrmInStateSeqError",
+    Reason.MALFORMED_AGGFRAG: "XfrmInIptfsError",
     Reason.MALFORMED_AH: "XfrmInStateProtoError",
     Reason.MALFORMED_ESP: "XfrmInHdrError",
     Reason.MALFORMED_INNER: "XfrmInStateModeError",
@@ -43,7 +44,9 @@ _ARRIVING = {
     Reason.NESTED: "XfrmInBufferError",  # Linux: too deep for its list of states
     Reason.NEXT_HEADER: "XfrmInStateModeError",
     Reason.NOT_TOLD_APART: "XfrmInTmplMismatch",
+    Reason.OUT_OF_TURN: "XfrmInIptfsError",
     Reason.PADDING: "XfrmInStateProtoError",
+    Reason.PIECE_LOST: "XfrmInIptfsError",
     Reason.REPLAYED: "XfrmInStateSeqError",
     Reason.SELECTOR_MISMATCH: "XfrmInNoPols",
     Reason.UNKNOWN_CPI: "XfrmInNoStates",  # of Linux's own state for IPComp
@@ -58,6 +61,7 @@ _LEAVING = {
     Reason.MALFORMED_IP: "XfrmFwdHdrError",
     Reason.NESTED: "XfrmOutBundleGenError",
     Reason.NOT_WHOLE: "XfrmOutStateModeError",
+    Reason.QUEUE_FULL: "XfrmOutNoQueueSpace",
     Reason.SEQUENCE_EXHAUSTED: "XfrmOutStateSeqError",
     Reason.TOO_BIG: "XfrmOutStateModeError",
     Reason.UNSUPPORTED_HEADERS: "XfrmOutStateProtoError",

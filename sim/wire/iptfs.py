@@ -46,4 +46,4 @@ class Iptfs:
         return demanded
 
 
-DEFAULT = Iptfs()
+DEFAULT_IPTFS = Iptfs()

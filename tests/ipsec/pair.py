@@ -73,6 +73,8 @@ AH_SUITES: dict[str, Suite] = {
 
 A4, B4 = pack_address("192.0.2.1"), pack_address("198.51.100.1")
 A6, B6 = pack_address("2001:db8::1"), pack_address("2001:db8:1::1")
+MODES = (Mode.TUNNEL, Mode.TRANSPORT)
+"""The modes in which one packet becomes one."""
 # Hosts behind A and B.
 HOST_A4, HOST_B4 = pack_address("10.1.0.10"), pack_address("10.2.0.20")
 HOST_A6, HOST_B6 = pack_address("fd01::10"), pack_address("fd02::20")

@@ -14,6 +14,7 @@ from tests.ipsec.pair import (
     A6,
     B4,
     B6,
+    MODES,
     SPI_A,
     SPI_B,
     SUITES,
@@ -28,7 +29,7 @@ def harmless(outcome: bytearray | Verdict) -> bool:
     return outcome is BYPASS or isinstance(outcome, Drop)
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 @given(data=st.binary(max_size=200))
 def test_arbitrary_octets_give_a_verdict(mode: Mode, data: bytes) -> None:
     pair = make_pair(mode=mode)
@@ -59,7 +60,7 @@ def test_arbitrary_octets_behind_a_sound_header_give_a_verdict(
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("outer", [4, 6])
 @pytest.mark.parametrize("encap", [False, True], ids=["plain", "udp"])
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 def test_truncation_at_every_length_gives_a_verdict(suite: str, outer: int, encap: bool, mode: Mode) -> None:
     pair = make_pair(suite, outer=outer, encap=encap, mode=mode)
     packet = pair.seal(inside(pair))
@@ -75,7 +76,7 @@ def test_truncation_at_every_length_gives_a_verdict(suite: str, outer: int, enca
     assert pair.open(packet) == inside(pair)
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("version", [4, 6])
 @given(payload=st.binary(max_size=80), next_header=st.integers(0, 255))
 def test_authentic_nonsense_gives_a_verdict_or_a_packet(
@@ -93,7 +94,7 @@ def test_authentic_nonsense_gives_a_verdict_or_a_packet(
 
 @given(at=st.integers(0, 59), octet=st.integers(0, 255), version=st.sampled_from([4, 6]))
 def test_any_octet_of_an_outbound_packet_may_be_wrong(at: int, octet: int, version: int) -> None:
-    for mode in Mode:
+    for mode in MODES:
         pair = make_pair(mode=mode, outer=version)
         packet = inside(pair) if mode is Mode.TRANSPORT else datagram(60, version=version)
         packet[at] = octet

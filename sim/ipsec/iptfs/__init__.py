@@ -1,0 +1,1 @@
+"""AGGFRAG SAs: aggregation, fragmentation and traffic flow confidentiality (RFC 9347)."""
