@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sim.ike.config import ChildConfig
 from sim.ike.constants import ProtocolId
 from sim.ike.proposals import EspSuite
+from sim.wire.aggfrag import Requirement
 from sim.wire.esp import Mode
 from sim.wire.resource import Share
 from sim.wire.selector import Selector
@@ -24,7 +25,8 @@ class ChildSa:
     `deleting` is that our Delete is on its way (`delete_sent`) or waits, `replaced` that another one does its
     work now, `silent` that nothing is sent on it, `expired` that it is reported as down and used no more,
     `rekeying` our own rekeying that is not answered yet, `rival` the peer's. `cpi_in` and `cpi_out` are those
-    of IPComp, 0 without it, `share` its part where there are several with its selectors.
+    of IPComp, 0 without it, `share` its part where there are several with its selectors; `aggfrag` is what
+    the peer demands in AGGFRAG mode.
     """
 
     ike: IkeSa
@@ -52,6 +54,7 @@ class ChildSa:
     share: Share | None = None
     original: tuple[bytes, bytes] | None = None
     """The peer's own address and ours as its traffic selectors had them before a NAT (RFC 7296 2.23.1)."""
+    aggfrag: Requirement = Requirement.NONE
     takes_no_padding: bool = False
     """Whether the peer has said ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 1.3.1)."""
 

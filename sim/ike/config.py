@@ -16,6 +16,7 @@ from sim.ike.credentials import LOCAL_PSK, REMOTE_PSK, LocalAuth, Method, Remote
 from sim.units import NS_PER_S
 from sim.wire.esp import Mode
 from sim.wire.handling import DEFAULT, Handling
+from sim.wire.iptfs import DEFAULT_IPTFS, Iptfs
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.selector import Selector
 from sim.wire.value import quick
@@ -194,6 +195,7 @@ class ChildConfig:
     ipcomp: bool = False
     handling: Handling = DEFAULT
     per_cpu_sas: PerCpuSas = PerCpuSas.NO
+    iptfs: Iptfs = DEFAULT_IPTFS
 
     shared_nat: SharedNat = SharedNat.TUNNEL
     """What a second client behind one NAT gets that wants the same traffic in transport mode."""

@@ -11,8 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sim.wire.address import Sock
+from sim.wire.aggfrag import Requirement
 from sim.wire.esp import Mode
 from sim.wire.handling import DEFAULT, Handling
+from sim.wire.iptfs import DEFAULT_IPTFS, Iptfs
 from sim.wire.outer_fields import DEFAULT_FIELDS, OuterFields
 from sim.wire.resource import Share
 from sim.wire.selector import Selector
@@ -185,6 +187,10 @@ class ChildSaUp:
     """Whether answers leave by the SA through which the question came, of all with these selectors."""
     original: tuple[bytes, bytes] | None = None
     """In transport mode through a NAT: what the peer has for its own address and for ours, if it said so."""
+
+    iptfs: Iptfs = DEFAULT_IPTFS
+    aggfrag: Requirement = Requirement.NONE
+    """Of AGGFRAG mode (RFC 9347): how this side uses it, and what the peer demands."""
 
 
 @value

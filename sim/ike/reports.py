@@ -98,6 +98,8 @@ def child_up(sa: IkeSa, child: ChildSa, replaces: int) -> ChildSaUp:
         handling=_handling(child),
         tracked=transport_nat.is_tracked(child),
         fragments=child.fragments,
+        iptfs=config.iptfs,
+        aggfrag=child.aggfrag,
     )
 
 

@@ -336,9 +336,9 @@ class Engine:
         inner = opener.open_any(ip, at, low, None, now)
         return self._noticed(opener, inner, now) if opener.held_ipsec else inner
 
-    def _noticed(self, opener: InboundSa, inner: bytearray | Drop, now: int) -> Outcome:
+    def _noticed(self, opener: InboundSa, inner: Outcome, now: int) -> Outcome:
         opener.held_ipsec = False
-        return inner if isinstance(inner, Drop) else self.open_again(inner, now)
+        return inner if isinstance(inner, Verdict) else self.open_again(inner, now)
 
     def _openers_of(self, spec: ChildSpec) -> dict[int, InboundSa]:
         """So an SPI leads only to an SA of the protocol that a packet has (RFC 4301 4.1)."""

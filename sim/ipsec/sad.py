@@ -135,7 +135,9 @@ class OutboundSa:
         """Whether an ICMP error about what comes in on the pair may go out on this SA (RFC 4301 6.2)."""
         spec = self.spec
         ends = error.src, error.dst
-        return spec.handling.icmp and (spec.mode is Mode.TUNNEL or ends == (spec.local[0], spec.remote[0]))
+        return spec.handling.icmp and (
+            spec.mode is not Mode.TRANSPORT or ends == (spec.local[0], spec.remote[0])
+        )
 
     def discount(self, size: int) -> None:
         """What was sealed from `size` octets did not leave; its sequence number stays used."""

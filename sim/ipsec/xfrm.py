@@ -17,7 +17,8 @@ NAMES = (
     *("XfrmOutError", "XfrmOutBundleGenError", "XfrmOutBundleCheckError", "XfrmOutNoStates"),
     *("XfrmOutStateProtoError", "XfrmOutStateModeError", "XfrmOutStateSeqError", "XfrmOutStateExpired"),
     *("XfrmOutPolBlock", "XfrmOutPolDead", "XfrmOutPolError", "XfrmFwdHdrError", "XfrmOutStateInvalid"),
-    *("XfrmAcquireError", "XfrmOutNoQueueSpace", "XfrmInIptfsError"),
+    *("XfrmAcquireError", "XfrmOutStateDirError", "XfrmInStateDirError"),
+    *("XfrmInIptfsError", "XfrmOutNoQueueSpace"),
 )
 """In the order of /proc/net/xfrm_stat."""
 

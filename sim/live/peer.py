@@ -28,6 +28,7 @@ from sim.ike.config import EndpointConfig
 from sim.ike.endpoint import Datagram
 from sim.ike.events import ChildSaDown, ChildSaUp, Event
 from sim.ipsec.engine import ETHERNET_MTU
+from sim.ipsec.iptfs.items import Aggregate, Delivery, Departure, Queued
 from sim.ipsec.sad import OutboundSa
 from sim.ipsec.verdict import Acquire, Drop
 from sim.ipsec.xfrm import arriving, in_order, leaving
@@ -128,6 +129,7 @@ class LivePeer(IpsecDriver[bytearray]):
         self._stop = asyncio.Event()
         self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._pacer: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | None = None
         self._summing: asyncio.TimerHandle | None = None
         self._pongs: Counter[bytes] = Counter()
@@ -183,7 +185,7 @@ class LivePeer(IpsecDriver[bytearray]):
     def close(self) -> None:
         """Give back sockets, device and routes; what the peer still knows of us times out."""
         self._reporter.summarise()
-        for handle in (self._timer, self._settling, self._summing):
+        for handle in (self._timer, self._pacer, self._settling, self._summing):
             if handle is not None:
                 handle.cancel()
         if self._reporter.pipe is not None:
@@ -223,6 +225,8 @@ class LivePeer(IpsecDriver[bytearray]):
                 self.drain_engine(now)
         elif isinstance(verdict, Acquire):
             self.hold(packet, verdict, now)
+        elif isinstance(verdict, Queued):
+            self.flow(now)
         elif isinstance(verdict, Drop):
             self.xfrm[leaving(verdict.reason)] += 1
             self.drop(packet, verdict.reason, now)
@@ -240,6 +244,10 @@ class LivePeer(IpsecDriver[bytearray]):
             self.drop(outer, verdict.reason, now)
             if self.engine.events:
                 self.drain_engine(now)
+        elif isinstance(verdict, Aggregate):
+            if self.engine.events:
+                self.drain_engine(now)
+            self.flow(now)
 
     def _send_ah(self, outer: bytearray, inner: bytearray, now: int) -> None:
         """AH covers the identification, which the kernel chooses where it is zero."""
@@ -365,6 +373,21 @@ class LivePeer(IpsecDriver[bytearray]):
         if self._kernel is not None:
             self._kernel.give_up_address(address)
 
+    def depart(self, departure: Departure, now: int) -> None:
+        self._send_outer(departure.outer, bytearray(), now)
+
+    def hand_out(self, delivery: Delivery, now: int) -> None:
+        if delivery.reason is None:
+            self._deliver(delivery.inner, now)
+        else:
+            self.xfrm[arriving(delivery.reason)] += 1
+            self.drop(delivery.inner, delivery.reason, now)
+
+    def pace(self, at: int, now: int) -> None:
+        if self._pacer is not None:
+            self._pacer.cancel()
+        self._pacer = self._loop.call_at(at / NS_PER_S, self._paced)
+
     def leads(self, local: bytes, remote: bytes) -> bool:
         """Whether the kernel sends by an interface that has the address, or the configuration names it."""
         interface = way_out(local, remote, MARK if self._kernel else 0)
@@ -428,6 +451,10 @@ class LivePeer(IpsecDriver[bytearray]):
         return [view.ike_id for view in self.endpoint.sas if view.state != "closed"]
 
     # -- asyncio's callbacks -----------------------------------------------------------------------------
+
+    def _paced(self) -> None:
+        self._pacer = None
+        self.tick(monotonic_ns())
 
     def _wake(self) -> None:
         self._timer = None

@@ -26,9 +26,11 @@ from sim.ike.proposals import parse_proposal
 from sim.scenario.credentials import CredentialError, local_auth, remote_auth
 from sim.scenario.pools import pool_config
 from sim.scenario.schema import Connection, ConnectionChild, GatewayNode, HostNode, Pool, Scenario
+from sim.scenario.schema_iptfs import IptfsSettings
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 from sim.wire.handling import Handling
+from sim.wire.iptfs import Iptfs
 from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 from sim.wire.selector import Selector
 
@@ -147,6 +149,7 @@ def child_config(name: str, child: ConnectionChild) -> ChildConfig:
         start=StartAction(child.start_action),
         replay_window=child.replay_window,
         copy_df=child.copy_df,
+        iptfs=_iptfs(child.iptfs),
         outer=_outer_fields(child),
         shared_nat=SharedNat(child.shared_nat),
         handling=_handling(child),
@@ -183,6 +186,11 @@ def _handling(child: ConnectionChild) -> Handling:
         mss_clamp=child.mss_clamp,
         tfc_padding=child.tfc_padding,
     )
+
+
+def _iptfs(settings: IptfsSettings) -> Iptfs:
+    plain: dict[str, Any] = {key: 0 if value is None else value for key, value in settings}
+    return Iptfs(**plain)
 
 
 def _limits(child: ConnectionChild, unit: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _SHARED = (
     *("ppk", "ppk_id", "ppk_required", "dscp"),
 )
 _SHARED_CHILD = (
-    *("mode", "esp_proposals", "ah_proposals", "replay_window", "copy_df"),
+    *("mode", "iptfs", "esp_proposals", "ah_proposals", "replay_window", "copy_df"),
     *("copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label"),
     *("df", "fragment", "icmp", "icmp_check", "mss_clamp", "tfc_padding"),
     *("shared_nat", "copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label"),

@@ -18,6 +18,7 @@ from sim.ike.config import MAX_FRAGMENT_SIZE, MIN_FRAGMENT_SIZE
 from sim.ike.configuration import MAX_ADDRESSES
 from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
 from sim.ike.populate import FLAGS, LOCAL_PORT, PROTOCOL, REMOTE_PORT
+from sim.scenario.schema_iptfs import IptfsSettings
 from sim.scenario.schema_types import (
     MAX_PROPOSALS,
     Address,
@@ -127,8 +128,9 @@ _OF_OUTER_HEADERS = ("copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_t
 
 
 class _Child(Model):
-    mode: Literal["tunnel", "transport", "pass", "drop"] = "tunnel"
-    """pass and drop: a policy that lets packets by, or discards them, and that is not negotiated."""
+    mode: Literal["tunnel", "transport", "iptfs", "pass", "drop"] = "tunnel"
+    """`iptfs` is tunnel mode with aggregation and fragmentation (RFC 9347), if the peer wants that, too.
+    pass and drop: a policy that lets packets by, or discards them, and that is not negotiated."""
     local_ts: Selectors = ()
     """Empty is `dynamic`: the address that the IKE SA uses."""
     remote_ts: Selectors = ()
@@ -197,6 +199,20 @@ class _Child(Model):
     """The outer TTL or hop limit; strongSwan has no such setting."""
     flow_label: Literal["hash", "copy", "none"] = "hash"
     """An outer IPv6 header's: one for each inner flow (RFC 6438), the inner one, or 0; not in strongSwan."""
+
+    iptfs: IptfsSettings = IptfsSettings()
+    """For `mode: iptfs`."""
+
+    @model_validator(mode="after")
+    def _aggregates_what_it_can(self) -> Self:
+        if self.mode != "iptfs":
+            if self.iptfs.model_fields_set:
+                raise ValueError("the settings in `iptfs` are for `mode: iptfs`")
+        elif self.ipcomp:
+            raise ValueError("mode: iptfs cannot be combined with ipcomp, as in strongSwan")
+        elif self.ah_proposals:
+            raise ValueError("mode: iptfs needs ESP: AGGFRAG payloads travel in nothing else (RFC 9347 1)")
+        return self
 
     @model_validator(mode="after")
     def _has_what_its_keys_are_for(self) -> Self:

@@ -38,6 +38,7 @@ from sim.ike.faults import Faults
 from sim.ike.recovery import action_after
 from sim.ipsec.engine import Engine
 from sim.ipsec.events import PeerMoved, ResourceWanted, SelectorMismatch, SequenceExhausted
+from sim.ipsec.iptfs.items import Delivery, Departure
 from sim.ipsec.policy import Action, Policy
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
@@ -120,6 +121,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self._released: list[tuple[_Key, int]] = []
         self._failed: dict[_Key, tuple[int, str]] = {}
         self._away = False
+        self._flowing = False
 
     @abstractmethod
     def observe(self, event: Event, now: int) -> None:
@@ -132,6 +134,18 @@ class IpsecDriver(IkeDriver, Generic[P]):
     @abstractmethod
     def drop(self, packet: P, reason: str, now: int) -> None:
         """A packet ends here."""
+
+    @abstractmethod
+    def depart(self, departure: Departure, now: int) -> None:
+        """Send an outer packet of an AGGFRAG SA."""
+
+    @abstractmethod
+    def hand_out(self, delivery: Delivery, now: int) -> None:
+        """Pass on, or drop, an inner packet out of an AGGFRAG SA."""
+
+    @abstractmethod
+    def pace(self, at: int, now: int) -> None:
+        """Call `tick` at `at`, and no longer at any time set before."""
 
     @abstractmethod
     def leads(self, local: bytes, remote: bytes) -> bool:
@@ -259,6 +273,26 @@ class IpsecDriver(IkeDriver, Generic[P]):
                 act_on_child(spi, now)
         self.pump(now)
 
+    def tick(self, now: int) -> None:
+        """The time that `pace` was told has come."""
+        self.engine.aggfrag.handle_timer(now)
+        self.flow(now)
+
+    def flow(self, now: int) -> None:
+        """Carry out what AGGFRAG SAs have come up with: after every Queued and Aggregate, and each `tick`."""
+        fleet = self.engine.aggfrag
+        if self._flowing:
+            return  # a packet that was handed out has led to another one
+        self._flowing = True
+        while fleet.departures or fleet.deliveries:
+            if fleet.departures:
+                self.depart(fleet.departures.popleft(), now)
+            else:
+                self.hand_out(fleet.deliveries.popleft(), now)
+        self._flowing = False
+        if (at := fleet.next_timer) is not None:
+            self.pace(at, now)
+
     def drain_engine(self, now: int) -> None:
         """Tell IKE what the data plane noticed; worth a call when `engine.events` is not empty."""
         while (event := self.engine.next_event()) is not None:
@@ -310,6 +344,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
         super().pump(now)
         while self._released:
             self._release(*self._released.pop(0), now)
+        if self.engine.aggfrag:
+            self.flow(now)
 
     # Helpers, in call order
 
@@ -453,6 +489,8 @@ def child_spec(event: ChildSaUp) -> ChildSpec:
         handling=event.handling,
         original=event.original,
         tracked=event.tracked,
+        iptfs=event.iptfs,
+        aggfrag=event.aggfrag,
     )
 
 

@@ -13,6 +13,7 @@ The path's MTU is that of the interface, or less where ICMP has said so. No IPv6
 from __future__ import annotations
 
 from sim.ipsec.engine import Engine
+from sim.ipsec.iptfs.items import Queued
 from sim.ipsec.nesting import MAX_DEPTH
 from sim.ipsec.pmtu import SaMtus
 from sim.ipsec.sad import MAX_FLOWS, OutboundSa
@@ -94,6 +95,8 @@ class Fitting:
         sa = self._engine.sad[spi_in].outbound
         mtu = self.mtu(sa)
         longest = sa.max_inner(mtu)
+        if sa.spec.mode is Mode.IPTFS:
+            return self._queue(packet, sa, longest, now)
         if self._stays_whole(data, sa):
             return self._seal_whole(packet, sa, mtu, longest, now)
         if not ip.dont_fragment(data) and _cuts_before(sa) and longest >= (data[0] & 15) * 4 + 8:
@@ -103,6 +106,16 @@ class Fitting:
     def _outermost_mtu(self, sa: OutboundSa) -> int:
         around = self._engine.around(sa.spec.spi_in)
         return self.mtu(around[-1].outbound if around else sa)
+
+    def _queue(self, packet: Packet, sa: OutboundSa, longest: int, now: int) -> Drop | None:
+        """An AGGFRAG SA whose peer takes no pieces (RFC 9347 2.2.6) itself cuts what may be cut."""
+        if ip.dont_fragment(packet.data):
+            self._node.refuse(packet, TOO_BIG, IcmpError.TOO_BIG, now, longest)
+            return None
+        verdict = sa.handler(packet.data, now)
+        if isinstance(verdict, Queued):
+            verdict.tag = packet
+        return verdict if isinstance(verdict, Drop) else None
 
     def _look(self, data: bytearray) -> int:
         """The longest packet of the flow that a packet begins; what IPComp makes smaller shows only then."""

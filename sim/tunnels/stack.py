@@ -22,6 +22,7 @@ from sim.ike.events import (
     VirtualIpReleased,
 )
 from sim.ike.faults import Faults
+from sim.ipsec.iptfs.items import Aggregate, Delivery, Departure, Queued
 from sim.ipsec.pmtu import SaMtus
 from sim.ipsec.sad import InboundSa
 from sim.ipsec.traffic import has_flow
@@ -30,6 +31,7 @@ from sim.ipsec.xfrm import arriving, leaving
 from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
+from sim.tunnels.convoy import load, unload
 from sim.tunnels.driver import GONE, IpsecDriver
 from sim.tunnels.fitting import Fitting
 from sim.tunnels.lanes import Lanes
@@ -79,6 +81,7 @@ class IpsecStack(IpsecDriver[Packet]):
             node, config.ike_port, self._trace, faults, self.endpoint.connection_of, self.observe
         )
         self._timer = sim.alarm(self.time_is_up)
+        self._pacer = sim.alarm(self.tick)
         self.engine.alert = sim.alarm(self.drain_engine).arm
         self.mtus = SaMtus(self.engine.sad, node.path_mtus.rules)
         self._aging = sim.alarm(self._mtus_aged)
@@ -130,6 +133,9 @@ class IpsecStack(IpsecDriver[Packet]):
             self.hold(packet, verdict, now)
         elif isinstance(verdict, Drop):
             self._drop_leaving(packet, verdict.reason, now)
+        elif isinstance(verdict, Queued):
+            verdict.tag = packet
+            self.flow(now)
         return None
 
     def inbound(self, packet: Packet, now: int) -> Packet | None:
@@ -151,6 +157,10 @@ class IpsecStack(IpsecDriver[Packet]):
             if verdict.reason is not Reason.CLEAR_TEXT or not self._heard_in_clear(packet.data, now):
                 self._drop_arriving(packet, verdict.reason, now)
             self._settle(now)
+        elif isinstance(verdict, Aggregate):
+            verdict.tag = packet
+            self._settle(now)
+            self.flow(now)
         return None
 
     def send_dummies(self, connection: str, child: str | None, count: int, size: int | None, now: int) -> int:
@@ -223,6 +233,28 @@ class IpsecStack(IpsecDriver[Packet]):
 
     def drop(self, packet: Packet, reason: str, now: int) -> None:
         self.node.drop(packet, reason, now)
+
+    def depart(self, departure: Departure, now: int) -> None:
+        outer = load(departure, now)
+        if self._left and self.node.would_stray(*ip.addresses(outer.data)):
+            self.xfrm["XfrmOutError"] += 1
+            self.node.drop(outer, GONE, now)
+        else:
+            self.node.transmit(outer, now)
+
+    def hand_out(self, delivery: Delivery, now: int) -> None:
+        carrier = delivery.carrier.tag
+        if delivery.index < 0 and isinstance(carrier, Packet) and delivery.reason is not None:
+            self._drop_arriving(carrier, delivery.reason, now)
+            return
+        packet = unload(delivery, now)
+        if delivery.reason is None:
+            self.node.unwrapped(packet, now)
+        else:
+            self._drop_arriving(packet, delivery.reason, now)
+
+    def pace(self, at: int, now: int) -> None:
+        self._pacer.arm(max(at, now))
 
     def leads(self, local: bytes, remote: bytes) -> bool:
         return self.node.leads(local, remote)
@@ -341,6 +373,8 @@ class IpsecStack(IpsecDriver[Packet]):
         refusal = self._fitting.send(packet, now)
         if refusal is not None:
             self._drop_leaving(packet, refusal.reason, now)
+        if self.engine.aggfrag:
+            self.flow(now)
 
     def _heard(self, message: IcmpMessage, _header: IpHeader, now: int) -> None:
         """An ICMP message to this node: it may be about a packet that an SA has sent."""

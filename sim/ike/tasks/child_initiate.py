@@ -15,7 +15,7 @@ from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.kex import KeyExchange, KeyPair
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike import compression, resource
+from sim.ike import aggfrag, compression, resource
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, ProtocolId, TransformType, name_of
@@ -46,6 +46,7 @@ from sim.ike.tasks.child_terms import (
 from sim.ike.tasks.followup import Rounds
 from sim.ike.transport_nat import asks_through_nat, one_host, with_address
 from sim.wire.address import format_sock
+from sim.wire.aggfrag import Requirement
 from sim.wire.esp import Mode
 from sim.wire.resource import Share
 from sim.wire.selector import Selector
@@ -94,6 +95,9 @@ class InitiateChild(Task):
             out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
         elif config.fragments:
             out.add(FRAGMENTS_ALSO)
+        self._aggregate = self._wants_aggfrag(sa)
+        if self._aggregate:
+            out.add(aggfrag.notify(config))
         self._offer_compression(sa, out)
         if (data := self._resource()) is not None:
             out.add(resource.notify(data))
@@ -158,6 +162,9 @@ class InitiateChild(Task):
         through_nat = sa.path.encap and not (one_host(self._ours) and one_host(self._theirs))
         return self.config.mode is Mode.TRANSPORT and not through_nat
 
+    def _wants_aggfrag(self, sa: IkeSa) -> bool:
+        return self.config.mode is Mode.IPTFS
+
     def _resource(self) -> bytes | None:
         """What SA_RESOURCE_INFO holds; None without it (RFC 9611)."""
         return b"" if resource.is_wanted(self.config) else None
@@ -213,6 +220,8 @@ class InitiateChild(Task):
             return f"it agreed to AH{problem}"
         if transport and not self._transport:
             return "it chose transport mode, which was not offered"
+        if aggfrag.has_any(message) and (not self._aggregate or aggfrag.demanded(message) is None):
+            return "it chose AGGFRAG mode, which was not offered, or demands what we do not know"
         if compression.has_any(message) and not (self._cpi_in and compression.named(message)):
             return "it chose an IPComp that was not offered"
         ours, theirs = self._answered(sa, message)
@@ -285,7 +294,7 @@ class InitiateChild(Task):
             sa,
             self.config,
             True,
-            Mode.TRANSPORT if transport else Mode.TUNNEL,
+            aggfrag.agreed_mode(Mode.TRANSPORT if transport else Mode.TUNNEL, self.config, message),
             (self._spi_in, int.from_bytes(chosen.spi, "big")),
             chosen,
             nonces,
@@ -295,6 +304,7 @@ class InitiateChild(Task):
         )
         child.takes_no_padding = refuses_padding(message)
         child.fragments = takes_fragments(self.config, child.mode, message)
+        child.aggfrag = aggfrag.demanded(message) or Requirement.NONE
         if cpi_out := compression.named(message):
             child.cpi_in, child.cpi_out = self._cpi_in, cpi_out
         child.share = self._share(sa, message)

@@ -85,6 +85,9 @@ class RekeyChild(InitiateChild):
     def _wants_transport(self, sa: IkeSa) -> bool:
         return self.old.mode is Mode.TRANSPORT
 
+    def _wants_aggfrag(self, sa: IkeSa) -> bool:
+        return self.old.mode is Mode.IPTFS
+
     def _resource(self) -> None:
         """What it is for does not change, and is not said again."""
 

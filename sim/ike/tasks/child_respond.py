@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sim.crypto.errors import CryptoError
 from sim.crypto.ids import KeyExchangeId
 from sim.crypto.suites import KEY_EXCHANGE
-from sim.ike import compression, resource, transport_nat
+from sim.ike import aggfrag, compression, resource, transport_nat
 from sim.ike.child import ChildSa, spi_octets
 from sim.ike.config import ChildConfig, Childless
 from sim.ike.constants import ExchangeType, NotifyType, PayloadType, TransformType
@@ -47,6 +47,7 @@ from sim.ike.tasks.child_terms import (
 )
 from sim.ike.transport_nat import admits, asks_through_nat, one_host, with_address
 from sim.wire.address import format_address
+from sim.wire.aggfrag import Requirement
 from sim.wire.esp import Mode
 from sim.wire.resource import ALL, Share
 from sim.wire.selector import Selector
@@ -77,7 +78,8 @@ class Terms:
 class ChildDraft:
     """A Child SA that is agreed on; `shared` is the secret of CREATE_CHILD_SA's own key exchange.
 
-    `cpis` are those of IPComp, ours and the peer's, or zeros; `share` is its part among several.
+    `cpis` are those of IPComp, ours and the peer's, or zeros; `share` is its part among several; `aggfrag` is
+    what the peer demands.
     """
 
     config: ChildConfig
@@ -92,6 +94,7 @@ class ChildDraft:
     share: Share | None = None
     takes_no_padding: bool = False
     fragments: bool = False
+    aggfrag: Requirement = Requirement.NONE
 
 
 class Option(NamedTuple):
@@ -152,6 +155,8 @@ class RespondChild(Task):
                 out.add(NotifyPayload(NotifyType.USE_TRANSPORT_MODE), NO_TFC)
             if draft.fragments:
                 out.add(FRAGMENTS_ALSO)
+            if draft.mode is Mode.IPTFS:
+                out.add(aggfrag.notify(draft.config))
             if draft.cpis[0]:
                 out.add(compression.notify(draft.cpis[0]))
             if draft.share is not None and self.says_resource:
@@ -215,13 +220,16 @@ class RespondChild(Task):
             nonces, shared = self._fresh_values(sa, terms.chosen, message)
         self._chosen, self._more = terms.chosen, terms.more
         mode, spi_in = self._mode(sa, terms, message), sa.ctx.new_child_spi()
+        mode = aggfrag.agreed_mode(mode, terms.config, message)
         answer = _as_asked(message, terms) if terms.substituted else (terms.remote_ts, terms.local_ts)
         self._draft = ChildDraft(
             terms.config, mode, spi_in, terms.local_ts, terms.remote_ts, nonces, shared, answer
         )
         self._draft.takes_no_padding = refuses_padding(message)
         self._draft.fragments = takes_fragments(terms.config, mode, message)
-        if terms.config.ipcomp and (cpi_out := compression.named(message)):
+        if mode is Mode.IPTFS:
+            self._draft.aggfrag = aggfrag.demanded(message) or Requirement.NONE
+        elif terms.config.ipcomp and (cpi_out := compression.named(message)):
             cpi_in = sa.ctx.cpis.take(spi_in, sa.ctx.rand)
             self._draft.cpis = (cpi_in, cpi_out) if cpi_in else (0, 0)
         self._draft.share = share
@@ -259,6 +267,7 @@ class RespondChild(Task):
         child.share = draft.share
         child.takes_no_padding = draft.takes_no_padding
         child.fragments = draft.fragments
+        child.aggfrag = draft.aggfrag
         self._made(sa, child, draft.nonces, now)
 
     def _made(self, sa: IkeSa, child: ChildSa, nonces: tuple[bytes, bytes], now: int) -> None:

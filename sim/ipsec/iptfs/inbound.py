@@ -41,6 +41,7 @@ class AggfragInboundSa(InboundSa):
         self._reorder = Reorder(spec.iptfs.reorder_window, spec.iptfs.drop_time)
         self._unpacker = Unpacker(self._failed)
         self._counts_marks = spec.iptfs.ecn
+        self._carrier: Aggregate | None = None  # the last one that was unpacked
         self.outer_packets = 0
         self.meter: Meter | None = None
         self.plan: Callable[[int | None], None] = lambda at: None
@@ -81,6 +82,7 @@ class AggfragInboundSa(InboundSa):
         self.plan(self._reorder.next_timer)
 
     def _unpack(self, carrier: Aggregate) -> None:
+        self._carrier = carrier
         payload, carrier.payload = carrier.payload, bytearray()
         try:
             header = aggfrag.parse(payload)
@@ -94,7 +96,10 @@ class AggfragInboundSa(InboundSa):
         if path.says:
             path.losses.arrived(carrier.seq, carrier.at, path.peer_rtt, carrier.marked)
         for index, inner in self._unpacker.take(payload, header):
-            self._deliveries.append(Delivery(inner, carrier, index, self._let_in(inner)))
+            reason = self._let_in(inner)
+            if self.shape is not None and reason is None:
+                inner = self.shape(inner)
+            self._deliveries.append(Delivery(inner, carrier, index, reason))
         if self.meter is not None:
             self.meter.read(self.bytes, self.packets, carrier.at)
 
@@ -112,3 +117,5 @@ class AggfragInboundSa(InboundSa):
 
     def _failed(self, reason: Reason) -> None:
         self.drops[reason] += 1
+        if self._carrier is not None:
+            self._deliveries.append(Delivery(bytearray(), self._carrier, -1, reason))

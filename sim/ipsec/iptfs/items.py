@@ -47,7 +47,10 @@ class Departure:
 
 @value
 class Delivery:
-    """An inner packet, number `index` of those that end in `carrier`; with a `reason`, to be dropped."""
+    """An inner packet, number `index` of those that end in `carrier`; with a `reason`, to be dropped.
+
+    One that never came whole has no octets and the index -1.
+    """
 
     inner: bytearray
     carrier: Aggregate

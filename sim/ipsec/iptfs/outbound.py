@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 from sim.crypto.cipher import Rand
 from sim.ipsec.esp import EspSealer
@@ -88,6 +89,8 @@ class AggfragOutboundSa(OutboundSa):
         """Take a packet; Queued, or Drop."""
         if self.meter is not None and self.meter.over:
             return self._dropped(Reason.EXPIRED, now)
+        if self.shape is not None:
+            packet = self.shape(packet)
         pieces = [packet]
         if self._whole and len(packet) > self.room:
             if dont_fragment(packet):
@@ -169,6 +172,9 @@ class AggfragOutboundSa(OutboundSa):
         """Any inner packet passes, in pieces, unless the peer takes none (RFC 9347 2.2.7)."""
         return min(self.room, self._room_within(mtu)) if self._whole else MAX_PACKET_BYTES
 
+    def _start(self) -> NoReturn:
+        raise AssertionError("an AGGFRAG SA takes packets by `queue` alone (RFC 9347 2.3)")
+
     def settle(self, spec: ChildSpec) -> None:
         super().settle(spec)
         self._around = None
@@ -192,7 +198,7 @@ class AggfragOutboundSa(OutboundSa):
     def _payload_bytes(self) -> int:
         """The payload of a full outer packet, header included."""
         size = self.spec.iptfs.packet_size
-        mtu = self._path_mtu(self)
+        mtu = min(self._path_mtu(self), MAX_PACKET_BYTES)
         room = self._room_within(min(size, mtu) if size else mtu)
         return self._header_bytes + max(_LEAST_ROOM, room)
 
