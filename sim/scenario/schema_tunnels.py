@@ -206,7 +206,7 @@ class _Child(Model):
     @model_validator(mode="after")
     def _aggregates_what_it_can(self) -> Self:
         if self.mode != "iptfs":
-            if self.iptfs.model_fields_set:
+            if self.iptfs != IptfsSettings():
                 raise ValueError("the settings in `iptfs` are for `mode: iptfs`")
         elif self.ipcomp:
             raise ValueError("mode: iptfs cannot be combined with ipcomp, as in strongSwan")
