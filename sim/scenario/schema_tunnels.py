@@ -208,8 +208,8 @@ class _Child(Model):
         if self.mode != "iptfs":
             if self.iptfs != IptfsSettings():
                 raise ValueError("the settings in `iptfs` are for `mode: iptfs`")
-        elif self.ipcomp:
-            raise ValueError("mode: iptfs cannot be combined with ipcomp, as in strongSwan")
+        elif self.ipcomp or self.tfc_padding:
+            raise ValueError("mode: iptfs cannot be combined with ipcomp or tfc_padding, as in strongSwan")
         elif self.ah_proposals:
             raise ValueError("mode: iptfs needs ESP: AGGFRAG payloads travel in nothing else (RFC 9347 1)")
         return self

@@ -109,6 +109,7 @@ UNEVEN = "links.4.delay={up: 1 ms, down: 3 ms}"
 NINE = "links.0.queue={up: 9 packets, down: 9 packets}"
 SLOW = "links.0.rate=100 kbit/s"
 RANDOM = "links.4.jitter={distribution: normal, scale: 3 ms}"
+AGGREGATED = (UNCHECKED, STILL, f"{CHILD}.mode=iptfs")
 COMMAND = "events=[{at: 1 s, node: alice, do: rekey, connection: rw}]"
 DUMMY = "events=[{at: 1 s, node: alice, do: dummy, connection: rw}]"
 PING = "traffic=[{name: p, kind: ping, from: alice, to: bob, start: 500 ms}]"
@@ -469,6 +470,28 @@ CASES: dict[str, Case] = {
     "TunnelSide.local_id": _case("tunnels.rw.auth.responder={local_id: a}"),
     "TunnelSide.remote_id": _case("tunnels.rw.auth.local_id=a", "tunnels.rw.auth.responder={remote_id: b}"),
     "TunnelChild.mode": _case(*QUIET, NO_NAT, f"{CHILD}.mode=transport"),
+    "TunnelChild.iptfs": _case(*AGGREGATED, f"{CHILD}.iptfs={{init_delay: 50 ms}}"),
+    "IptfsSettings.packet_size": _case(*AGGREGATED, f"{CHILD}.iptfs.packet_size=300 B"),
+    "IptfsSettings.init_delay": _case(*AGGREGATED, f"{CHILD}.iptfs.init_delay=50 ms"),
+    "IptfsSettings.max_queue_size": _case(
+        *AGGREGATED, f"{CHILD}.iptfs.init_delay=100 ms", f"{CHILD}.iptfs.max_queue_size=1 kB"
+    ),
+    "IptfsSettings.dont_frag": _case(
+        *AGGREGATED, f"{CHILD}.iptfs.packet_size=300 B", f"{CHILD}.iptfs.dont_frag=true"
+    ),
+    "IptfsSettings.l3_fixed_rate": _case(*AGGREGATED, f"{CHILD}.iptfs.l3_fixed_rate=1 Mbit/s"),
+    "IptfsSettings.congestion_control": _case(
+        *AGGREGATED, f"{CHILD}.iptfs.l3_fixed_rate=1 Mbit/s", f"{CHILD}.iptfs.congestion_control=true"
+    ),
+    "IptfsSettings.ecn": _case(*AGGREGATED, f"{CHILD}.iptfs.ecn=true"),
+    "IptfsSettings.accept_fragments": _case(
+        *AGGREGATED, f"{CHILD}.iptfs.packet_size=300 B", f"{CHILD}.iptfs.accept_fragments=false"
+    ),
+    "IptfsSettings.reorder_window": _case(
+        *AGGREGATED, "links.0.jitter=400 ms", "links.0.delay=400 ms", "links.0.reorder=true",
+        f"{CHILD}.replay_window=4096", f"{CHILD}.iptfs.reorder_window=100",
+    ),
+    "IptfsSettings.drop_time": _case(*AGGREGATED, "links.3.loss=2 %", f"{CHILD}.iptfs.drop_time=1 ms"),
     "TunnelChild.local_ts": _case(f"{CHILD}.local_ts=[192.168.1.10/32, 192.168.1.77/32]"),
     "TunnelChild.remote_ts": _case(f"{CHILD}.remote_ts=[10.1.0.10/32]"),
     "TunnelChild.esp_proposals": _case(f"{CHILD}.esp_proposals=[chacha20poly1305]"),
@@ -782,6 +805,14 @@ CASES |= _fault_cases()
 CASES |= {
     "Connection.local": Case((), "connections.alice.rw.local={auth: 'null'}", expanded=True),
     "Connection.remote": Case((), "connections.moon.rw.remote={auth: 'null'}", expanded=True),
+    "ConnectionChild.iptfs": Case(
+        (
+            *(UNCHECKED, STILL),
+            *(f"connections.{node}.rw.children.net.mode=iptfs" for node in ("alice", "moon")),
+        ),
+        "connections.alice.rw.children.net.iptfs={init_delay: 50 ms}",
+        expanded=True,
+    ),
     "ConnectionChild.icmp_check": Case(
         (
             *NARROW_LAN,

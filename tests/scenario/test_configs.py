@@ -28,6 +28,7 @@ from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.esp import Mode
 from sim.wire.handling import AUTO, TO_MTU, Handling
+from sim.wire.iptfs import Iptfs
 from sim.wire.outer_fields import CopyDscp, FlowLabel, OuterFields
 from sim.wire.selector import Selector
 
@@ -71,6 +72,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("mode", "transport", "mode", Mode.TRANSPORT),
+    ("mode", "iptfs", "mode", Mode.IPTFS),
     ("local_ts", ["10.1.0.0/16"], "local_ts", (Selector.from_prefix("10.1.0.0/16"),)),
     ("remote_ts", ["10.2.0.0/16"], "remote_ts", (Selector.from_prefix("10.2.0.0/16"),)),
     ("esp_proposals", ["aes256gcm16"], "esp_proposals", (parse_proposal("aes256gcm16", ProtocolId.ESP),)),
@@ -133,9 +135,29 @@ def test_a_setting_of_a_child_arrives(key: str, value: Any, name: str, expected:
     assert getattr(child({}), name) != expected
 
 
+def test_settings_of_aggfrag_mode_arrive() -> None:
+    settings = {
+        "packet_size": "1400 B", "max_queue_size": "10 kB", "dont_frag": True, "l3_fixed_rate": "2 Mbit/s",
+        "congestion_control": True, "ecn": True, "accept_fragments": False, "reorder_window": 0,
+        "drop_time": "20 ms",
+    }  # fmt: skip
+    assert child({"mode": "iptfs", "iptfs": settings}).iptfs == Iptfs(
+        packet_size=1400,
+        max_queue_size=10_000,
+        dont_frag=True,
+        l3_fixed_rate=2_000_000,
+        congestion_control=True,
+        ecn=True,
+        accept_fragments=False,
+        reorder_window=0,
+        drop_time=20_000_000,
+    )
+    assert child({"mode": "iptfs", "iptfs": {"init_delay": "5 ms"}}).iptfs == Iptfs(init_delay=5_000_000)
+
+
 def test_no_setting_is_left_out() -> None:
     assert {key for key, *_ in SETTINGS} == set(Connection.model_fields) - {"children", "pools"}
-    assert {key for key, *_ in CHILD_SETTINGS} == set(ConnectionChild.model_fields)
+    assert {key for key, *_ in CHILD_SETTINGS} | {"iptfs"} == set(ConnectionChild.model_fields)
 
 
 def test_an_omitted_setting_is_the_endpoint_s_own_default() -> None:

@@ -96,18 +96,20 @@ class AggfragInboundSa(InboundSa):
         if path.says:
             path.losses.arrived(carrier.seq, carrier.at, path.peer_rtt, carrier.marked)
         for index, inner in self._unpacker.take(payload, header):
-            reason = self._let_in(inner)
+            reason = self._let_in(inner, carrier.at)
             if self.shape is not None and reason is None:
                 inner = self.shape(inner)
             self._deliveries.append(Delivery(inner, carrier, index, reason))
         if self.meter is not None:
             self.meter.read(self.bytes, self.packets, carrier.at)
 
-    def _let_in(self, inner: bytearray) -> Reason | None:
+    def _let_in(self, inner: bytearray, now: int) -> Reason | None:
         """Why an inner packet is not what the SA is for (RFC 4301 5.2 step 4)."""
         try:
             if flow_key(inner) not in self._flows:
                 self._check_selectors(inner)
+            if self.claim is not None and not self.claim(inner, now):
+                raise PacketError(Reason.NOT_TOLD_APART)
         except PacketError as error:
             self.drops[error.reason] += 1
             return error.reason

@@ -23,7 +23,7 @@ from sim.ipsec.iptfs.path import TunnelPath
 from sim.ipsec.outer import Outer, outer
 from sim.ipsec.sad import Alert, Handler, OutboundSa, Report
 from sim.ipsec.spec import ChildSpec
-from sim.ipsec.verdict import PacketError, Reason, Verdict
+from sim.ipsec.verdict import Drop, PacketError, Reason, Verdict
 from sim.ipsec.volume import Meter
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import aggfrag
@@ -135,6 +135,12 @@ class AggfragOutboundSa(OutboundSa):
             self._schedule(None)
             self._flush(now)
 
+    def dummy(self, size: int, now: int) -> bytearray | Drop:
+        """An outer packet that is all padding, which may stand anywhere among others (RFC 9347 2.2.3)."""
+        sealed = self._seal_payload(0, bytearray(max(1, min(size, self.room))), now)
+        self.dummies += isinstance(sealed, bytearray)
+        return sealed
+
     # What others ask
 
     @property
@@ -234,19 +240,24 @@ class AggfragOutboundSa(OutboundSa):
         if full or not blocks:
             blocks += bytes(room - len(blocks)) if full else bytes(1)
         self._path.spacing = self._spacing(now)
+        sealed = self._seal_payload(offset, blocks, now)
+        if isinstance(sealed, Drop):
+            return False
+        self._departures.append(Departure(sealed, tags))
+        return True
+
+    def _seal_payload(self, offset: int, blocks: bytearray, now: int) -> bytearray | Drop:
         payload = bytearray(aggfrag.emit(offset, self._path.info(now)))
         payload += blocks
         try:
             sealed = self._sealing.seal(self._headers.size, payload, _NEXT_HEADER)
         except PacketError as error:
-            self._give_up(error.reason, now)
-            return False
+            return self._give_up(error.reason, now)
         self._headers.write(sealed, self._tos, self.spec.copy_df or self.spec.df)
         self._owes_report = False
         self.last_at = now
         self.outer_packets += 1
-        self._departures.append(Departure(sealed, tags))
-        return True
+        return sealed
 
     def _spacing(self, now: int) -> int:
         """Our transmit delay (RFC 9347 3): the interval, or what lay between the last two packets."""
@@ -255,11 +266,12 @@ class AggfragOutboundSa(OutboundSa):
             return interval
         return 0 if before < 0 else now - before
 
-    def _give_up(self, reason: Reason, now: int) -> None:
-        self._dropped(reason, now)
+    def _give_up(self, reason: Reason, now: int) -> Drop:
+        drop = self._dropped(reason, now)
         self.drops[reason] += self._packer.clear()
         self._ticking = self._owes_report = False
         self._schedule(None)
+        return drop
 
     def _schedule(self, at: int | None) -> None:
         self._due = at
