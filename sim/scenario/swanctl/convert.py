@@ -366,6 +366,7 @@ class Importer:
             "per_cpu_sas": self._value(view, "per_cpu_sas", values.parse_per_cpu_sas, "no"),
             "tfc_padding": self._value(view, "tfc_padding", values.parse_tfc_padding, "0 B"),
             **self._outer(view, mode),
+            **({"iptfs": self._daemon.iptfs_of(view.path[-3], view.path[-1])} if mode == "iptfs" else {}),
             "icmp": self._value(view, "icmp", values.parse_bool, True),
             "close_action": self._value(view, "close_action", values.parse_action, "none"),
             "dpd_action": _DPD_ACTION[self._value(view, "dpd_action", values.parse_action, "none")],

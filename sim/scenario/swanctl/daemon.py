@@ -6,11 +6,13 @@ that the daemon has only for all connections together, or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim.ike.config import RETRANSMIT
 from sim.scenario.errors import Problem, ScenarioError
+from sim.scenario.swanctl import iptfs
 from sim.scenario.swanctl.keys import suggest
 from sim.scenario.swanctl.syntax import View, parse
 from sim.scenario.swanctl.values import parse_bool, parse_number, parse_time
@@ -32,6 +34,8 @@ class DaemonSettings:
     preset: str = "strongswan"
     overlap: bool = False
     fragment_bytes: int = 1280
+    iptfs: dict[str, object] = field(default_factory=dict)
+    own_iptfs: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
     own: dict[str, dict[str, str]] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -53,6 +57,10 @@ class DaemonSettings:
         text = self.own.get(name, {}).get("fragment_size")
         return self.fragment_bytes if text is None else parse_size(text)
 
+    def iptfs_of(self, name: str, child: str) -> dict[str, object]:
+        """How a Child SA uses AGGFRAG mode, as a scenario says it."""
+        return self.own_iptfs.get((name, child), self.iptfs)
+
     def return_routability(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
 
@@ -68,6 +76,7 @@ def read_daemon(path: Path) -> DaemonSettings:
         view = tree.section(name)
         if view is not None:
             _daemon(view, found, timing)
+            found.iptfs |= _iptfs(tree.section(name, "iptfs"), iptfs.read)
     preset = next((preset for preset, times in TIMING.items() if list(times) == timing), None)
     if preset is None:
         known = "; ".join(f"{name} is {times}" for name, times in TIMING.items())
@@ -79,6 +88,10 @@ def read_daemon(path: Path) -> DaemonSettings:
         view = tree.section("ipsec-sim", name)
         if view is not None:
             found.own[name] = _own(view)
+        children = tree.section("ipsec-sim", name, "iptfs")
+        for child in children.sections if children else ():
+            settings = tree.section("ipsec-sim", name, "iptfs", child)
+            found.own_iptfs[name, child] = _iptfs(settings, iptfs.read_own)
     return found
 
 
@@ -102,8 +115,19 @@ def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
                 )
         except ValueError as error:
             raise ScenarioError([setting.at.problem(f"{view.key}.{key}", str(error))]) from None
-    for name in view.sections:
+    for name in (name for name in view.sections if name != "iptfs"):
         found.warnings.append(view.at.problem(f"{view.key}.{name}", "ignored: no such settings here"))
+
+
+def _iptfs(view: View | None, reader: Callable[[str, str], tuple[str, object]]) -> dict[str, object]:
+    found = {}
+    for key, setting in view.settings.items() if view else ():
+        try:
+            name, value = reader(key, setting.value or "")
+        except ValueError as error:
+            raise ScenarioError([setting.at.problem(f"iptfs.{key}", str(error))]) from None
+        found[name] = value
+    return found
 
 
 def _check_port(key: str, text: str) -> None:

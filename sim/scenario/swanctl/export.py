@@ -18,9 +18,11 @@ from sim.scenario.authority import PKI_SEED, with_pki
 from sim.scenario.errors import Path, Problem, ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.schema import Connection, ConnectionChild, Scenario
+from sim.scenario.schema_iptfs import IptfsSettings
 from sim.scenario.schema_pools import Pool
 from sim.scenario.schema_tunnels import LocalSide, RemoteSide, SecondLocal, SecondRemote
 from sim.scenario.selectors import format_selectors
+from sim.scenario.swanctl import iptfs
 from sim.scenario.swanctl.certificates import own_files
 from sim.scenario.swanctl.daemon import TIMING
 from sim.scenario.swanctl.identities import read_identity, their_text
@@ -115,6 +117,8 @@ class _Writer:
             yield f"    retransmit_timeout = {timeout}"
             yield f"    retransmit_base = {base}"
             yield f"    retransmit_tries = {tries}"
+        if (settings := self._first_iptfs) is not None:
+            yield from _indented(iptfs.write(settings))
         yield "}"
         own = {
             name: list(self._own(name, connection, first)) for name, connection in self._connections.items()
@@ -125,6 +129,21 @@ class _Writer:
             for name, lines in own.items():
                 yield from _indented(_section(name, iter(lines))) if lines else ()
             yield "}"
+
+    @property
+    def _first_iptfs(self) -> IptfsSettings | None:
+        """The daemon has one set of these for all Child SAs: the first's."""
+        children = (
+            child for connection in self._connections.values() for child in connection.children.values()
+        )
+        return next((child.iptfs for child in children if child.mode == "iptfs"), None)
+
+    def _own_iptfs(self, name: str, connection: Connection) -> Lines:
+        for label, child in connection.children.items():
+            if child.mode == "iptfs" and not iptfs.as_daemon(child.iptfs, self._first_iptfs):
+                yield from _section(label, iptfs.write_own(child.iptfs))
+                text = "strongSwan has one set of these for all children, and sends at no rate of its own"
+                self._note((name, "children", label, "iptfs"), text)
 
     def _own(self, name: str, connection: Connection, first: Connection) -> Lines:
         if connection.keep_alive != first.keep_alive or connection.keep_alive % NS_PER_S:
@@ -143,6 +162,8 @@ class _Writer:
             self._note(
                 (name, "retransmit"), "strongSwan cannot repeat the requests of this connection like that"
             )
+        if lines := list(self._own_iptfs(name, connection)):
+            yield from _section("iptfs", iter(lines))
         if connection.window > 1:
             yield f"window = {connection.window}"
             self._note((name, "window"), "strongSwan takes one request at a time")

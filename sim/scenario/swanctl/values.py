@@ -99,10 +99,11 @@ def parse_octets(text: str) -> int:
     return int(found[1]) * _MULTIPLES[found[2].lower()]
 
 
-def parse_mode(text: str) -> Literal["tunnel", "transport", "pass", "drop"]:
-    modes: dict[str, Literal["tunnel", "transport", "pass", "drop"]] = {
+def parse_mode(text: str) -> Literal["tunnel", "transport", "iptfs", "pass", "drop"]:
+    modes: dict[str, Literal["tunnel", "transport", "iptfs", "pass", "drop"]] = {
         "tunnel": "tunnel",
         "transport": "transport",
+        "iptfs": "iptfs",
         "pass": "pass",
         "drop": "drop",
     }

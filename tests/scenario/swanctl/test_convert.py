@@ -231,7 +231,7 @@ def test_a_third_round_of_authentication_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("mode = beet", "the modes are tunnel, transport, pass, drop"),
+        ("mode = beet", "the modes are tunnel, transport, iptfs, pass, drop"),
         ("ah_proposals = sha256\n esp_proposals = aes128gcm16", "either ESP or AH protects a Child SA"),
         ("ah_proposals = aes128", "the proposal aes128 has nothing that AH takes"),
         ("local_ts = dynamic[tcp/80]", "`dynamic` stands alone"),

@@ -206,6 +206,24 @@ def test_tfc_padding_is_written_as_strongswan_has_it(ours: str, theirs: str) -> 
     assert written
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("{init_delay: 5 ms, packet_size: 1400 B, reorder_window: 7, dont_frag: true}", False),
+        ("{}", False),
+        ("{l3_fixed_rate: 2 Mbit/s, congestion_control: true, accept_fragments: false}", True),
+        ("{drop_time: 1500 ns}", True),
+    ],
+)
+def test_aggfrag_mode_comes_back_and_what_strongswan_lacks_is_told(
+    settings: str, told: bool, tmp_path: Path
+) -> None:
+    child = f"{{mode: iptfs, iptfs: {settings}, remote_ts: [10.1"
+    scenario = expand(load_text(changed(("{remote_ts: [10.1", child))))
+    assert _and_back(scenario, tmp_path) == scenario
+    assert any("sends at no rate" in str(note) for note in export(scenario).notes) is told
+
+
 def test_nothing_is_told_where_strongswan_does_the_same() -> None:
     text = changed(("auth: {psk: secret}", "auth: {psk: secret}\n    return_routability: false"))
     assert export(load_text(text)).notes == ()
