@@ -1,7 +1,7 @@
 """Traffic selectors in text, as swanctl.conf has them: `10.1.0.0/16[tcp/80]`, `dynamic`.
 
-Of ICMP a number below 256 is a type, with any code; from 256 on it is a type (high octet) and a code, which
-`3(4)` is as well.
+Of ICMP a number below 256 is a type, with code 0 as strongSwan takes it; from 256 on it is a type (its high
+octet) and a code, which `3(4)` is as well. `3(0)-3(255)` is a type with any code.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _types(text: str) -> tuple[int, int]:
         ports = low, high = _ports(text)
         if ports in (ANY_PORTS, OPAQUE_PORTS):
             return ports
-        return low << 8 if low < 256 else low, high << 8 | 255 if high < 256 else high
+        return low << 8 if low < 256 else low, high << 8 if high < 256 else high
     first, _, last = text.partition("-")
     low, high = _type_and_code(first), _type_and_code(last or first)
     if low > high:

@@ -86,12 +86,10 @@ class Selector(NamedTuple):
         return f"{low}-{high}" if low != high else str(low)
 
     def _types_text(self) -> str:
-        """`8` is a type with any code, `3(4)` one with its code, as strongSwan prints them."""
+        """`8` is a type with code 0, `3(4)` one with its code, as strongSwan prints them."""
         low, high = self.ports
         if low == high:
-            return f"{low >> 8}({low & 255})"
-        if low & 255 == 0 and high & 255 == 255:
-            return f"{low >> 8}-{high >> 8}" if low >> 8 != high >> 8 else str(low >> 8)
+            return f"{low >> 8}({low & 255})" if low & 255 else str(low >> 8)
         return f"{low >> 8}({low & 255})-{high >> 8}({high & 255})"
 
     def _address_text(self) -> str:

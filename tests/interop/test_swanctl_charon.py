@@ -19,6 +19,7 @@ from sim.scenario.schema import Connection, Scenario
 from sim.scenario.swanctl.export import export
 from sim.scenario.swanctl.folder import write_private
 from sim.scenario.swanctl.syntax import parse
+from sim.scenario.swanctl.values import parse_selectors
 from sim.units import NS_PER_S
 from tests.interop import vici
 from tests.interop.netns import Lab, Namespace
@@ -208,8 +209,10 @@ def _compare(shown: vici.Value, connection: Connection) -> None:
         part = children[name]
         assert isinstance(part, dict)
         assert str(part["mode"]).lower() == child.mode
-        assert part["local-ts"] == ([str(ts) for ts in child.local_ts] or ["dynamic"])
-        assert part["remote-ts"] == ([str(ts) for ts in child.remote_ts] or ["dynamic"])
+        for key, selectors in (("local-ts", child.local_ts), ("remote-ts", child.remote_ts)):
+            texts = part[key]
+            assert isinstance(texts, list)
+            assert parse_selectors(", ".join(texts)) == selectors  # protocols and ports by name
 
 
 def batched(words: list[str], size: int) -> list[list[str]]:

@@ -15,7 +15,7 @@ Value: TypeAlias = "str | list[str] | Section"
 Section: TypeAlias = dict[str, Value]
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<list>[\w.-]+)=\[(?P<items>[^\]]*)\]"
+    r"\s*(?:(?P<list>[\w.-]+)=\[(?P<items>(?:[^\[\]]|\[[^\]]*\])*)\]"
     r"|(?P<key>[\w.-]+)=(?P<value>.*?)(?=\s[a-z][\w.-]*=|\s[^\s={}]+ \{|\})"
     r"|(?P<section>[^\s={}]+) \{|(?P<end>\}))",
     re.DOTALL,

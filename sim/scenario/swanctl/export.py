@@ -363,7 +363,7 @@ class _Writer:
         """strongSwan takes numbers below 256 for types of ICMP, so it has no words for some codes."""
         for selector in selectors:
             low, high = selector.ports
-            odd = 0 < low < 256 or (high < 255 and low <= high)
+            odd = 0 < low < 256 or 0 < high < 256
             if selector.protocol in ICMP and odd:
                 raise ScenarioError([self._problem(path, f"strongSwan has no words for {selector}")])
         return _LIST.join(_TYPE_AND_CODE.sub(_number, text) for text in format_selectors(selectors))
