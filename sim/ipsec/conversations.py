@@ -9,7 +9,9 @@ has been silent for long.
 from __future__ import annotations
 
 from sim.ipsec.traffic import classify
+from sim.ipsec.verdict import PacketError, Reason
 from sim.units import NS_PER_S
+from sim.wire.buffer import WireError
 from sim.wire.ip import IpHeader, Protocol
 
 IDLE_NS = 180 * NS_PER_S
@@ -27,8 +29,14 @@ class Conversations:
         self._held: dict[Key, tuple[int, int]] = {}
 
     def claim(self, packet: bytearray, owner: int, now: int) -> bool:
-        """A whole packet arrived from `owner`; False if another has this conversation."""
-        key = _key(packet, back=False)
+        """Octets arrived from `owner`; False if another has this conversation.
+
+        PacketError if they are no sound packet.
+        """
+        try:
+            key = _key(packet, back=False)
+        except WireError:
+            raise PacketError(Reason.MALFORMED_INNER) from None
         holder, last_at = self._held.pop(key, (owner, now))
         mine = holder == owner or now - last_at > IDLE_NS
         self._held[key] = (owner, now) if mine else (holder, last_at)
@@ -37,8 +45,11 @@ class Conversations:
         return mine
 
     def owner_of_answer(self, packet: bytearray) -> int | None:
-        """Whose conversation a whole packet that leaves belongs to; None if nobody began it."""
-        found = self._held.get(_key(packet, back=True))
+        """Whose conversation a packet that leaves belongs to; None if nobody began it."""
+        try:
+            found = self._held.get(_key(packet, back=True))
+        except WireError:
+            return None
         return None if found is None else found[0]
 
     def forget(self, owner: int) -> None:

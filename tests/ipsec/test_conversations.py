@@ -89,6 +89,21 @@ def test_c70_two_clients_with_the_same_ports_cannot_be_told_apart_and_the_second
     assert isinstance(scene.say("alice"), bytearray)
 
 
+def test_c70_what_is_no_sound_packet_is_dropped_also_in_a_flow_that_is_known() -> None:
+    """The engine never raises, though a wrong checksum of the outer header becomes the inner one's."""
+    scene = Scene()
+    scene.say("alice")
+    sealed = packet_of(scene.clients["alice"].outbound(between((PRIVATE["alice"], 1701), (B4, 1701)), 0))
+    sealed[12:16] = NAT
+    assert scene.server.inbound(sealed, 0) is DROP[Reason.MALFORMED_INNER]
+    answer = between((B4, 1701), (NAT, 1701))
+    assert isinstance(scene.server.outbound(bytearray(answer), 0), bytearray)
+    answer[10] ^= 1
+    assert isinstance(scene.server.outbound(answer, 0), bytearray), (
+        "as without tracking: the node looks at it"
+    )
+
+
 def test_c70_who_is_silent_for_long_loses_its_conversation() -> None:
     scene = Scene()
     scene.say("alice")
