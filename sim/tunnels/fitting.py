@@ -18,7 +18,7 @@ from sim.ipsec.nesting import MAX_DEPTH
 from sim.ipsec.pmtu import SaMtus
 from sim.ipsec.sad import MAX_FLOWS, OutboundSa
 from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
-from sim.ipsec.verdict import Drop
+from sim.ipsec.verdict import Drop, Verdict
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.net.port import MIN_MTU
@@ -87,8 +87,8 @@ class Fitting:
         sa.discount(len(data))
         return True
 
-    def send(self, packet: Packet, now: int) -> Drop | None:
-        """Do with a packet that does not fit what is right; a Drop where its SA refuses it."""
+    def send(self, packet: Packet, now: int) -> Verdict | None:
+        """Do with a packet that does not fit what is right; a verdict where no SA takes it, or not now."""
         data = packet.data
         spi_in = self._engine.protecting(data)
         assert spi_in is not None, "what is too long for an SA has one"
@@ -107,7 +107,7 @@ class Fitting:
         around = self._engine.around(sa.spec.spi_in)
         return self.mtu(around[-1].outbound if around else sa)
 
-    def _queue(self, packet: Packet, sa: OutboundSa, longest: int, now: int) -> Drop | None:
+    def _queue(self, packet: Packet, sa: OutboundSa, longest: int, now: int) -> Verdict | None:
         """An AGGFRAG SA whose peer takes no pieces (RFC 9347 2.2.6) itself cuts what may be cut."""
         if ip.dont_fragment(packet.data):
             self._node.refuse(packet, TOO_BIG, IcmpError.TOO_BIG, now, longest)
@@ -142,7 +142,7 @@ class Fitting:
             return spec.mode is Mode.TUNNEL and spec.df and not spec.copy_df
         return ip.dont_fragment(data) and (spec.copy_df or spec.df or spec.mode is Mode.TRANSPORT)
 
-    def _seal_whole(self, packet: Packet, sa: OutboundSa, mtu: int, longest: int, now: int) -> Drop | None:
+    def _seal_whole(self, packet: Packet, sa: OutboundSa, mtu: int, longest: int, now: int) -> Verdict | None:
         """Tell the source what fits, unless its packet is as short as any has to be taken."""
         data = packet.data
         least = MIN_MTU if data[0] < 0x60 else ip.IPV6_MIN_MTU
@@ -151,21 +151,21 @@ class Fitting:
         self._node.refuse(packet, TOO_BIG, IcmpError.TOO_BIG, now, max(longest, least))
         return None
 
-    def _seal_pieces(self, packet: Packet, pieces: list[bytearray], sa: OutboundSa, now: int) -> Drop | None:
+    def _seal_pieces(
+        self, packet: Packet, pieces: list[bytearray], sa: OutboundSa, now: int
+    ) -> Verdict | None:
         for piece in pieces:
             sealed = self._engine.seal(sa.spec.spi_in, piece, now)
-            if isinstance(sealed, Drop):
+            if isinstance(sealed, Verdict):
                 return sealed
-            assert isinstance(sealed, bytearray), "it has all its SAs"
             self._node.transmit(packet.derive(sealed), now)
         return None
 
-    def _cut(self, packet: Packet, sa: OutboundSa, mtu: int, now: int) -> Drop | None:
+    def _cut(self, packet: Packet, sa: OutboundSa, mtu: int, now: int) -> Verdict | None:
         """Seal a packet and send the outer one in fragments, which its receiver puts together again."""
         sealed = self._engine.seal(sa.spec.spi_in, packet.data, now)
-        if isinstance(sealed, Drop):
+        if isinstance(sealed, Verdict):
             return sealed
-        assert isinstance(sealed, bytearray), "it has all its SAs"
         mtu = self._outermost_mtu(sa)
         if sealed[0] < 0x60 and ip.dont_fragment(sealed):
             _clear_df(sealed, self._node)

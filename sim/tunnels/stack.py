@@ -26,7 +26,7 @@ from sim.ipsec.iptfs.items import Aggregate, Delivery, Departure, Queued
 from sim.ipsec.pmtu import SaMtus
 from sim.ipsec.sad import InboundSa
 from sim.ipsec.traffic import has_flow
-from sim.ipsec.verdict import BYPASS, Acquire, Drop, Reason
+from sim.ipsec.verdict import BYPASS, Acquire, Drop, Reason, Verdict
 from sim.ipsec.xfrm import arriving, leaving
 from sim.net.node import Enter, IpNode
 from sim.net.packet import Packet
@@ -129,13 +129,8 @@ class IpsecStack(IpsecDriver[Packet]):
         if verdict is BYPASS:
             self._remember(packet, data)
             return packet
-        if isinstance(verdict, Acquire):
-            self.hold(packet, verdict, now)
-        elif isinstance(verdict, Drop):
-            self._drop_leaving(packet, verdict.reason, now)
-        elif isinstance(verdict, Queued):
-            verdict.tag = packet
-            self.flow(now)
+        assert isinstance(verdict, Verdict)
+        self._keep(packet, verdict, now)
         return None
 
     def inbound(self, packet: Packet, now: int) -> Packet | None:
@@ -370,10 +365,20 @@ class IpsecStack(IpsecDriver[Packet]):
         return list(dict.fromkeys([address for address in preferred if address in up] + up))
 
     def _send_in_pieces(self, packet: Packet, now: int) -> None:
-        refusal = self._fitting.send(packet, now)
-        if refusal is not None:
-            self._drop_leaving(packet, refusal.reason, now)
+        verdict = self._fitting.send(packet, now)
+        if verdict is not None:
+            self._keep(packet, verdict, now)
         if self.engine.aggfrag:
+            self.flow(now)
+
+    def _keep(self, packet: Packet, verdict: Verdict, now: int) -> None:
+        """What becomes of a packet that does not leave now."""
+        if isinstance(verdict, Acquire):
+            self.hold(packet, verdict, now)
+        elif isinstance(verdict, Drop):
+            self._drop_leaving(packet, verdict.reason, now)
+        elif isinstance(verdict, Queued):
+            verdict.tag = packet
             self.flow(now)
 
     def _heard(self, message: IcmpMessage, _header: IpHeader, now: int) -> None:

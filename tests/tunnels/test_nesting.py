@@ -60,3 +60,14 @@ def test_a_packet_asks_for_the_outer_sa_that_is_gone_and_does_not_leave_without_
     ]
     assert (CAROL, BOB) not in ends
     assert (CAROL, SUN) in ends
+
+
+@pytest.mark.parametrize("keys", [["traffic.0.pmtud=dont"], ["traffic.0.pmtud=probe"]])
+def test_a_packet_that_is_too_long_asks_for_the_outer_sa_that_is_gone_as_well(keys: list[str]) -> None:
+    """It is as if it were short: what goes in fragments needs both SAs, too."""
+    change = "events=[{at: 3 s, node: carol, do: terminate, connection: office}]"
+    result = sim.run(sim.load(NESTED, [change, "checks=[]", "traffic.0.size=1500 B", *keys]), seed=3)
+    ups = result.events[(result.events.event == "child up") & (result.events.connection == "office")]
+    assert (ups.at_s > 3).any() or "probe" in keys[0]
+    (flow,) = (flow for flow in result.summary["flows"] if flow["name"] == "office")
+    assert (flow["lost"] == 0) == ("dont" in keys[0])
