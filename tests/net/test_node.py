@@ -24,7 +24,7 @@ from sim.net.link import LinkParams
 from sim.net.node import Enter, is_sound
 from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
-from sim.wire import icmp, udp
+from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address
 from sim.wire.fragment import MAX_BYTES
 from sim.wire.fragment6 import fragment6
@@ -377,6 +377,22 @@ def test_the_longest_ipv6_packet_is_answered_or_dropped(src: str) -> None:
     pair.sim.run(LATER)
     assert answers == ([65575] if src == "2001:db8::1" else [])
     assert pair.b.drops == ({"no route": 1} if src == "fd09::1" else {})
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 6, 17, 43, 44, 58, 59, 60]), st.binary(max_size=80)), max_size=8)
+)
+def test_whatever_follows_an_ipv6_header_a_node_goes_on(packets: list[tuple[int, bytes]]) -> None:
+    """Chains of extension headers that are cut, repeat themselves or count beyond the end."""
+    pair = Pair(WIDE)
+    for first, octets in packets:
+        data = ip.build(pack_address("2001:db8::1"), pack_address("2001:db8::2"), first, octets)
+        pair.b.enter(Packet(data, 0), pair.pb, 0)
+        pair.a.send(Packet(bytearray(data), 0), 0)
+    pair.sim.run(LATER)
+    pair.b.send(Packet(pair.datagram(100, "2001:db8::2"), pair.sim.now, pair.ear), pair.sim.now)
+    pair.sim.run(2 * LATER)
+    assert len(pair.ear.packets) == 1
 
 
 def test_a_flood_of_ipv6_fragments_takes_bounded_memory_and_is_counted() -> None:
