@@ -28,9 +28,8 @@ _LEVEL, _MEMORY = 6, 8
 _RAW_WINDOW = -15
 _IPCOMP = int(Protocol.IPCOMP)
 _NEXT_IPCOMP = bytes((_IPCOMP,))
-_AGGFRAG = 144
-_AS_IT_IS = frozenset({Protocol.IPCOMP, Protocol.NO_NEXT, _AGGFRAG})
-"""Once is enough (RFC 3173 2.1), dummies are nothing, and aggregates hide sizes by theirs (RFC 9347)."""
+_AS_IT_IS = frozenset({Protocol.IPCOMP, Protocol.NO_NEXT})
+"""Once is enough (RFC 3173 2.1), and dummies are nothing."""
 
 
 class Tally:

@@ -17,13 +17,14 @@ from sim.wire.esp import Mode
 from sim.wire.ip import Protocol
 from tests.ipsec.pair import A4, A6, B4, B6, HOST_A4, HOST_A6, HOST_B4, HOST_B6, SPI_A, SPI_B, Pair, make_pair
 
+MODES = [Mode.TUNNEL, Mode.TRANSPORT]
 CPI_A, CPI_B = 0x1000, 0x2000
 """What A and B inflate under."""
 
 
 @pytest.mark.parametrize("suite", ["aes128gcm16", "aes256-sha256", "ah-sha256"])
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_packet_that_compresses_arrives_as_it_was(mode: Mode, version: int, suite: str) -> None:
     pair = compressing(suite, mode=mode, outer=version)
     packet = message(pair, b"abc" * 400, version)
@@ -35,7 +36,7 @@ def test_a_packet_that_compresses_arrives_as_it_was(mode: Mode, version: int, su
     assert pair.open(sealed) == packet
 
 
-@given(st.binary(max_size=400), st.integers(1, 40), st.sampled_from(list(Mode)), st.sampled_from([4, 6]))
+@given(st.binary(max_size=400), st.integers(1, 40), st.sampled_from(MODES), st.sampled_from([4, 6]))
 def test_any_packet_makes_the_round_trip(unit: bytes, times: int, mode: Mode, version: int) -> None:
     pair = compressing(mode=mode, outer=version)
     packet = message(pair, unit * times, version)
@@ -88,7 +89,7 @@ def test_the_opposite_ways_have_cpis_of_their_own() -> None:
     assert pair.a.inbound(sealed, 0) == answer
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_in_udp_the_inside_is_compressed_all_the_same(mode: Mode) -> None:
     """As in strongSwan's scenario ikev2/compress-nat."""
     pair = compressing(mode=mode, encap=True)
@@ -121,7 +122,7 @@ def test_a_malformed_stream_is_a_counted_drop(stream: bytes, monkeypatch: pytest
     assert_dropped(pair, message(pair, bytes(2000), 4), Reason.COMPRESSION)
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_bomb_is_not_inflated_beyond_what_a_packet_holds(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +134,7 @@ def test_a_bomb_is_not_inflated_beyond_what_a_packet_holds(
         decompress(memoryview(bomb), ip.MAX_PACKET_BYTES)
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_the_largest_packet_is_inflated_and_one_octet_more_is_not(mode: Mode) -> None:
     room = ip.MAX_PACKET_BYTES if mode is Mode.TUNNEL else ip.MAX_PACKET_BYTES - 20
     assert len(decompress(memoryview(compress(bytearray(room))), room)) == room
@@ -162,7 +163,7 @@ def test_padding_behind_the_stream_is_ignored() -> None:
     assert decompress(memoryview(compress(bytearray(b"abc")) + bytes(50)), 100) == b"abc"
 
 
-@given(st.binary(max_size=80), st.sampled_from(list(Mode)))
+@given(st.binary(max_size=80), st.sampled_from(MODES))
 def test_any_octets_inbound_give_a_packet_or_a_drop(body: bytes, mode: Mode) -> None:
     """What an authentic peer may send under its own CPI or another one."""
     pair = compressing(mode=mode)

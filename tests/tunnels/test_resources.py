@@ -154,6 +154,17 @@ def test_ah_shares_and_compresses_too() -> None:
     assert all(entry.record.compression for entry in found)
 
 
+def test_aggregates_travel_on_the_sas_of_their_cpus() -> None:
+    """AGGFRAG mode (RFC 9347), where each SA has a stream of its own to reassemble."""
+    lab = Lab(*SHARED, f"{CHILD}.mode=iptfs")
+    for _ in range(3):
+        send_all(lab)
+    assert len(lab.boxes["bob"].seqs) == 3 * len(PORTS)
+    found = installed(lab, "moon")
+    assert {entry.record.mode for entry in found} == {"iptfs"}
+    assert min(entry.record.packets_out for entry in found if entry.cpu != ALL) > 10
+
+
 def test_one_cpu_has_one_of_its_own() -> None:
     lab = Lab(f"{CHILD}.per_cpu_sas=yes")
     send_all(lab)
