@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
 
 from sim.net.packet import Packet
+from sim.wire.address import format_address
 from tests.tunnels.lab import CHILD, Ear, Lab
+from tests.tunnels.test_pmtu import SIX, ip_of
 
 CAPTURE = Path("topologies/captures/web-download.pcap").absolute()
 TRAFFIC = f"traffic=[{{name: web, kind: replay, file: {CAPTURE}, from: alice, to: bob, start: 500 ms}}]"
@@ -61,3 +64,21 @@ def test_an_automatic_mss_follows_the_path_mtu() -> None:
     first, again = told(ear, False)
     assert first == again
     assert first == lab.stack("moon").engine.max_inner(1300, next(iter(lab.stack("moon").engine.sad))) - 40
+
+
+@pytest.mark.parametrize("outbound", [True, False])
+def test_ipv6_is_clamped_by_its_own_header_in_both_directions(outbound: bool) -> None:
+    """RFC 6691: an MSS counts neither IP nor TCP header; that of IPv6 has 40 octets."""
+    lab = Lab("links.1.mtu=1400 B", "tunnels.six.children.lans.mss_clamp=auto", text=SIX).up()
+    names = ("alice", "bob") if outbound else ("bob", "alice")
+    src, dst = (format_address(ip_of(lab, name)) for name in names)
+    syn = IPv6(src=src, dst=dst) / TCP(sport=1, dport=2, flags="SA", options=[("MSS", 1440)])
+    ear = lab.listen(f"{names[1]}:eth")
+    lab.world.nodes[names[0]].send(Packet(bytearray(bytes(syn)), lab.now), lab.now)
+    lab.run()
+    (seen,) = (IPv6(seen.data) for seen in ear.seen if not seen.outbound)
+    engine = lab.stack("moon").engine
+    assert dict(seen[TCP].options)["MSS"] == engine.max_inner(1400, next(iter(engine.sad))) - 60
+    before = bytes(seen)
+    del seen[TCP].chksum
+    assert bytes(seen) == before, "scapy finds the checksum right"
