@@ -241,6 +241,9 @@ class Engine:
             first, total, fragment, protocol, src, dst, word, low = _locate(ip)
             if first == 0x45 and total == size and dst in self._quick and not fragment & _FRAGMENT_BITS:
                 if protocol == _ESP:
+                    opener = self.openers.get(word)
+                    if opener is not None:
+                        return opener.open(ip, IPV4_HEADER_BYTES, low, None, now)
                     return self._open(ip, IPV4_HEADER_BYTES, word, low, None, now)
                 if protocol == _UDP and word & 0xFFFF == self._natt_port:
                     return self._natt(ip, IPV4_HEADER_BYTES, (src, word >> 16), now)

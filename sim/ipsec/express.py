@@ -76,7 +76,7 @@ def express_opener(
     body_at = HEADER_BYTES + _IV_BYTES
     overhead = body_at + cipher.icv_bytes
     salt, decrypt_into = cipher.salt, cipher.aead.decrypt_into
-    take, accept = _HEADER_IV.unpack_from, window.accept
+    take, accept, mask = _HEADER_IV.unpack_from, window.accept, window.mask
 
     def open_plain(packet: bytearray, at: int, low: int) -> bytearray | None:
         size = len(packet) - at - overhead
@@ -91,8 +91,12 @@ def express_opener(
         end = _ENDS[inner[-2]]
         if not inner.endswith(end):
             return None
-        del inner[-len(end) :]
-        accept(low)
+        del inner[size - len(end) :]
+        if low == window.top + 1:  # as `accept`, but most packets come in order
+            window.top = low
+            window.seen = window.seen << 1 & mask | 1
+        else:
+            accept(low)
         return inner
 
     return open_plain

@@ -27,17 +27,18 @@ class ReplayWindow:
     """Which sequence numbers an inbound SA has accepted, as far back as `size` allows.
 
     `recover` and `check` change nothing, so they may be asked about packets that nobody has authenticated;
-    `accept` is for packets whose ICV holds.
+    `accept` is for packets whose ICV holds. `seen` has a bit for each number from the top on downwards,
+    `mask` one for each place.
     """
 
-    __slots__ = ("_bitmap", "_esn", "_mask", "size", "top")
+    __slots__ = ("_esn", "mask", "seen", "size", "top")
 
     def __init__(self, size: int, *, esn: bool = False) -> None:
         check_size(size)
         self.size = size
         self.top = 0
-        self._bitmap = 0
-        self._mask = (1 << size) - 1
+        self.seen = 0
+        self.mask = (1 << size) - 1
         self._esn = esn
 
     def recover(self, low: int) -> int:
@@ -49,7 +50,7 @@ class ReplayWindow:
         behind = self.top - seq
         if behind < 0:
             return True
-        return seq > 0 and behind < self.size and not self._bitmap >> behind & 1
+        return seq > 0 and behind < self.size and not self.seen >> behind & 1
 
     def is_late(self, seq: int) -> bool:
         """Whether this number lies left of the window, so that nobody knows whether it was seen."""
@@ -60,11 +61,11 @@ class ReplayWindow:
         ahead = seq - self.top
         if ahead > 0:
             # A jump beyond the window clears it; shifting that far would only make a big integer.
-            kept = self._bitmap << ahead & self._mask if ahead < self.size else 0
-            self._bitmap = kept | 1
+            kept = self.seen << ahead & self.mask if ahead < self.size else 0
+            self.seen = kept | 1
             self.top = seq
             return True
-        self._bitmap |= 1 << -ahead
+        self.seen |= 1 << -ahead
         return False
 
     def _extend(self, low: int) -> int:

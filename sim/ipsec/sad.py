@@ -19,7 +19,7 @@ from sim.ipsec.policy import Policy, covers_both
 from sim.ipsec.protocols import ModeSealer, Opener, Sealer
 from sim.ipsec.replay import ReplayWindow, check_size
 from sim.ipsec.spec import ChildSpec
-from sim.ipsec.traffic import FlowKey, Traffic, classify, flow_key, memorable
+from sim.ipsec.traffic import KEY_V4_BYTES, FlowKey, Traffic, classify, flow_key, key_v4, memorable
 from sim.ipsec.verdict import DROP, Drop, PacketError, Reason, Verdict
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
@@ -232,6 +232,20 @@ class InboundSa:
         inner = self.open_plain(packet, at, low) if packet[0] == _PLAIN_IPV4 else None
         if inner is None:
             return self.open_any(packet, at, low, peer, now)
+        total = len(inner)
+        if (
+            total >= KEY_V4_BYTES
+            and inner[0] == _PLAIN_IPV4
+            and inner[2] << 8 | inner[3] == total
+            and key_v4(inner) in self._flows
+        ):
+            # As `admit`: what is plain outside changes nothing inside, and the flow is no new one.
+            self.last_at = now
+            if peer is not None and peer != self._peer:
+                self._follow(peer)
+            self.packets += 1
+            self.bytes += total
+            return inner
         return self.admit(packet, at, inner, peer, now)
 
     def open_any(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:

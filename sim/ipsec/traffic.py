@@ -31,8 +31,8 @@ FlowKey = tuple[object, ...]
 KEY_V4 = Struct(">6xHxB2xQI")
 """Flags and offset, protocol, both addresses, both ports of an IPv4 packet without options."""
 _KEY_V6 = Struct(">6xBx16s16sI")  # next header, source, destination, both ports
-_KEY_V4_BYTES, _KEY_V6_BYTES = KEY_V4.size, _KEY_V6.size
-_key_v4, _key_v6 = KEY_V4.unpack_from, _KEY_V6.unpack_from
+KEY_V4_BYTES, _KEY_V6_BYTES = KEY_V4.size, _KEY_V6.size
+key_v4, _key_v6 = KEY_V4.unpack_from, _KEY_V6.unpack_from
 
 
 class Traffic(NamedTuple):
@@ -62,8 +62,8 @@ def flow_key(packet: Buf) -> FlowKey:
     Look decisions up by it, but remember them by `memorable`: not every key stands for a flow.
     """
     first = packet[0] if packet else 0
-    if first == 0x45 and len(packet) >= _KEY_V4_BYTES:
-        return _key_v4(packet)
+    if first == 0x45 and len(packet) >= KEY_V4_BYTES:
+        return key_v4(packet)
     if first >> 4 == 6 and len(packet) >= _KEY_V6_BYTES:
         return _key_v6(packet)
     return ()

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from tests.bench import bare, mappings, ns3, ours, policies
+from tests.bench import bare, mappings, ns3, ours, policies, suites
 from tests.bench.measure import HOPS, Sample, ratio, take_turns
 from tests.bench.road_warriors import measure
 
@@ -106,6 +106,9 @@ def main(rounds: int, scale: float = 1.0, *, quick: bool = False) -> None:
         rows += road_warrior_rows(min(rounds, 3), int(MANY * scale))
     print(f"\n{machine()}; median of {rounds} rounds\n")
     print("\n".join(as_markdown([HEAD, *(row.cells() for row in rows)])))
+    print("\nESP in tunnel mode, by suite; aims at 1400 octets with AES-GCM:", end=" ")
+    print(f"{suites.AIM_BARE} bare calls, {suites.AIM_SCAPY} times scapy's\n")
+    print("\n".join(as_markdown(list(suites.table(min(rounds, 3), scale)))))
     for line in skipped:
         print(f"\nskipped: {line}")
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import bare, ns3, nspy_chain, ours, table
+from sim.crypto.ids import EncryptionId
+from sim.crypto.suites import ENCRYPTION, INTEGRITY
+from tests.bench import bare, ns3, nspy_chain, ours, suites, table
 from tests.bench.measure import Sample, ratio, take_turns
 from tests.bench.road_warriors import measure
+from tests.ipsec.pair import EVERY_SUITE, datagram, make_pair
+from tests.ipsec.test_judges import JUDGED
 
 
 def test_every_packet_crosses_our_chain_inside_the_tunnel() -> None:
@@ -71,12 +75,37 @@ def test_table_says_what_it_skipped(
 ) -> None:
     monkeypatch.setattr(ns3, "build", lambda: "it is not here")
     monkeypatch.setattr(table, "find_spec", lambda _: None)
+    monkeypatch.setattr(suites, "SUITES", ("aes128gcm16",))
     table.main(rounds=1, scale=0.002, quick=True)
     printed = capsys.readouterr().out
     assert "skipped: ns-3, because it is not here" in printed
     assert "skipped: ns.py" in printed
     assert "skipped: 10,000 road warriors, because of --quick" in printed
     assert "| handshakes" in printed
+    assert "| aes128gcm16 " in printed
+    assert "bare calls each" in printed
+
+
+def test_every_cipher_and_mac_is_measured_in_both_directions() -> None:
+    ciphers = {EVERY_SUITE[suite][0].id for suite in suites.SUITES}
+    macs = {EVERY_SUITE[suite][1] for suite in suites.SUITES}
+    assert ciphers >= {row.id for row in ENCRYPTION.values()} - {
+        EncryptionId.ENCR_AES_GCM_12,
+        EncryptionId.ENCR_AES_CCM_8,
+        EncryptionId.ENCR_AES_CCM_12,
+    }, "other ICVs of the same ciphers"
+    assert macs == {None, *(row for row in INTEGRITY.values())}
+    for suite in suites.SUITES:
+        for sealing in (True, False):
+            assert suites.ours(suite, 64, sealing, 2).done == 2
+            call, inputs = suites.bare(suite, 64, sealing, 2)
+            assert len(inputs) == 2
+            call(inputs[1])  # an ICV that does not fit would raise
+            if suite in JUDGED:
+                call, inputs = suites.scapy(suite, 64, sealing, 2)
+                made = call(inputs[1])
+                assert isinstance(made, bytes)
+                assert len(made) == (len(make_pair(suite).seal(datagram(64))) if sealing else 64)
 
 
 def test_table_shows_what_road_warriors_cost() -> None:
