@@ -1,21 +1,23 @@
 """What a node drops of IP itself under the names that `nstat` of Linux shows (RFC 4293).
 
 A reassembly that fails counts as IpReasmFails whatever the reason; two reasons have a counter besides.
+Those of IPv6, Ip6ReasmFails and the like, are among these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sim.wire import fragment
+
 REASSEMBLY = (
-    *("malformed packet", "duplicate fragment", "reassembly time exceeded", "reassembly buffer full"),
-    *("overlapping fragment", "fragment beyond the end", "ECN of fragments contradicts", "IPv6 fragment"),
-    *("empty fragment", "fragment of no multiple of 8 octets", "datagram of more than 65535 octets"),
-    *("tiny fragment",),
+    *(fragment.MALFORMED, fragment.OVERLAP, fragment.BEYOND_END, fragment.ECN_CONTRADICTS, fragment.EMPTY),
+    *(fragment.UNEVEN, fragment.TOO_LONG, fragment.TINY, fragment.TIME_EXCEEDED),
+    *("duplicate fragment", "reassembly buffer full"),
 )
 """Why `sim.wire.fragment` gives up fragments."""
 
-_BESIDES = {"reassembly time exceeded": "IpReasmTimeout", "overlapping fragment": "IpExtReasmOverlaps"}
+_BESIDES = {fragment.TIME_EXCEEDED: "IpReasmTimeout", fragment.OVERLAP: "IpExtReasmOverlaps"}
 
 
 def snmp_counters(drops: Mapping[str, int]) -> dict[str, int]:

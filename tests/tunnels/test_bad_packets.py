@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,11 +17,13 @@ from sim.net.packet import Packet
 from sim.net.snmp import REASSEMBLY
 from sim.units import NS_PER_S
 from sim.wire import fragment, ip, udp
+from sim.wire.address import pack_address
 from sim.wire.fragment import MAX_BYTES, Reassembler
 from tests.tunnels.lab import ALICE, BOB, CHILD, MOON, SUN, Lab
 
 Make = Callable[[Lab], list[bytearray]]
 _ESP = 50
+MOON6, SUN6 = pack_address("2001:db8::1"), pack_address("2001:db8:1::1")
 _MF = ip.MF
 
 
@@ -94,6 +97,11 @@ def piece(data: bytes, offset: int, more: bool, protocol: int = 17) -> bytearray
     return packet
 
 
+def piece6(data: bytes, offset: int, more: bool, protocol: int = 17) -> bytearray:
+    header = bytes((protocol, 0)) + (offset | more).to_bytes(2, "big") + (7).to_bytes(4, "big")
+    return ip.build(MOON6, SUN6, 44, header + data)
+
+
 def pieces(*parts: bytearray) -> Make:
     return lambda lab: [bytearray(part) for part in parts]
 
@@ -132,6 +140,28 @@ KINDS: dict[str, tuple[Make, str]] = {
     "a wrong header checksum": (with_octet(10), "IpInHdrErrors"),
     "a packet cut off": (lambda lab: [sealed(lab, datagram())[:40]], "IpInHdrErrors"),
 }
+
+
+KINDS6: dict[str, tuple[bytearray, ...]] = {
+    "overlapping (RFC 5722)": (piece6(bytes(16), 0, True), piece6(bytes(16), 8, True)),
+    "the same offset twice, with other octets": (piece6(bytes(16), 0, True), piece6(b"x" * 16, 0, True)),
+    "beyond the end": (piece6(bytes(8), 8, False), piece6(bytes(16), 16, True)),
+    "cut off": (piece6(bytes(13), 0, True),),
+    "empty": (piece6(b"", 8, False),),
+    "more than 65535 octets": (piece6(bytes(80), 65528, False),),
+    "without the upper header (RFC 7112)": (piece6(bytes(8), 0, True, 6),),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS6)
+def test_bad_fragments_of_ipv6_are_counted_and_the_tunnel_goes_on(kind: str) -> None:
+    lab = Lab("nodes.sun.interfaces.wan=[198.51.100.1/24, '2001:db8:1::1/64']").up()
+    for packet in KINDS6[kind]:
+        inject(lab, packet)
+    assert counters(lab, "sun").get("IpReasmFails") == 1, lab.drops("sun")
+    lab.send()
+    lab.run()
+    assert len(lab.boxes["bob"].seqs) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -192,8 +222,14 @@ def test_without_a_sa_packets_are_counted_as_linux_counts_a_missing_state() -> N
 
 
 def test_every_reason_of_the_reassembly_is_known_to_linuxs_counters() -> None:
-    text = inspect.getsource(fragment)
-    assert [reason for reason in REASSEMBLY if f'"{reason}"' not in text] == []
+    named = {
+        value
+        for name, value in vars(fragment).items()
+        if name.isupper() and isinstance(value, str) and not name.startswith("_")
+    }
+    written = set(re.findall(r'"([a-z][a-z0-9 ]*)"', inspect.getsource(fragment.Reassembler)))
+    assert named
+    assert named | written == set(REASSEMBLY)
 
 
 def inject(lab: Lab, packet: bytearray) -> None:
