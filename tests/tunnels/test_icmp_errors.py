@@ -6,13 +6,16 @@ alice 10.1.0.10 - moon ==== sun - deep (10.9.0.1 | 10.2.0.2) - bob 10.2.0.10
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sim.ipsec.verdict import Reason
 from sim.net.packet import Packet
-from sim.wire import icmp, udp
+from sim.wire import icmp, ip, udp
 from sim.wire.address import format_address, pack_address
+from sim.wire.checksum import internet_checksum
 from sim.wire.icmp import IcmpError, IcmpMessage, IcmpType
-from sim.wire.ip import IpHeader
+from sim.wire.ip import IpHeader, Protocol
 from tests.tunnels.lab import ALICE, BOB, CHILD, MOON, SITES, SUN, Lab
 
 STRANGER = pack_address("10.9.0.1")
@@ -148,3 +151,36 @@ def test_c92_errors_reach_selectors_of_single_protocols() -> None:
     probe(lab, 4)
     assert [kind for _, kind in heard] == [IcmpType.TIME_EXCEEDED, IcmpType.DESTINATION_UNREACHABLE]
     assert ear.clear == []
+
+
+HEADS = st.tuples(st.sampled_from([0, 3, 4, 5, 11, 12]), st.sampled_from([0, 1, 4, 255]))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    head=HEADS, rest=st.binary(min_size=4, max_size=4), quote=st.binary(max_size=80), cut=st.integers(0, 60)
+)
+def test_any_icmp_to_a_gateway_is_taken(
+    gateway: Lab, head: tuple[int, int], rest: bytes, quote: bytes, cut: int
+) -> None:
+    """In clear and out of an SA, to the gateway and through it, with any quote or the start of a real one."""
+    real = bytes(udp.build((ALICE, 40000), (BOB, 33434), bytes(32)))[:cut]
+    ((_, outbound, _),) = gateway.stack("sun").engine.sad.values()
+    moon = gateway.world.ports["moon:wan"]
+    for quoted in (quote, real, real + quote):
+        message = bytearray(bytes(head) + bytes(2) + rest + quoted)
+        message[2:4] = internet_checksum(message).to_bytes(2, "big")
+        for dst in (MOON, ALICE):
+            data = ip.build(STRANGER, dst, Protocol.ICMP, message)
+            sealed = outbound.seal(data, gateway.now)
+            assert isinstance(sealed, bytearray)
+            for arriving in (data, sealed):
+                moon.node.enter(Packet(arriving, gateway.now), moon, gateway.now)
+        leaving = ip.build(ALICE, STRANGER, Protocol.ICMP, message)
+        moon.node.enter(Packet(leaving, gateway.now), moon, gateway.now)
+    gateway.run(10**6)
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Lab:
+    return Lab().up()
