@@ -11,14 +11,28 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 
 from sim.ipsec.sad import OutboundSa, Pair
+from sim.ipsec.spec import ChildSpec
+from sim.wire.esp import Mode
 from sim.wire.icmp import IcmpMessage
 from sim.wire.ip import Protocol
 from sim.wire.pmtu import PathMtus, PmtuRules, TooBig, too_big
+from sim.wire.selector import ANY_PORTS
 from sim.wire.udp import UDP_HEADER_BYTES
 
 _SPI = Struct(">I")
 _PORTS = Struct(">HH")
 _SPI_AT: dict[int, int] = {Protocol.ESP: 0, Protocol.AH: 4}
+
+
+def cuts_before(spec: ChildSpec) -> bool:
+    """Whether an SA takes a packet that may be fragmented in pieces (RFC 4301 8.2.1 leaves the choice).
+
+    Not if its selectors name ports: later fragments do not show theirs, and the peer would drop them
+    (RFC 4301 7). The outer packet must be cut then, whatever its DF bit was to be.
+    """
+    if spec.mode is not Mode.TUNNEL or any(ts.ports != ANY_PORTS for ts in spec.local_ts + spec.remote_ts):
+        return False
+    return spec.handling.fragment_before or (spec.df and not spec.copy_df)
 
 
 class SaMtus(PathMtus[int]):

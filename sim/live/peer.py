@@ -29,6 +29,7 @@ from sim.ike.endpoint import Datagram
 from sim.ike.events import ChildSaDown, ChildSaUp, Event
 from sim.ipsec.engine import ETHERNET_MTU
 from sim.ipsec.iptfs.items import Aggregate, Delivery, Departure, Queued
+from sim.ipsec.pmtu import cuts_before
 from sim.ipsec.sad import OutboundSa
 from sim.ipsec.verdict import Acquire, Drop
 from sim.ipsec.xfrm import arriving, in_order, leaving
@@ -149,7 +150,7 @@ class LivePeer(IpsecDriver[bytearray]):
         )
         self.engine.path_mtu = self._path_mtu
         children = (child for connection in config.connections for child in connection.children)
-        self._cuts_before = any(child.handling.fragment_before for child in children)
+        self._cuts_before = any(child.handling.fragment_before or child.handling.df for child in children)
         self._watch = AddressWatch()
 
     def obey_signals(self) -> None:
@@ -316,7 +317,7 @@ class LivePeer(IpsecDriver[bytearray]):
         if ip.dont_fragment(packet) or (spi_in := self.engine.protecting(packet)) is None:
             return False
         sa = self.engine.sad[spi_in].outbound
-        longest = sa.max_inner(self._path_mtu(sa)) if sa.spec.handling.fragment_before else len(packet)
+        longest = sa.max_inner(self._path_mtu(sa)) if cuts_before(sa.spec) else len(packet)
         if not IPV4_HEADER_BYTES + 8 <= longest < len(packet):
             return False
         for piece in fragment(packet, longest):

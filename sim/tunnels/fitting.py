@@ -15,7 +15,7 @@ from __future__ import annotations
 from sim.ipsec.engine import Engine
 from sim.ipsec.iptfs.items import Queued
 from sim.ipsec.nesting import MAX_DEPTH
-from sim.ipsec.pmtu import SaMtus
+from sim.ipsec.pmtu import SaMtus, cuts_before
 from sim.ipsec.sad import MAX_FLOWS, OutboundSa
 from sim.ipsec.traffic import FlowKey, classify, flow_key, memorable
 from sim.ipsec.verdict import Drop, Verdict
@@ -99,7 +99,7 @@ class Fitting:
             return self._queue(packet, sa, longest, now)
         if self._stays_whole(data, sa):
             return self._seal_whole(packet, sa, mtu, longest, now)
-        if not ip.dont_fragment(data) and _cuts_before(sa) and longest >= (data[0] & 15) * 4 + 8:
+        if not ip.dont_fragment(data) and cuts_before(sa.spec) and longest >= (data[0] & 15) * 4 + 8:
             return self._seal_pieces(packet, fragment(data, longest), sa, now)
         return self._cut(packet, sa, mtu, now)
 
@@ -171,12 +171,6 @@ class Fitting:
             _clear_df(sealed, self._node)
         self._node.transmit_within(packet.derive(sealed), mtu, now)
         return None
-
-
-def _cuts_before(sa: OutboundSa) -> bool:
-    """Whether an SA takes a packet that may be fragmented in pieces (RFC 4301 8.2.1 leaves the choice)."""
-    spec = sa.spec
-    return spec.mode is Mode.TUNNEL and (spec.handling.fragment_before or (spec.df and not spec.copy_df))
 
 
 def _clear_df(sealed: bytearray, node: IpNode) -> None:

@@ -84,6 +84,20 @@ def test_inner_fragments_are_passed_on_as_they_are() -> None:
     assert lab.boxes["bob"].seqs == [whole]
 
 
+@pytest.mark.parametrize(
+    "keys", [[f"{CHILD}.fragment=before"], [f"{CHILD}.copy_df=false", f"{CHILD}.df=set"]]
+)
+def test_an_sa_for_ports_gets_no_inner_fragments_because_they_do_not_show_theirs(keys: list[str]) -> None:
+    """RFC 4301 7: its peer would drop the later ones."""
+    ports = [f"{CHILD}.local_ts=['10.1.0.0/16[udp]']", f"{CHILD}.remote_ts=['10.2.0.0/16[udp/9999]']"]
+    lab = Lab("links.1.mtu=1000 B", *ports, *keys).up()
+    ear = lab.listen("moon:wan")
+    whole = lab.send(size=1400)
+    lab.run()
+    assert lab.boxes["bob"].seqs == [whole]
+    assert [ip.parse(seen.data).is_fragment for seen in ear.seen] == [True, True]
+
+
 def test_sequence_numbers_have_no_gap_for_what_is_refused_or_cut() -> None:
     lab = Lab("links.1.mtu=1000 B", f"{CHILD}.fragment=before").up()
     lab.send(size=1400, df=True)
