@@ -32,19 +32,20 @@ def remote_flags(flags: Collection[str]) -> frozenset[str]:
 
 def populated(flags: Collection[str], packet: Selector, allowed: Iterable[Selector]) -> tuple[Selector, ...]:
     """What of one side's selectors an SA is for that a packet asks for; empty if they do not allow it."""
-    found = []
-    for selector in allowed:
-        common = selector.intersect(packet)
-        if common is None:
-            continue
-        if "addr" in flags:
-            selector = selector._replace(start=common.start, end=common.end)
-        if "protocol" in flags:
-            selector = selector._replace(protocol=common.protocol)
-        if "port" in flags:
-            selector = selector._replace(ports=common.ports)
-        found.append(selector)
-    return tuple(found)
+    allowed = tuple(allowed)
+    if not any(selector.intersect(packet) for selector in allowed):
+        return ()
+    found = (selector.intersect(_wanted(flags, packet, selector)) for selector in allowed)
+    return tuple(dict.fromkeys(selector for selector in found if selector is not None))
+
+
+def _wanted(flags: Collection[str], packet: Selector, selector: Selector) -> Selector:
+    """The selector with what the flags take from the packet."""
+    if "addr" in flags:
+        selector = selector._replace(start=packet.start, end=packet.end)
+    if "protocol" in flags:
+        selector = selector._replace(protocol=packet.protocol)
+    return selector._replace(ports=packet.ports) if "port" in flags else selector
 
 
 def is_of_one_packet(flags: Collection[str], offered: Sequence[object]) -> bool:

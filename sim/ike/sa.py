@@ -457,7 +457,7 @@ class IkeSa:
     def _all_wanted(self) -> list[Wanted]:
         """All Child SAs that this IKE SA has, or was to have."""
         wanted: list[Wanted] = [
-            (c.config, None) for c in self.children.values() if not (c.replaced or c.is_bound)
+            (c.config, _packet_of(c)) for c in self.children.values() if not (c.replaced or c.is_bound)
         ]
         wanted += [
             (task.config, task.packet)
@@ -640,6 +640,11 @@ class IkeSa:
     def _enter(self, state: State) -> None:
         assert state in NEXT_STATES[self.state], f"{self.state} to {state}"
         self.state = state
+
+
+def _packet_of(child: ChildSa) -> PacketSelectors | None:
+    """What stands for the packet that asked for a Child SA, where its selectors are that packet's."""
+    return (child.local_ts[0], child.remote_ts[0]) if child.config.populate else None
 
 
 def connect(ctx: Context, config: ConnectionConfig, wanted: Iterable[Wanted], now: int) -> IkeSa | None:

@@ -50,6 +50,27 @@ def test_a_field_without_its_flag_is_the_policys() -> None:
     assert selectors(lab) == [("10.1.0.0/16", "10.2.0.10/32")]
 
 
+def test_the_policys_part_is_all_of_it() -> None:
+    lab = Lab(f"{CHILD}.populate_from_packet=[remote_addr]", f"{CHILD}.local_ts=[10.1.0.0/24, 10.1.1.0/24]")
+    send(lab, 1)
+    lab.run()
+    (pair,) = lab.stack("moon").engine.sad.values()
+    assert [str(ts) for ts in pair.outbound.spec.local_ts] == ["10.1.0.0/24", "10.1.1.0/24"]
+    assert [str(ts) for ts in pair.outbound.spec.remote_ts] == ["10.2.0.10/32"]
+
+
+@pytest.mark.parametrize("make", ["true", "false"])
+def test_flows_keep_their_sas_through_a_reauthentication(make: str) -> None:
+    lab = Lab(ALL, f"tunnels.sites.make_before_break={make}")
+    for port in (1, 2):
+        send(lab, port)
+    lab.run()
+    stack = lab.stack("moon")
+    stack.command("reauthenticate", "sites", None, lab.now)
+    lab.run(10 * NS_PER_S)
+    assert selectors(lab) == [(f"10.1.0.10/32[17/{port}]", "10.2.0.10/32[17/9]") for port in (1, 2)]
+
+
 def test_protocol_alone_makes_one_sa_for_udp() -> None:
     lab = Lab(f"{CHILD}.populate_from_packet=[protocol]")
     send(lab, 1)
