@@ -172,10 +172,11 @@ class Engine:
 
         def on_first() -> None:
             self._prefer(policy, keeping)
-            self.aggfrag.start(spec.spi_in, inbound.last_at)
             self.aggfrag.rest(successor_of)
+            self.aggfrag.start(spec.spi_in, inbound.last_at)
 
         inbound.on_first = on_first
+        self.aggfrag.succeed(successor_of, spec.spi_in)
 
     def retire(self, spi_in: int) -> None:
         """Send nothing more on a pair of SAs, which goes on receiving; nothing happens when there is none."""

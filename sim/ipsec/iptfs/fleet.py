@@ -36,6 +36,7 @@ class Fleet:
         self.deliveries: deque[Delivery] = deque()
         self._path_mtu = path_mtu
         self._agenda: Agenda[_Key] = Agenda()
+        self._heirs: dict[int, int] = {}
         self._pairs: dict[int, tuple[AggfragInboundSa, AggfragOutboundSa]] = {}
 
     def __bool__(self) -> bool:
@@ -64,12 +65,21 @@ class Fleet:
     def start(self, spi_in: int, now: int) -> None:
         """The peer can receive on this pair."""
         if spi_in in self._pairs:
-            self._pairs[spi_in][1].start(now)
+            outbound = self._pairs[spi_in][1]
+            outbound.start(now + outbound.interval)
+
+    def succeed(self, spi_in: int, successor: int) -> None:
+        """A pair has a successor, which starts when it rests: a constant rate goes on without a break."""
+        if spi_in in self._pairs and successor in self._pairs:
+            self._heirs[spi_in] = successor
 
     def rest(self, spi_in: int) -> None:
         """Another pair sends in place of this one."""
         if spi_in in self._pairs:
-            self._pairs[spi_in][1].rest()
+            due = self._pairs[spi_in][1].rest()
+            heir = self._heirs.pop(spi_in, None)
+            if due is not None and heir in self._pairs:
+                self._pairs[heir][1].start(due)
 
     def forget(self, spi_in: int) -> None:
         """A pair is gone, with all that waits in it."""

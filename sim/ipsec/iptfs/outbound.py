@@ -108,15 +108,20 @@ class AggfragOutboundSa(OutboundSa):
             self._schedule(now + self.spec.iptfs.init_delay)
         return item
 
-    def start(self, now: int) -> None:
-        """The peer can receive: a fixed rate begins."""
+    def start(self, at: int) -> None:
+        """The peer can receive: a fixed rate begins at `at`."""
         if self.spec.iptfs.l3_fixed_rate and not self._ticking:
             self._ticking = True
-            self._schedule(now + self.interval)
+            self._schedule(at)
 
-    def rest(self) -> None:
-        """Another SA takes over: what waits still leaves, at the same pace, and then nothing more."""
+    def rest(self) -> int | None:
+        """Another SA takes over: what waits still leaves, at the same pace, and then nothing more.
+
+        When the next packet of a fixed rate would have left; None without one.
+        """
+        due = self._due if self._ticking else None
         self._ticking = False
+        return due
 
     def answer(self, now: int) -> None:
         """The peer was heard and wants to know how its packets fare (RFC 9347 2.4.2: once a round trip)."""
