@@ -244,7 +244,8 @@ class Engine:
                 if protocol == _ESP:
                     opener = self.openers.get(word)
                     if opener is not None:
-                        return opener.open(ip, IPV4_HEADER_BYTES, low, None, now)
+                        inner = opener.open(ip, IPV4_HEADER_BYTES, low, None, now)
+                        return self._noticed(opener, inner, now) if opener.held_ipsec else inner
                     return self._open(ip, IPV4_HEADER_BYTES, word, low, None, now)
                 if protocol == _UDP and word & 0xFFFF == self._natt_port:
                     return self._natt(ip, IPV4_HEADER_BYTES, (src, word >> 16), now)

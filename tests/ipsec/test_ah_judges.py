@@ -177,7 +177,7 @@ _CHAIN = st.lists(st.sampled_from([60, 43, 44]), max_size=3, unique=True)
 
 @pytest.mark.parametrize("suite", ["ah-sha256", "ah-aes128gmac", "aes128gcm16", "aes128-sha1"])
 @given(
-    mode=st.sampled_from(Mode),
+    mode=st.sampled_from([Mode.TUNNEL, Mode.TRANSPORT]),
     outer=st.sampled_from([4, 6]),
     inner=st.sampled_from([4, 6]),
     size=st.integers(48, 300),
