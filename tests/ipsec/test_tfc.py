@@ -96,7 +96,7 @@ def test_c87_an_mss_is_clamped_before_the_padding() -> None:
     assert len(sealed) == pair.a.overhead(SPI_A, 1000) + 1000
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("esn", [False, True], ids=["seq", "esn"])
 @pytest.mark.parametrize("suite", SUITES)
 def test_c87_a_dummy_is_dropped_silently_and_has_its_own_number(suite: str, esn: bool, mode: Mode) -> None:
@@ -113,7 +113,7 @@ def test_c87_a_dummy_is_dropped_silently_and_has_its_own_number(suite: str, esn:
     assert (outbound.dummies, outbound.packets, outbound.bytes) == (2, 0, 0)
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("outer", [4, 6])
 @pytest.mark.parametrize("encap", [False, True], ids=["plain", "udp"])
 def test_c87_a_dummy_has_the_size_of_what_it_hides_among(outer: int, encap: bool, mode: Mode) -> None:
