@@ -15,6 +15,7 @@ from sim.wire.handling import AUTO, TO_MTU, Handling
 from tests.ipsec.pair import (
     HOST_A4,
     HOST_B4,
+    MODES,
     SPI_A,
     SPI_B,
     SUITES,
