@@ -86,6 +86,28 @@ def test_ah_travels_between_two_processes(tmp_path: Path) -> None:
         assert (child["protocol"], child["packets_in"], child["packets_out"]) == ("AH", 3, 3)
 
 
+@pytest.mark.parametrize(
+    "iptfs",
+    [
+        "{init_delay: 1 ms}",
+        "{packet_size: 600 B, l3_fixed_rate: 500 kbit/s}",
+        "{packet_size: 600 B, l3_fixed_rate: 500 kbit/s, congestion_control: true}",
+    ],
+)
+def test_aggregates_travel_between_two_processes(tmp_path: Path, iptfs: str) -> None:
+    """RFC 9347, by the clock of the machine."""
+    with site(tmp_path) as lab:
+        for file in (lab.file_a, lab.file_b):
+            text = f"{{mode: iptfs, iptfs: {iptfs}, local_ts"
+            file.write_text(file.read_text().replace("{local_ts", text))
+        b = lab.start(lab.file_b)
+        a = lab.start(lab.file_a, "--ping", "10.2.0.9", "--count", "3")
+        assert a.end() == 0
+        b.wait_for("ike down", reason="DELETED_BY_PEER")
+        (child,) = b.status()["connections"][0]["children"]
+        assert (child["mode"], child["packets_in"], child["packets_out"]) == ("iptfs", 3, 3)
+
+
 def test_a_wrong_secret_has_a_clear_reason_and_is_never_shown(tmp_path: Path) -> None:
     with site(tmp_path, secret_of_a="the wrong secret") as lab:
         b = lab.start(lab.file_b, "-v")
