@@ -206,7 +206,7 @@ def overhead(
     ip: Annotated[int, typer.Option(help="Its IP version.")] = 4,
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="esp, ah, gre, l2tp (over ESP), plain, wireguard or tls. Repeatable."),
+        typer.Option(help="esp, ah, gre, l2tp (over ESP), iptfs, plain, wireguard or tls. Repeatable."),
     ] = None,
     mode: Annotated[list[str] | None, typer.Option(help="tunnel or transport. Repeatable.")] = None,
     natt: Annotated[bool, typer.Option("--natt", help="ESP in UDP.")] = False,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import Cipher, cipher
 from sim.crypto.errors import IntegrityError
+from sim.experiment.packet_aggfrag import aggfrag_fields
 from sim.experiment.packet_ah import ah_fields
 from sim.experiment.packet_fields import (
     Field,
@@ -174,6 +175,9 @@ def _plaintext(plain: bytes, mode: Mode) -> Iterator[Field]:
 
 
 def _payload(payload: bytes, next_header: int, mode: Mode) -> Iterator[Field]:
+    if next_header == Protocol.AGGFRAG:
+        yield from aggfrag_fields(payload)
+        return
     if mode is Mode.TRANSPORT or next_header not in (Protocol.IPV4, Protocol.IPV6):
         yield from transport_fields(payload, 0, next_header, "inner ")
         return

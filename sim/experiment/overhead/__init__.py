@@ -60,8 +60,8 @@ def overhead(
 
     `suites` are strongSwan's proposal strings. `sizes` are octets of whole inner packets: 1400, [64, 1400] or
     "40..1500:20". `inner` is udp, tcp, icmp or raw over IP version `ip`. `protocols` are esp, ah, gre, l2tp
-    (over ESP), plain, wireguard, tls; `modes` tunnel and transport; several of a kind are combined with
-    each other. `outer` is the IP version around, that of the inner packet if left out. With `ipcomp` the
+    (over ESP), iptfs, plain, wireguard, tls; `modes` tunnel and transport; several of a kind are combined
+    with each other. `outer` is the IP version around, that of the inner packet if left out. With `ipcomp` the
     `payload` matters: text (English words), random or zeros. `tfc` is the size that inner packets are
     padded to, or "mtu". Without suites and
     protocols `compare` takes the usual ones. `mtu` is the path's, `rate` the link's (text, or bit/s),

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sim.experiment.overhead.carriers import Carrier
 from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.study import Column, Study
 from sim.units import format_rate
@@ -129,4 +130,6 @@ def link_line(study: Study, column: Column, size: int) -> str:
     rate = format_rate(study.terms.rate_bps)
     framing = f" with {study.terms.framing} bytes of framing" if study.terms.framing else ""
     goodput = f"{cell.goodput_bps / 1e6:,.1f} Mbit/s of inner packets"
+    if column.variant.carrier is Carrier.IPTFS:
+        cut = "; full ones follow each other there, and inner packets share them"
     return f"At {rate}{framing}: {cell.packets_per_s:,.0f} packets/s, {goodput}{cut}."

@@ -19,6 +19,7 @@ class Carrier(StrEnum):
     AH = "ah"
     GRE = "gre"
     L2TP = "l2tp"
+    IPTFS = "iptfs"
     WIREGUARD = "wireguard"
     TLS = "tls"
 
@@ -45,6 +46,7 @@ WAYS: dict[Carrier, Way] = {
     Carrier.AH: Way("AH", "sha256", Mode.TUNNEL),
     Carrier.GRE: Way("GRE over ESP", "aes128gcm16", Mode.TRANSPORT, natt=True),
     Carrier.L2TP: Way("L2TP over ESP", "aes128gcm16", Mode.TRANSPORT, natt=True),
+    Carrier.IPTFS: Way("IP-TFS", "aes128gcm16", Mode.IPTFS, natt=True),
     Carrier.WIREGUARD: Way("WireGuard", origin=FORMULA),
     Carrier.TLS: Way("TLS VPN", origin=FORMULA),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from sim.experiment.overhead.aggregated import Aggregated
 from sim.experiment.overhead.carriers import Carrier
 from sim.experiment.overhead.computed import Tls, WireGuard
 from sim.experiment.overhead.encoded import Encoded
@@ -21,6 +22,9 @@ class Carry(Protocol):
     def on_path(self, size: int, mtu: int) -> list[int]:
         """The sizes of the packets that are sent for it over a path of `mtu` octets, larger ones cut up."""
 
+    def busy(self, size: int) -> tuple[float, float] | None:
+        """Packets and octets on the path for one inner packet of many; None if they share no packet."""
+
     def byte_map(self, size: int) -> list[Piece]:
         """The packet that carries an inner packet of `size`, from the outside in."""
 
@@ -30,4 +34,6 @@ def carry(variant: Variant, inner: Inner, mtu: int) -> Carry:
         return WireGuard(variant.outer, inner, mtu)
     if variant.carrier is Carrier.TLS:
         return Tls(variant.outer, inner)
+    if variant.carrier is Carrier.IPTFS:
+        return Aggregated(variant, inner, mtu)
     return Encoded(variant, inner, mtu)

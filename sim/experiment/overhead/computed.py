@@ -9,6 +9,7 @@ option, as Linux sends them. Framing that a product adds inside the record is no
 
 from __future__ import annotations
 
+from sim.experiment.overhead.alone import Alone
 from sim.experiment.overhead.errors import OverheadError
 from sim.experiment.overhead.inner import HEADER_BYTES, IP_HEADER_BYTES, NAMES, TCP_HEADER_BYTES, Inner
 from sim.experiment.overhead.path import fragment_sizes
@@ -25,7 +26,7 @@ _TRANSPORT_SOURCE = {"UDP": "RFC 768", "TCP": "RFC 9293 3.1", "ICMP": "RFC 792",
 Part = tuple[int, str, str, str, str, bool]
 
 
-class WireGuard:
+class WireGuard(Alone):
     def __init__(self, outer: int, inner: Inner, mtu: int) -> None:
         self._outer = outer
         self._inner = inner
@@ -60,7 +61,7 @@ class WireGuard:
         return min(self._device_mtu, last + -last % _WIREGUARD_BLOCK) - last
 
 
-class Tls:
+class Tls(Alone):
     def __init__(self, outer: int, inner: Inner) -> None:
         self._outer = outer
         self._inner = inner

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import shake_128
 
+from sim.experiment.overhead.alone import Alone
 from sim.experiment.overhead.carriers import Carrier
 from sim.experiment.overhead.errors import OverheadError
 from sim.experiment.overhead.inner import Inner
 from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.reading import read
-from sim.experiment.overhead.suite import Suite
 from sim.experiment.overhead.variant import Variant
 from sim.ike.constants import ProtocolId
 from sim.ike.events import ChildSaUp
@@ -36,7 +36,7 @@ _ENDS = {
     4: (pack_address("192.0.2.1"), pack_address("198.51.100.1")),
     6: (pack_address("2001:db8::1"), pack_address("2001:db8:1::1")),
 }
-_HOSTS = {
+ENDS_OF_HOSTS = {
     4: (pack_address("10.1.0.10"), pack_address("10.2.0.20")),
     6: (pack_address("fd01::10"), pack_address("fd02::20")),
 }
@@ -49,7 +49,7 @@ _CUT: dict[int, Callable[[bytearray, int], list[bytearray]]] = {
 _SHELLS = {Carrier.GRE: gre.build, Carrier.L2TP: l2tp.build}
 
 
-class Encoded:
+class Encoded(Alone):
     """One variant's SA. Between the same ends in transport mode, otherwise between hosts behind them."""
 
     def __init__(self, variant: Variant, inner: Inner, mtu: int = 1500) -> None:
@@ -57,10 +57,10 @@ class Encoded:
         self._inner = inner
         self._shell = _SHELLS.get(variant.carrier)
         direct = variant.mode is Mode.TRANSPORT and self._shell is None
-        self._hosts = (_ENDS if direct else _HOSTS)[inner.version]
+        self._hosts = (_ENDS if direct else ENDS_OF_HOSTS)[inner.version]
         self._engine: Engine | None = None
-        if variant.suite is not None and variant.mode is not None:
-            self.spec = _spec(variant, variant.suite, variant.mode)
+        if variant.suite is not None:
+            self.spec = spec_of(variant)
             self._engine = engine_with(self.spec)
             self._engine.path_mtu = lambda _sa: mtu
 
@@ -89,9 +89,7 @@ class Encoded:
         return [len(piece) for piece in cut(self.encode(size), mtu)]
 
     def byte_map(self, size: int) -> list[Piece]:
-        keys = KeyLog()
-        if self._engine is not None:
-            keys.child_sa(_receiver(self.spec))
+        keys = KeyLog() if self._engine is None else receiver_keys(self.spec)
         return read(bytes(self.encode(size)), self.variant, keys)
 
 
@@ -114,7 +112,11 @@ class _Octets:
         return shake_128(self._count.to_bytes(8, "big")).digest(size)
 
 
-def _spec(variant: Variant, suite: Suite, mode: Mode) -> ChildSpec:
+def spec_of(variant: Variant) -> ChildSpec:
+    """The near end of a pair of SAs for a variant that has a suite and a mode."""
+    suite, mode = variant.suite, variant.mode
+    assert suite is not None
+    assert mode is not None
     near, far = _ENDS[variant.outer]
     key = _Octets()
     keys = (
@@ -145,8 +147,14 @@ def _spec(variant: Variant, suite: Suite, mode: Mode) -> ChildSpec:
     )
 
 
+def receiver_keys(spec: ChildSpec) -> KeyLog:
+    """The far end's keys, with which a packet is read."""
+    keys = KeyLog()
+    keys.child_sa(_receiver(spec))
+    return keys
+
+
 def _receiver(spec: ChildSpec) -> ChildSaUp:
-    """The far end's view of the SA, with which a packet is read."""
     return ChildSaUp(
         ike_id=0,
         connection=spec.connection,

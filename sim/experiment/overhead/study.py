@@ -27,7 +27,8 @@ class Cell:
     """One inner packet of `size` octets in one variant.
 
     `wire` are the octets of the packet that carries it, were the path's MTU no limit; `packets` and
-    `on_path` how many packets travel for it, and how many octets, where that MTU is one.
+    `on_path` how many packets travel for it, and how many octets, where that MTU is one. The rates are those
+    of a link that carries nothing else; IP-TFS fills its packets there with several inner ones.
     """
 
     size: int
@@ -89,8 +90,9 @@ class Column:
     def cell(self, size: int) -> Cell:
         wire = self.wire(size)
         sent = [wire] if wire <= self._terms.mtu else self._carry.on_path(size, self._terms.mtu)
-        per_s = self._terms.rate_bps / (8 * (sum(sent) + self._terms.framing * len(sent)))
-        return Cell(size, wire, len(sent), sum(sent), per_s * len(sent), per_s * size * 8)
+        packets, octets = self._carry.busy(size) or (len(sent), sum(sent))
+        per_s = self._terms.rate_bps / (8 * (octets + self._terms.framing * packets))
+        return Cell(size, wire, len(sent), sum(sent), per_s * packets, per_s * size * 8)
 
     def byte_map(self, size: int) -> list[Piece]:
         self._inner.check(size)

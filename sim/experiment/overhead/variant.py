@@ -97,12 +97,21 @@ def usual(question: Question, version: int) -> list[Variant]:
     """What a comparison shows where nothing is named: the usual suites, and what competes with them."""
     found: list[Variant] = []
     for carrier in Carrier:
-        if True in question.natt and carrier is Carrier.AH:
+        if _cannot(carrier, question):
             continue
         texts = USUAL_SUITES if carrier in _IPSEC and not question.implicit_iv else ()
         asked = [_Asked(text, question) for text in texts]
         found += _of_carrier(carrier, asked, question, version)
     return list(dict.fromkeys(found))
+
+
+def _cannot(carrier: Carrier, question: Question) -> bool:
+    """Whether a carrier is left out of a comparison that did not name it."""
+    if question.tfc and carrier not in (Carrier.ESP, Carrier.PLAIN, Carrier.WIREGUARD, Carrier.TLS):
+        return True
+    if carrier is Carrier.AH:
+        return True in question.natt
+    return carrier is Carrier.IPTFS and question.ipcomp
 
 
 class _Asked:
@@ -139,11 +148,11 @@ def _of_carrier(
         yield from (Variant(carrier, None, None, outer) for outer in question.outer or (version,))
     else:
         fitting = _fitting(carrier, suites, question)
-        modes = [_mode(word) for word in question.modes] or [way.default_mode]
+        modes = [_mode(word) for word in question.modes if carrier is not Carrier.IPTFS] or [way.default_mode]
         outers = question.outer or (version,)
         for suite, mode, natt, outer in product(fitting, modes, question.natt, outers):
             _check(carrier, mode, natt, outer, version)
-            _check_tfc(question, carrier, mode)
+            _check_content(question, carrier, mode)
             yield Variant(carrier, suite, mode, outer, natt, question.ipcomp, question.tfc)
 
 
@@ -171,6 +180,8 @@ def _check_question(question: Question, carriers: Sequence[Carrier]) -> None:
         ):
             if given:
                 raise OverheadError(f"{names} has no choice of {what}; leave it out, or add --protocol esp")
+    if question.modes and carriers == [Carrier.IPTFS]:
+        raise OverheadError("IP-TFS always carries whole packets; leave the mode out, or add --protocol esp")
     if question.implicit_iv and not set(carriers) & _ENCRYPTING:
         raise OverheadError(f"{names} has no IV to be implicit; leave that out, or add --protocol esp")
     if question.outer and carriers == [Carrier.PLAIN]:
@@ -191,12 +202,15 @@ def _check(carrier: Carrier, mode: Mode, natt: bool, outer: int, version: int) -
         )
 
 
-def _check_tfc(question: Question, carrier: Carrier, mode: Mode) -> None:
+def _check_content(question: Question, carrier: Carrier, mode: Mode) -> None:
+    """What may be done to inner packets before they are sealed."""
+    if question.ipcomp and carrier is Carrier.IPTFS:
+        raise OverheadError("IP-TFS compresses nothing (its packets are aggregates); leave IPComp out")
     if not question.tfc:
         return
     if question.ipcomp:
         raise OverheadError("TFC padding and IPComp undo each other: take one of them")
-    if carrier is Carrier.AH or mode is Mode.TRANSPORT:
+    if carrier in (Carrier.AH, Carrier.IPTFS) or mode is Mode.TRANSPORT:
         raise OverheadError(
             "TFC padding stands behind a whole packet inside ESP, whose header says where it ends: take ESP "
             "in tunnel mode (RFC 4303 2.7)"
@@ -208,7 +222,7 @@ def _carrier(word: str) -> Carrier:
 
 
 def _mode(word: str) -> Mode:
-    return Mode(choice(word, [mode.value for mode in Mode], "mode"))
+    return Mode(choice(word, [Mode.TUNNEL.value, Mode.TRANSPORT.value], "mode"))
 
 
 def choice(word: str, known: Sequence[str], what: str) -> str:
@@ -221,4 +235,4 @@ def choice(word: str, known: Sequence[str], what: str) -> str:
 
 
 _IPSEC = (Carrier.ESP, Carrier.AH)
-_ENCRYPTING = {Carrier.ESP, Carrier.GRE, Carrier.L2TP}
+_ENCRYPTING = {Carrier.ESP, Carrier.GRE, Carrier.L2TP, Carrier.IPTFS}

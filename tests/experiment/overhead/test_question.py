@@ -30,6 +30,9 @@ REFUSED: dict[str, dict[str, object]] = {
     "inside ESP, whose header": {"tfc": 1000, "protocols": "ah"},
     "give a size in octets, or mtu": {"tfc": "big"},
     "WireGuard has no choice of TFC padding": {"tfc": "mtu", "protocols": "wireguard"},
+    "IP-TFS always carries whole packets": {"protocols": "iptfs", "modes": "tunnel"},
+    "IP-TFS compresses nothing": {"protocols": "iptfs", "ipcomp": True},
+    "take ESP in tunnel mode": {"protocols": "iptfs", "tfc": 1000},
     "changes nothing without IPComp": {"payload": "zeros"},
     "did you mean 'zeros'": {"payload": "zeroes", "ipcomp": True},
     "nothing is around plain IP": {"protocols": "plain", "outer": 6},
@@ -100,7 +103,16 @@ def test_a_group_and_other_spellings_change_nothing() -> None:
 
 def test_a_comparison_of_nothing_named_has_suites_and_rivals() -> None:
     found = labels(compare=True)
-    titles = ("plain IP", "ESP tunnel", "AH tunnel", "GRE over ESP", "L2TP over ESP", "WireGuard", "TLS VPN")
+    titles = (
+        "plain IP",
+        "ESP tunnel",
+        "AH tunnel",
+        "GRE over ESP",
+        "L2TP over ESP",
+        "IP-TFS",
+        "WireGuard",
+        "TLS VPN",
+    )
     assert all(any(label.startswith(title) for label in found) for title in titles)
     assert not [label for label in labels(compare=True, natt=True) if label.startswith("AH")]
 
@@ -137,3 +149,10 @@ def raises(column: Column, size: int) -> bool:
     except OverheadError:
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    "option", [{"tfc": 1000}, {"ipcomp": True}, {"natt": True}, {"esn": True}, {"ip": 6}]
+)
+def test_every_option_goes_with_a_comparison_of_nothing_named(option: dict[str, object]) -> None:
+    ask(compare=True, **option)
