@@ -161,7 +161,7 @@ def _bars(study: Study) -> Figure:
 _IP, _UDP, _AROUND, _ID, _IV, _PAD, _END, _ICV = (
     "outer IP",
     "UDP, TCP",
-    "GRE, L2TP, PPP",
+    "headers inside",
     "SPI, number, header",
     "IV",
     "padding",
@@ -180,7 +180,7 @@ _BY_FIELD = {"IV": _IV, "padding": _PAD, "TFC padding": _PAD, "ICV": _ICV, "tag"
 _BY_LAYER = {
     **dict.fromkeys(("IP", "delivery IP"), _IP),
     **dict.fromkeys(("UDP", "TCP", "UDP in ESP"), _UDP),
-    **dict.fromkeys(("GRE", "L2TP", "PPP"), _AROUND),
+    **dict.fromkeys(("GRE", "L2TP", "PPP", "AGGFRAG", "IPComp"), _AROUND),
     "ESP trailer": _END,
 }
 
