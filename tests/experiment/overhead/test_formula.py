@@ -67,7 +67,7 @@ def test_gre_and_l2tp_are_the_closed_form(mode: str, natt: bool, outer: int, ver
 
 
 @outers
-@given(mtu=st.integers(576, 9000), data=st.data())
+@given(mtu=st.integers(1280, 9000), data=st.data())
 def test_wireguard_pads_to_16_but_not_past_the_mtu(outer: int, mtu: int, data: st.DataObject) -> None:
     found = column(protocols="wireguard", outer=outer, mtu=mtu)
     largest = mtu - formula.IP[outer] - 40
@@ -80,7 +80,7 @@ def test_wireguard_pads_to_16_but_not_past_the_mtu(outer: int, mtu: int, data: s
 @given(
     suite=st.sampled_from(sorted(formula.SUITES)),
     outer=st.sampled_from([4, 6]),
-    mtu=st.integers(200, 9000),
+    mtu=st.integers(1280, 9000),
 )
 def test_the_largest_packet_fits_and_the_next_does_not(suite: str, outer: int, mtu: int) -> None:
     found = column(suite, outer=outer, mtu=mtu)
