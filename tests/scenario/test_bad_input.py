@@ -497,3 +497,21 @@ def test_ah_has_no_dummy_packets() -> None:
 def test_a_setting_about_sizes_that_would_do_nothing_is_refused(settings: str, text: str) -> None:
     (problem,) = problems(changed(("net: {remote_ts", f"net: {{{settings}, remote_ts")))
     assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["iptfs={packet_size: 1400 B}"], "are for `mode: iptfs`"),
+        (["mode=iptfs", "ipcomp=true"], "cannot be combined with ipcomp"),
+        (["mode=iptfs", "tfc_padding=mtu"], "cannot be combined with ipcomp or tfc_padding"),
+        (["mode=iptfs", "ah_proposals=[sha256]"], "needs ESP"),
+        (["mode=iptfs", "iptfs={congestion_control: true}"], "needs an l3_fixed_rate"),
+        (["mode=iptfs", "iptfs={l3_fixed_rate: 1 Mbit/s, init_delay: 1 ms}"], "the clock decides"),
+        (["mode=iptfs", "iptfs={packet_size: 100 B}"], "from 256 B to 65535 B"),
+        (["mode=iptfs", "iptfs={reorder_window: -1}"], "reorder_window"),
+    ],
+)
+def test_settings_of_aggfrag_mode_that_do_not_fit_are_refused(overrides: list[str], words: str) -> None:
+    found = problems(TEXT, *(f"tunnels.rw.children.net.{override}" for override in overrides))
+    assert any(words in problem for problem in found), found
