@@ -125,7 +125,8 @@ def _esp(packet: bytes, at: int, keys: KeyLog | None) -> Iterator[Field]:
         yield rest(packet, body, "ESP", "IV, ciphertext and ICV", "RFC 4303 2")
         return
     start, end = body + opener.iv_bytes, len(packet) - opener.icv_bytes
-    yield field(packet, body, start, "ESP", "IV", f"of {sa.suite.encryption.name}", "RFC 4303 2.3")
+    if start > body:  # NULL has no IV, and an implicit one does not travel
+        yield field(packet, body, start, "ESP", "IV", f"of {sa.suite.encryption.name}", "RFC 4303 2.3")
     plain = _open(opener, sa, packet[at:body], packet[body:start], packet[start:])
     if plain is None:
         yield field(packet, start, end, "ESP", "ciphertext", f"{end - start} octets", "RFC 4303 2.3")

@@ -19,7 +19,7 @@ from sim.wire import ip
 from sim.wire.buffer import WireError
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
-SUITES = ("aes128gcm16", "aes256-sha256", "aes128-sha1", "chacha20poly1305")
+SUITES = ("aes128gcm16", "aes256-sha256", "aes128-sha1", "chacha20poly1305", "aes128gmac", "aes128gcm16iiv")
 TCP_SEGMENT = bytes.fromhex(  # header of 24 octets with an MSS option, SYN, by hand from RFC 9293 3.1 and 3.2
     "4500002c00000000 40060000 0a000001 0a000002 c0000050 00000001 00000000 6002ffff 00000000 020405b4"
 )
@@ -42,6 +42,12 @@ def test_the_plaintext_is_the_inner_packet(suite: str) -> None:
     packet = b"".join(field.plain for field in inner)
     assert packet[12:] == sent[12:]
     assert packet[8] == sent[8] - 1
+
+
+@pytest.mark.parametrize("suite", ["null-sha256", "aes128gcm16iiv"])
+def test_an_iv_that_does_not_travel_is_no_field(suite: str) -> None:
+    fields = packet_fields(*esp_packet(suite))
+    assert not [field for field in fields if field.name == "IV" or not field.octets]
 
 
 def test_the_trailer_is_that_of_rfc_4303() -> None:
