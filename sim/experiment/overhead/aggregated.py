@@ -28,6 +28,7 @@ class Aggregated:
         self._whole = _on_path(self.spec, MAX_PACKET_BYTES)
         self._cut = _on_path(self.spec, mtu)
         self._mtu = mtu
+        self._full: tuple[int, int] | None = None
 
     def wire(self, size: int) -> int:
         return sum(len(packet) for packet in self._sent(self._whole, [size]))
@@ -37,13 +38,19 @@ class Aggregated:
 
     def busy(self, size: int) -> tuple[float, float]:
         """Packets and octets on the path for one inner packet, where full ones follow each other."""
-        full = self._sent(self._cut, [size] * (_FILLING * self._mtu // size + 1))[0]
-        carried = sum(piece.octets for piece in self._read(full) if not piece.added)
-        return size / carried, len(full) * size / carried
+        octets, carried = self._full or self._measure(size)
+        return size / carried, octets * size / carried
 
     def byte_map(self, size: int) -> list[Piece]:
         (packet,) = self._sent(self._whole, [size])
         return self._read(packet)
+
+    def _measure(self, size: int) -> tuple[int, int]:
+        """The octets of a full packet, and how many of them are inner ones; it does not matter whose."""
+        full = self._sent(self._cut, [size] * (_FILLING * self._mtu // size + 1))[0]
+        carried = sum(piece.octets for piece in self._read(full) if not piece.added)
+        self._full = len(full), carried
+        return self._full
 
     def _read(self, packet: bytearray) -> list[Piece]:
         return read(bytes(packet), self.variant, receiver_keys(self.spec))
