@@ -77,12 +77,12 @@ def _unsent(item: Field, suite: Suite) -> Iterator[Piece]:
     if item.name == "sequence number" and suite.esn:
         text = "4 octets that the ICV covers all the same"
         yield Piece(at, 0, item.layer, "sequence number, high half", text, _PROTECTORS[item.layer], True)
-    if item.name != "IV":
+    if not cipher.salt_bytes:
         return
-    if cipher.iv_bytes == 0 and cipher.salt_bytes:
+    if item.name == "sequence number" and not cipher.iv_bytes:
         text = f"{_SALTED_NONCE - cipher.salt_bytes} octets made of the sequence number"
         yield Piece(at, 0, "ESP", "IV, implicit", text, source.iv, True)
-    if cipher.salt_bytes:
+    if item.name == ("IV" if cipher.iv_bytes else "sequence number"):
         text = f"{cipher.salt_bytes} octets of the nonce that come from the keying material"
         yield Piece(at, 0, "ESP", "salt", text, source.salt, True)
 
