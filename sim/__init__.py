@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sim.experiment import plots
+    from sim.experiment.grid import grid
     from sim.experiment.overhead import byte_map, overhead
     from sim.experiment.packet_map import packet_map
     from sim.experiment.packets import packets
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from sim.scenario.schema import Scenario
 
 __all__ = [
-    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "load", "overhead", "packet_map",
-    "packets", "plots", "run",
+    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "grid", "load", "overhead",
+    "packet_map", "packets", "plots", "run",
 ]  # fmt: skip
 
 _HOME = {
@@ -37,6 +38,7 @@ _HOME = {
     "build": "sim.scenario.build",
     "byte_map": "sim.experiment.overhead",
     "expand": "sim.scenario.expand",
+    "grid": "sim.experiment.grid",
     "load": "sim.scenario.load",
     "overhead": "sim.experiment.overhead",
     "packet_map": "sim.experiment.packet_map",

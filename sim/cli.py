@@ -256,6 +256,39 @@ def overhead(
         _print(answer)
 
 
+@app.command()
+def grid(
+    presets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PRESET]...", help="NAT presets to try; all, and none, if left out."),
+    ] = None,
+    keepalive: Annotated[str, typer.Option(metavar="on|off|both", help="NAT keepalives.")] = "both",
+    mobike: Annotated[str, typer.Option(metavar="on|off|both", help="MOBIKE at both ends.")] = "both",
+    silence: Annotated[str, typer.Option(metavar="T", help="How long nobody speaks.")] = "600 s",
+    cell: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Only A before the initiator, B before the responder."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --cell: its captures and keys, by trial.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a coloured page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    seed: Seed = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores if left out.")] = None,
+) -> None:
+    """Try a tunnel through every NAT against every NAT: does it come up, and what does it survive?"""
+    from sim.experiment.grid.command import Request, show
+
+    with _readable_errors(), _progress_bar("cells") as progress:
+        request = Request(presets or None, keepalive, mobike, silence, cell, out, html, seed, jobs)
+        answer = show(request, as_json=as_json, progress=progress)
+    if isinstance(answer, str):
+        typer.echo(answer)
+    else:
+        _print(answer)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def decode(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run (--out).")],
@@ -351,13 +384,14 @@ def _parse_until(until: str | None) -> int | None:
 def _readable_errors() -> Iterator[None]:
     """Bad input becomes its explanation on the standard error and exit status 2, Ctrl-C and SIGTERM 130."""
     from sim.experiment.decode import DecodeError
+    from sim.experiment.grid.errors import GridError
     from sim.experiment.overhead.errors import OverheadError
     from sim.live.errors import LiveError
     from sim.scenario.errors import ScenarioError
 
     try:
         yield
-    except (ScenarioError, DecodeError, LiveError, OverheadError) as error:
+    except (ScenarioError, DecodeError, LiveError, OverheadError, GridError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -401,8 +435,8 @@ def _print_ladders(result: Result, *, to_stderr: bool) -> None:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """What to call with (now, end) of a run; draws, on a terminal, once a run has taken a second."""
+def _progress_bar(unit: str = "") -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with (now, end), in ns or of a `unit`; draws, on a terminal, once a second is over."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -420,7 +454,8 @@ def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
             if bar.get_time() - began < 1:
                 return
             bar.start()
-        bar.update(task, completed=now, total=end, now=f"{now / 1e9:.1f} s", end=f"{end / 1e9:.0f} s")
+        told = (str(now), f"{end} {unit}") if unit else (f"{now / 1e9:.1f} s", f"{end / 1e9:.0f} s")
+        bar.update(task, completed=now, total=end, now=told[0], end=told[1])
 
     try:
         yield advance

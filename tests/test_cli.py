@@ -50,6 +50,7 @@ def test_help_names_what_exists_and_nothing_else() -> None:
         "export",
         "pki",
         "overhead",
+        "grid",
         "decode",
         "peer",
     ]

@@ -139,8 +139,8 @@ class IpsecHabits:
         if not _is_udp(data):
             return None
         src_port, dst_port = _ports(data)
-        if self._rules.get(dst_port) is PortRule.DROP:
-            return f"NAT drops what goes to port {dst_port}"
+        if dropped := self._dropped(src_port, dst_port):
+            return dropped
         ike_spi = _ike_spi(data) if IKE_PORT == src_port == dst_port else None
         if self._ike is not None and ike_spi is not None:
             self._ike.put((remote, ike_spi), client, now)
@@ -161,14 +161,20 @@ class IpsecHabits:
         if not _is_udp(data):
             return None
         src_port, dst_port = _ports(data)
-        if self._rules.get(src_port) is PortRule.DROP:
-            return f"NAT drops what comes from port {src_port}"
+        if dropped := self._dropped(src_port, dst_port):
+            return dropped
         ike_spi = _ike_spi(data) if dst_port == IKE_PORT else None
         if self._ike is not None and ike_spi is not None:
             return _led(self._ike.get((remote, ike_spi), now), IKE_PORT)
         if dst_port in self._kept:
             return _led(self._kept[dst_port].get((remote, src_port), now), dst_port)
         return None
+
+    def _dropped(self, src_port: int, dst_port: int) -> str:
+        for port in (dst_port, src_port):
+            if self._rules.get(port) is PortRule.DROP:
+                return f"NAT drops what uses port {port}"
+        return ""
 
     def apart(self, data: bytearray, src: Sock) -> Sock:
         """The internal endpoint to ask the mappings for, which for ESP in UDP may be one of its own."""

@@ -36,7 +36,7 @@ def _selectors(world: World, node: str, answering: Connection) -> Iterator[Selec
 
 def answering(world: World, node: str, calling: Connection) -> Iterator[tuple[str, Connection]]:
     """The nodes that a connection of a node calls, and what they may answer with."""
-    called = {peer for address in calling.remote_addrs for peer in world.owners(pack_address(address))}
+    called = {peer for address in calling.remote_addrs for peer in world.reached_at(pack_address(address))}
     for peer in (
         (name for name in world.scenario.connections if name in called) if len(called) > 1 else called
     ):
@@ -57,7 +57,7 @@ def _dynamic(
 
 
 def _calls(world: World, node: str, calling: Connection) -> bool:
-    return any(world.nodes[node].is_local(pack_address(address)) for address in calling.remote_addrs)
+    return any(node in world.reached_at(pack_address(address)) for address in calling.remote_addrs)
 
 
 def _is_expected(calling: Connection, answering: Connection) -> bool:

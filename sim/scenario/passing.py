@@ -44,5 +44,5 @@ def _outer_ways(world: World, jumps: list[Jump]) -> Iterator[Way]:
             connection = world.scenario.connections.get(node, {}).get(jump.connection)
             for remote in connection.remote_addrs if connection and peer else ():
                 address = pack_address(remote)
-                if world.nodes[peer].is_local(address):
+                if peer in world.reached_at(address):
                     yield way_from(world, world.nodes[node], Selector.host(address), tunnels=False)

@@ -252,7 +252,8 @@ class _Walker:
             self._world.nodes[name]
             for name, stack in self._world.stacks.items()
             for connection in stack.config.connections
-            if name != node.name and any(map(node.is_local, connection.remote_addrs))
+            if name != node.name
+            and any(node.name in self._world.reached_at(a) for a in connection.remote_addrs)
         ]
         return min(callers, key=lambda caller: not _is_at(self._world, caller, dst), default=None)
 
@@ -265,4 +266,5 @@ def _is_at(world: World, node: IpNode, address: bytes) -> bool:
 
 def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:
     """Who has one of these addresses; None when the peer may be anybody."""
-    return next((node for node in world.nodes.values() if any(map(node.is_local, addresses))), None)
+    reached = {name for address in addresses for name in world.reached_at(address)}
+    return next((node for name, node in world.nodes.items() if name in reached), None)

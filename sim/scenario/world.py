@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sim.ike.events import ChildSaUp, Event, IkeKeysDerived, PathChanged
 from sim.net.engine import Simulation
+from sim.net.nat import NatBox
 from sim.net.node import IpNode
 from sim.net.packet import Packet
 from sim.net.port import Port
@@ -20,6 +21,9 @@ from sim.tunnels.keylog import KeyLog
 from sim.tunnels.narrate import LogEntry, narrate
 from sim.tunnels.stack import IpsecStack
 from sim.tunnels.trace import IkeTrace
+from sim.wire.ip import Protocol
+
+_IKE_PORTS = 500, 4500
 
 
 class Holder(NamedTuple):
@@ -89,6 +93,15 @@ class World:
                 for own, _ in port.addresses:
                     self._owners.setdefault(own, []).append(port.node.name)
         return self._owners.get(address, [])
+
+    def reached_at(self, address: bytes) -> list[str]:
+        """The nodes that IKE to an address reaches: its owners, or those to whom rules of a NAT lead it."""
+        found = []
+        for name in self.owners(address):
+            box = self.nodes[name]
+            inside = box.lets_in(address, Protocol.UDP, _IKE_PORTS) if isinstance(box, NatBox) else None
+            found += [name] if inside is None else self.reached_at(inside)
+        return found
 
     def under_way(self) -> dict[str, set[int]]:
         """By flow, the numbers of the packets that the network has now: on links, or waiting for an SA."""

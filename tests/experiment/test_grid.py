@@ -1,0 +1,145 @@
+"""`ipsec-sim grid`: what every pair of NATs does to a tunnel, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sim.cli import app
+from sim.experiment.grid import Cell, Outcome, grid, one_cell
+from sim.experiment.grid.cell import KINDS
+from sim.experiment.grid.text import code
+from sim.net.nat import NAT_PRESETS
+
+RUNNER = CliRunner()
+BLOCKED = "near box: NAT drops what uses port 500"
+
+
+def test_no_preset_is_left_out() -> None:
+    assert set(KINDS) == {"none", *NAT_PRESETS}
+
+
+def test_without_a_nat_esp_is_plain() -> None:
+    result = one_cell("none", "none")
+    assert (result.up, result.how, result.colour) == (True, "plain", "green")
+    assert result.setup_ms == 80.0, "two round trips of 40 ms"
+    assert result.rebind.outcome is result.reboot.outcome is Outcome.NOTHING
+
+
+@pytest.mark.parametrize("preset", [kind for kind in NAT_PRESETS if kind != "hotel"])
+def test_a_silent_mapping_is_gone_without_keepalives_and_stays_with_them(preset: str) -> None:
+    """No preset keeps a silent mapping for 10 minutes; all keep it for the 20 s between keepalives."""
+    assert one_cell(preset, "none", keepalive=True).idle.outcome is Outcome.SURVIVED
+    lost = one_cell(preset, "none", keepalive=False).idle
+    assert lost.outcome is Outcome.LOST
+    assert "until the inside speaks again" in lost.reason
+
+
+def test_a_short_silence_is_no_matter() -> None:
+    timeout_s = NAT_PRESETS["home"].udp_timeout // 10**9
+    for silence, outcome in ((timeout_s - 1, Outcome.SURVIVED), (timeout_s + 1, Outcome.LOST)):
+        assert one_cell("home", "none", keepalive=False, silence_s=silence).idle.outcome is outcome
+
+
+def test_a_blocked_port_keeps_the_tunnel_down_and_is_named() -> None:
+    result = one_cell("hotel", "none")
+    assert (result.up, result.colour, result.reason) == (
+        False,
+        "red",
+        "near box: NAT drops what uses port 500",
+    )
+
+
+def test_a_responder_behind_a_nat_does_not_follow_without_mobike() -> None:
+    """RFC 7296 2.23: a host behind a NAT should not; with MOBIKE the initiator says where it is."""
+    with_it, without = (one_cell("symmetric", "home", mobike=on).rebind for on in (True, False))
+    assert with_it.outcome is Outcome.SURVIVED
+    assert with_it.outage_s > 0
+    assert without.outage_s > with_it.outage_s or without.outcome is Outcome.LOST
+
+
+def test_all_cells_are_the_same_as_each_alone() -> None:
+    found = grid(["none", "home"], keepalive=(True,), mobike=(False,), silence_s=30, jobs=2)
+    assert [result.cell for result in found.cells] == [
+        Cell(near, far, True, False) for near in ("none", "home") for far in ("none", "home")
+    ]
+    for result in found.cells:
+        near, far = result.cell.near, result.cell.far
+        assert result == one_cell(near, far, keepalive=True, mobike=False, silence_s=30)
+    assert len(found.frame) == 4
+    assert found.cell("home", "none", mobike=False).how == "UDP"
+    with pytest.raises(KeyError, match="no cell home against cgn"):
+        found.cell("home", "cgn")
+
+
+def test_the_page_and_the_table_show_every_cell() -> None:
+    found = grid(["home", "hotel"], keepalive=(True,), mobike=(True,), silence_s=30, jobs=1)
+    page = found.html()
+    assert page.count("<td class='green'>") + page.count("<td class='yellow'>") == 1
+    assert page.count("<td class='red'>") == 3
+    assert "NAT drops what uses port 500" in page
+    assert [code(result) for result in found.cells] == ["Uirb", "-   ", "-   ", "-   "]
+
+
+def test_a_cell_writes_its_captures(tmp_path: Path) -> None:
+    arguments = [
+        "grid",
+        "--cell",
+        "home",
+        "none",
+        "--silence",
+        "30 s",
+        "--out",
+        str(tmp_path / "cell"),
+        "--json",
+    ]
+    answer = RUNNER.invoke(app, [*arguments, "--out", str(tmp_path / "cell")])
+    assert answer.exit_code == 0, answer.output
+    row = json.loads(answer.stdout)
+    assert (row["near"], row["far"], row["up"], row["idle"]) == ("home", "none", True, "survived")
+    for trial in ("idle", "rebind", "reboot"):
+        assert (tmp_path / "cell" / trial / "capture.pcapng").stat().st_size > 1000
+
+
+def test_the_command_prints_json_and_writes_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "grid.html"
+    arguments = [
+        "grid",
+        "none",
+        "--silence",
+        "30 s",
+        "--html",
+        str(page),
+        "--json",
+        "--mobike",
+        "on",
+        "--jobs",
+        "1",
+    ]
+    answer = RUNNER.invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    assert [cell["keepalive"] for cell in told["cells"]] == [True, False]
+    assert page.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hom"], "'hom' is no NAT preset: did you mean home?"),
+        (["--keepalive", "maybe"], "--keepalive maybe: write on, off or both"),
+        (["--silence", "10"], "10"),
+        (["--silence", "10 ms"], "whole seconds"),
+        (["--out", "x"], "name it with --cell A B"),
+        (["home", "--cell", "home", "cgn"], "leave the others out"),
+        (["--cell", "home", "cgn", "--html", "x"], "leave out --cell"),
+    ],
+)
+def test_wrong_options_are_told(arguments: list[str], said: str) -> None:
+    answer = RUNNER.invoke(app, ["grid", *arguments])
+    assert answer.exit_code == 2
+    assert said in answer.output
+    assert "Traceback" not in answer.output
