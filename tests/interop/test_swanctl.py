@@ -42,6 +42,7 @@ _LISTS = {
     "remote_addrs",
     "proposals",
     "esp_proposals",
+    "ah_proposals",
     "local_ts",
     "remote_ts",
     "vips",
