@@ -282,6 +282,9 @@ class ConnectionConfig:
     dscp: int = 0
     """The code point of IKE's own packets."""
 
+    qcd: bool = False
+    """Whether to give the peer a token that will prove a crash of ours, and to heed the peer's (RFC 6290)."""
+
     @property
     def signs(self) -> bool:
         """Whether a signature is made or expected."""

@@ -10,6 +10,7 @@ from sim.ike.compression import Cpis
 from sim.ike.config import EndpointConfig
 from sim.ike.events import Event, Reason, Rejected
 from sim.ike.pool import Pools
+from sim.ike.qcd import TokenMaker
 from sim.ike.timers import Timers
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
@@ -84,6 +85,8 @@ class Context:
         self.inner_hosts: dict[bytes, ChildSa] = {}
         self.behind_nat: dict[bytes, list[ChildSa]] = {}
         self.pools = Pools(config.pools)
+        self.tokens = TokenMaker(rand)
+        self.detects_crashes = any(connection.qcd for connection in config.connections)
         self.virtual: dict[tuple[str, bytes], IkeSa] = {}
         self.remembered: dict[str, tuple[bytes, ...]] = {}
         self.half_open = 0
@@ -93,11 +96,13 @@ class Context:
         self.local: tuple[bytes, ...] = ()
         self._spis: set[int] = set()
         self._last_id = 0
-        self._notify_second = -1
-        self._notify_count = 0
+        self._notified: dict[str, tuple[int, int]] = {}
 
     def forget(self) -> None:
-        """Everything but the addresses, the counters and the events: as after a restart."""
+        """Everything but the addresses, the counters and the events: as after a restart.
+
+        The secret of crash detection stays as well (RFC 6290 5): that is what makes it work.
+        """
         for index in (self.sas, self.by_spi, self.by_init, self.by_peer, self.by_connection, self.children):
             index.clear()
         for kept in (self.inner_hosts, self.behind_nat, self.virtual, self.remembered, self.waiting):
@@ -188,13 +193,16 @@ class Context:
         self.counters["keepalives sent"] += 1
         self.outbox.append(Datagram(KEEPALIVE, src, dst, dscp << 2))
 
-    def may_notify(self, now: int) -> bool:
-        """The rate limit on answers to messages that nobody authenticated (RFC 7296 2.21.4)."""
+    def may_notify(self, now: int, kind: str = "answer") -> bool:
+        """The rate limit on what follows from messages that nobody authenticated (RFC 7296 2.21.4).
+
+        Each kind has a limit of its own, so that a flood of one leaves room for others.
+        """
         second = now // NS_PER_S
-        if second != self._notify_second:
-            self._notify_second, self._notify_count = second, 0
-        self._notify_count += 1
-        return self._notify_count <= _NOTIFIES_PER_SECOND
+        since, count = self._notified.get(kind, (second, 0))
+        count = count + 1 if since == second else 1
+        self._notified[kind] = second, count
+        return count <= _NOTIFIES_PER_SECOND
 
 
 def _peers(sa: IkeSa) -> Peers:

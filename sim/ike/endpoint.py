@@ -16,6 +16,7 @@ from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
 from sim.ike.faults import Faults
 from sim.ike.lifetimes import expire_child, rekey_child, rekey_ike
+from sim.ike.qcd import tell_invalid_spi
 from sim.ike.reception import Reception
 from sim.ike.sa import connect
 from sim.ike.tasks.base import Job
@@ -129,6 +130,13 @@ class IkeEndpoint:
         else:
             path.move(path.local, src)
         sa.moved(now)
+
+    def unknown_spi(self, spi: int, src: Sock, dst: Sock, now: int) -> None:
+        """ESP came with an SPI that is none of ours; with crash detection the sender is told (RFC 7296 1.5).
+
+        `src` and `dst` are where it came from and to, with the ports of IKE where it did not travel in UDP.
+        """
+        tell_invalid_spi(self._ctx, spi, src, dst, now)
 
     def delete(self, what: int | str, now: int) -> None:
         """Delete an IKE SA by its `ike_id`, or all those of a connection; a proven peer is told."""

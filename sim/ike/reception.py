@@ -28,6 +28,7 @@ from sim.ike.message import (
 from sim.ike.notation import notation
 from sim.ike.path import Path
 from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, shape_of
+from sim.ike.qcd import hear_hint, hear_of_crash, is_hint, shows_crash, tokens_for
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.base import Inbound, Outgoing
 from sim.ike.tasks.sa_init import Choice, RespondSaInit, choose
@@ -77,7 +78,12 @@ class Reception:
             return
         sa = self._ctx.by_spi.get(header.spi_r if header.from_initiator else header.spi_i)
         if sa is not None and self._fits(sa, header):
-            sa.conversation.receive(message, src, dst, now)
+            if shows_crash(message):
+                hear_of_crash(sa, message, src, now)
+            else:
+                sa.conversation.receive(message, src, dst, now)
+        elif is_hint(message):
+            hear_hint(self._ctx, message, src, now)
         elif header.is_response:
             self._ctx.reject("unknown IKE SPI", src, "a response for no IKE SA")
         else:
@@ -144,7 +150,7 @@ class Reception:
         # A wrong cookie counts as none (RFC 7296 2.6).
         ctx.counters["cookies demanded"] += 1
         made = self._cookies.make(nonce.data, spi_i, src, now)
-        self._answer(message.header, NotifyPayload(NotifyType.COOKIE, made), src, dst)
+        self._answer(message.header, (NotifyPayload(NotifyType.COOKIE, made),), src, dst)
         return False
 
     def _candidates(self, src: Sock, dst: Sock) -> tuple[ConnectionConfig, ...]:
@@ -186,23 +192,24 @@ class Reception:
             return
         self._ctx.reject(error.notify.name, src, error.text, header.spi_i, error.reason)
         if self._ctx.may_notify(now):
-            self._answer(header, error.payload(), src, dst)
+            self._answer(header, (error.payload(),), src, dst)
 
     def _refuse(
         self, reason: str, notify: NotifyType, text: str, header: Header, src: Sock, dst: Sock, now: int
     ) -> None:
         self._ctx.reject(reason, src, text, header.spi_i, reason_of(notify))
         if self._ctx.may_notify(now):
-            self._answer(header, NotifyPayload(notify), src, dst)
+            proofs = tokens_for(self._ctx, header) if notify == NotifyType.INVALID_IKE_SPI else ()
+            self._answer(header, (NotifyPayload(notify), *proofs), src, dst)
 
-    def _answer(self, header: Header, payload: Payload, src: Sock, dst: Sock) -> None:
+    def _answer(self, header: Header, payloads: tuple[Payload, ...], src: Sock, dst: Sock) -> None:
         """An unprotected response with the request's own SPIs, exchange and ID (RFC 7296 1.5, 2.6)."""
         flags = Flags.RESPONSE | (0 if header.from_initiator else Flags.INITIATOR)
         reply = Header(header.spi_i, header.spi_r, header.exchange, flags, header.message_id)
-        message = emit_message(reply, [payload])
+        message = emit_message(reply, payloads)
         self._ctx.transmit(message, dst, src)
         # In clear, whatever the exchange.
-        told = notation(shape_of([payload]), ExchangeType.IKE_SA_INIT, True)
+        told = notation(shape_of(payloads), ExchangeType.IKE_SA_INIT, True)
         name = name_of(ExchangeType, header.exchange)
         self._ctx.emit(
             MessageSent(0, name, header.message_id, True, told, len(message), dst, src, 0, 1, header.spi_i)

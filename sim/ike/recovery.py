@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
 _CLOSED = frozenset({Reason.DELETED_BY_PEER})
-_DEAD = frozenset({Reason.TIMEOUT})
+_DEAD = frozenset({Reason.TIMEOUT, Reason.CRASH_DETECTED})
 
 
 def action_after(config: ChildConfig, reason: Reason) -> StartAction:

@@ -144,6 +144,12 @@ class Requests:
             outstanding.tries = 0
             self._send(outstanding, now)
 
+    def repeat(self, now: int) -> None:
+        """Send what is outstanding once more, ahead of its time; the waits stay as they are."""
+        for outstanding in self.outstanding.values():
+            self.channel.send(outstanding.encoded, self.sa.path.local, self.sa.path.remote)
+            self.sa.last_out_at = now
+
     def _start(self, job: Job, now: int) -> None:
         out = Outgoing()
         build_all(job.speakers, self.sa, out, now)

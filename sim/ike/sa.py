@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import cipher
 from sim.ike import transport_nat
+from sim.ike.alternatives import Alternatives
 from sim.ike.candidates import may_use
 from sim.ike.certs import NOT_ASKED
 from sim.ike.channel import Channel
@@ -43,6 +44,7 @@ from sim.ike.tasks.child_terms import PacketSelectors, is_inner_host
 from sim.ike.tasks.childless import wants_childless
 from sim.ike.tasks.configure import RequestConfiguration
 from sim.ike.tasks.confirm_path import ConfirmPath
+from sim.ike.tasks.crash_detection import PassToken, renew_token
 from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.eap import InitiateEap
 from sim.ike.tasks.intermediate import InitiateIntermediate
@@ -83,6 +85,7 @@ class IkeSa:
     __slots__ = (
         "_afterwards",
         "additional",
+        "alternatives",
         "announced",
         "asked",
         "began",
@@ -178,6 +181,7 @@ class IkeSa:
         self.requests = Requests(self, self.channel)
         self.conversation = Conversation(self, self.channel)
         self.watch = Watch(self)
+        self.alternatives = Alternatives()
         self.children: dict[int, ChildSa] = {}
         self.proposal = ""
         self.offered: tuple[Proposal, ...] = ()
@@ -281,6 +285,7 @@ class IkeSa:
             SetUpMobike(),
             Establish(),
             HeedLifetime(),
+            PassToken(),
         ]
         if self.connection.vips:
             tasks.append(RequestConfiguration())
@@ -423,6 +428,7 @@ class IkeSa:
         self.ctx.index(self)
         self.watch.start(now)
         self.lifetimes.start_ike(now)
+        renew_token(self, now)
 
     def hand_over(self, now: int) -> None:
         """Another IKE SA has taken over; a last request of either side is still to come."""

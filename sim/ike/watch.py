@@ -50,6 +50,16 @@ class Watch:
             self._mapping_asked = True
             sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [CheckLiveness()]), now)
 
+    def look_after(self, now: int) -> None:
+        """Something that nobody vouches for says that the peer has lost the SA (RFC 7296 2.4).
+
+        A question that is on its way is only repeated: no stranger may lengthen or shorten our patience.
+        """
+        if self._sa.requests.outstanding:
+            self._sa.requests.repeat(now)
+        else:
+            self.check(now)
+
     def _keepalive_due(self, now: int) -> None:
         sa = self._sa
         delay = sa.connection.keepalive

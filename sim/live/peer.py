@@ -31,7 +31,7 @@ from sim.ipsec.engine import ETHERNET_MTU
 from sim.ipsec.iptfs.items import Aggregate, Delivery, Departure, Queued
 from sim.ipsec.pmtu import cuts_before
 from sim.ipsec.sad import OutboundSa
-from sim.ipsec.verdict import Acquire, Drop
+from sim.ipsec.verdict import Acquire, Drop, Reason
 from sim.ipsec.xfrm import arriving, in_order, leaving
 from sim.live.addresses import AddressWatch, host_addresses, way_out
 from sim.live.echo import EchoHost, Pong, ping_source
@@ -243,6 +243,8 @@ class LivePeer(IpsecDriver[bytearray]):
         elif isinstance(verdict, Drop):
             self.xfrm[arriving(verdict.reason)] += 1
             self.drop(outer, verdict.reason, now)
+            if verdict.reason is Reason.UNKNOWN_SPI:
+                self.found_stray(outer, now)
             if self.engine.events:
                 self.drain_engine(now)
         elif isinstance(verdict, Aggregate):

@@ -103,6 +103,7 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         keyingtries=connection.keyingtries,
         window=connection.window,
         dscp=connection.dscp,
+        qcd=connection.qcd,
         reauth_time=connection.reauth_time,
         make_before_break=connection.make_before_break,
         fragmentation=Fragmentation(connection.fragmentation),

@@ -395,6 +395,10 @@ class _IkeSettings(Model):
     return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
 
+    qcd: bool = False
+    """Whether each end gives the other a token that proves later that it has restarted, so that nobody waits
+    for a peer that knows nothing any more (RFC 6290). strongSwan has no such setting."""
+
     @model_validator(mode="after")
     def _has_a_whole_ppk(self) -> Self:
         if (self.ppk is None) is not (self.ppk_id is None):

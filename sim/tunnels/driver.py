@@ -44,6 +44,7 @@ from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import Acquire
 from sim.ipsec.xfrm import NO_STATE
 from sim.tunnels.ledger import Ledger
+from sim.tunnels.strays import stray
 from sim.tunnels.traps import Callers, Trap, priority_of, shunt_policies, traps
 from sim.tunnels.virtual import NO_VIP, NOT_VIRTUAL, VirtualIps
 from sim.units import NS_PER_S
@@ -120,6 +121,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self._asked: dict[_Key, tuple[Selector, Selector]] = {}
         self._released: list[tuple[_Key, int]] = []
         self._failed: dict[_Key, tuple[int, str]] = {}
+        self._detects_crashes = any(connection.qcd for connection in config.connections)
         self._away = False
         self._flowing = False
 
@@ -292,6 +294,12 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self._flowing = False
         if (at := fleet.next_timer) is not None:
             self.pace(at, now)
+
+    def found_stray(self, outer: Buf, now: int) -> None:
+        """A packet with an unknown SPI was dropped: where crashes are detected, its sender is told."""
+        if self._detects_crashes and (told := stray(outer, self.config)) is not None:
+            self.endpoint.unknown_spi(*told, now)
+            self.pump(now)
 
     def drain_engine(self, now: int) -> None:
         """Tell IKE what the data plane noticed; worth a call when `engine.events` is not empty."""

@@ -151,6 +151,8 @@ class IpsecStack(IpsecDriver[Packet]):
         if isinstance(verdict, Drop):
             if verdict.reason is not Reason.CLEAR_TEXT or not self._heard_in_clear(packet.data, now):
                 self._drop_arriving(packet, verdict.reason, now)
+            if verdict.reason is Reason.UNKNOWN_SPI:
+                self.found_stray(data, now)
             self._settle(now)
         elif isinstance(verdict, Aggregate):
             verdict.tag = packet

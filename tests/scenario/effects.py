@@ -431,6 +431,7 @@ CASES: dict[str, Case] = {
     "Tunnel.ppk_required": _case(*PPK, "tunnels.rw.ppk_required=true"),
     "Tunnel.dscp": _case("tunnels.rw.dscp=48"),
     "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
+    "Tunnel.qcd": _case("tunnels.rw.qcd=true"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
     "Tunnel.vips": _case(*QUIET, "tunnels.rw.vips=[0.0.0.0]"),
     "Tunnel.pools": _case(*QUIET, POOL, "tunnels.rw.vips=[0.0.0.0]", "tunnels.rw.pools=[p]"),

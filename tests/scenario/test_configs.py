@@ -68,6 +68,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("ppk_id", "ppk-1", "ppk_id", b"ppk-1"),
     ("ppk_required", True, "ppk_required", True),
     ("dscp", 48, "dscp", 48),
+    ("qcd", True, "qcd", True),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [

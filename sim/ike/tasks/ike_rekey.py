@@ -25,6 +25,7 @@ from sim.ike.exchanges import State, first_error
 from sim.ike.followups import Pending
 from sim.ike.payloads import KePayload, NoncePayload, NotifyPayload, SaPayload
 from sim.ike.proposals import Proposal, additional_exchanges, format_proposal, is_choice_of, offer, select
+from sim.ike.qcd import take_token, token_payload
 from sim.ike.succession import inherit, succeed
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.child_initiate import InitiateChild
@@ -86,7 +87,7 @@ class RekeyIke(Task):
         )
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
-        message = received.message
+        message = self._answer = received.message
         error = first_error(message)
         if sa.state is State.DELETING and self.rival is not None and self.rival.sa is not None:
             self.rival.sa.end_politely(sa.reason, sa.text, now)
@@ -130,6 +131,7 @@ class RekeyIke(Task):
         def settle(additional: bytes, then: int) -> None:
             spis = (self._spi, chosen.spi)
             new = succeed(sa, True, spis, chosen, nonces, shared, then, additional)
+            take_token(new, self._answer)
             self._settle(sa, new, nonces, then)
 
         methods = additional_exchanges(chosen)
@@ -227,6 +229,8 @@ class RespondIkeRekey(Task):
         """All key exchanges are made."""
         spis = (self._chosen.spi, self._spi)
         new = succeed(sa, False, spis, self._chosen, self._rival.nonces, self._shared, now, additional)
+        if new.connection.qcd:
+            out.add_last(token_payload(new))
         self._rival.sa = new
         if sa.rekeying_ike is None:
             out.then.append(lambda then: inherit(new, sa, then))

@@ -16,6 +16,7 @@ from sim.ike.tasks.base import Task
 from sim.ike.tasks.child_rekey import RespondRekey
 from sim.ike.tasks.child_respond import RespondChild
 from sim.ike.tasks.configure import AssignConfiguration, RespondConfiguration
+from sim.ike.tasks.crash_detection import PassToken, TakeToken
 from sim.ike.tasks.delete import RespondDelete
 from sim.ike.tasks.eap import RespondEap
 from sim.ike.tasks.followup import RespondFollowUp
@@ -43,6 +44,7 @@ def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
         SetUpMobike(),
         Establish(),
         AnnounceLifetime(),
+        PassToken(),
         AssignConfiguration(),
         RespondChild(ExchangeType.IKE_AUTH),
     ]
@@ -52,7 +54,7 @@ def _inform(sa: IkeSa, message: Message) -> list[Task]:
     """From somebody who has not proved itself yet, only that it gives up."""
     if sa.state is State.HALF_OPEN:
         return [RespondDelete()]
-    return [RespondMobike(), HeedLifetime(), RespondConfiguration(), RespondDelete()]
+    return [RespondMobike(), HeedLifetime(), TakeToken(), RespondConfiguration(), RespondDelete()]
 
 
 def _create(sa: IkeSa, message: Message) -> list[Task]:

@@ -199,6 +199,7 @@ class Importer:
             **self._times(view, ("rekey_time", "over_time", "rand_time", "reauth_time")),
             "keep_alive": format_duration(self._daemon.keep_alive(view.path[-1])),
             "retransmit": self._daemon.retransmit(view.path[-1]),
+            "qcd": self._daemon.qcd(view.path[-1]),
             "return_routability": self._daemon.return_routability(view.path[-1]),
             "children": FrozenDict({child.path[-1]: self._child(child) for child in children}),
         }

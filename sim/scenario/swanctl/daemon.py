@@ -20,7 +20,10 @@ from sim.units import NS_PER_S, parse_duration, parse_size
 
 TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
-OWN = ("keep_alive", "retransmit", "return_routability", "window", "make_before_break", "fragment_size")
+OWN = (
+    *("keep_alive", "retransmit", "return_routability", "window", "make_before_break", "fragment_size"),
+    *("qcd",),
+)
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
 _KEYS = {"retransmit_timeout": 0, "retransmit_base": 1, "retransmit_tries": 2}
@@ -60,6 +63,9 @@ class DaemonSettings:
     def iptfs_of(self, name: str, child: str) -> dict[str, object]:
         """How a Child SA uses AGGFRAG mode, as a scenario says it."""
         return self.own_iptfs.get((name, child), self.iptfs)
+
+    def qcd(self, name: str) -> bool:
+        return parse_bool(self.own.get(name, {}).get("qcd", "no"))
 
     def return_routability(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
@@ -144,7 +150,7 @@ def _own(view: View) -> dict[str, str]:
                 parse_duration(setting.value or "")
             elif key == "fragment_size":
                 parse_size(setting.value or "")
-            elif key in ("return_routability", "make_before_break"):
+            elif key in ("return_routability", "make_before_break", "qcd"):
                 parse_bool(setting.value or "")
             elif key == "window":
                 parse_number(setting.value or "")

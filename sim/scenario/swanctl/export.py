@@ -173,6 +173,9 @@ class _Writer:
                 (name, "make_before_break"),
                 "strongSwan has one setting for all connections, that of the first",
             )
+        if connection.qcd:
+            yield "qcd = yes"
+            self._note((name, "qcd"), "strongSwan neither gives nor takes tokens of crash detection")
         if not connection.return_routability:
             yield "return_routability = no"
         elif connection.mobike:

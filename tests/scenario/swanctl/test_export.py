@@ -115,6 +115,7 @@ _CONNECTIONS = st.fixed_dictionaries(
         "keep_alive": _SECONDS | st.just("1500 ms"),
         "retransmit": st.sampled_from(["strongswan", "libreswan", "iked"]),
         "return_routability": st.booleans(),
+        "qcd": st.booleans(),
         "fragmentation": st.sampled_from(["yes", "accept", "force", "no"]),
         "dscp": st.integers(0, 63),
         "fragment_size": st.sampled_from(["0 B", "200 B", "1280 B", "65535 B"]),

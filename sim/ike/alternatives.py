@@ -1,0 +1,19 @@
+"""What one IKE SA knows of the ways to start over: crash detection, redirection, resumption.
+
+RFC 6290, RFC 5685, RFC 5723. Each is set up by a task of its own; this is what they leave behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Alternatives:
+    """`crash_token` is what shows that the peer has forgotten this IKE SA; empty if it gave none.
+
+    `hinted_at` is when a message that nobody vouches for last made us ask the peer, in ns.
+    """
+
+    crash_token: bytes = b""
+    hinted_at: int = -1
