@@ -25,10 +25,13 @@ class Emulation:
 
 
 @contextmanager
-def emulation(topology: Path, *attach: str, overrides: tuple[str, ...] = ()) -> Iterator[Emulation]:
-    """Emulates while the block runs, then stops it as Ctrl-C does."""
+def emulation(
+    topology: Path, *attach: str, overrides: tuple[str, ...] = (), out: Path | None = None
+) -> Iterator[Emulation]:
+    """Emulates while the block runs, then stops it as Ctrl-C does; `out` gets its files."""
     namespaces.require()
     words = [*(f"--attach={one}" for one in attach), *(f"--set={one}" for one in overrides)]
+    words += [] if out is None else [f"--out={out}"]
     process = subprocess.Popen(
         [*_DIES_WITH_US, *COMMAND, str(topology), "--json", *words],
         stdout=subprocess.PIPE,
