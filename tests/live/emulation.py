@@ -45,8 +45,8 @@ def emulation(
         assert said[-1].startswith("running for"), "".join(said)
         yield run
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-        run.status, run.summary = process.returncode, json.loads(out)
+        said_at_end, _ = process.communicate(timeout=60)
+        run.status, run.summary = process.returncode, json.loads(said_at_end)
     finally:
         if process.poll() is None:
             process.terminate()
