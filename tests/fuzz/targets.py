@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from unittest.mock import patch
 
@@ -20,11 +20,12 @@ from sim.ike.message import emit_message, parse_message
 from sim.ike.payloads import Payload
 from sim.units import NS_PER_S
 from sim.wire.buffer import WireError
-from sim.wire.tcp_encap import Received, StreamReceiver, StreamSender
+from sim.wire.tcp_encap import StreamReceiver, StreamSender
 from sim.wire.udp_encap import NON_ESP_MARKER
 from tests.fuzz.mutate import damaged, distorted
 from tests.fuzz.pairs import MAKERS, Make, plain_pair, said_by, tell
 from tests.ike.pair import A, B, End, Pair
+from tests.wire.streams import fed
 
 HALF_OPEN_TIMES = 40 * NS_PER_S
 STRANGERS = [bytes((203, 0, 113, n)) for n in range(1, 200)]
@@ -192,7 +193,7 @@ def stream(messages: Sequence[bytes], draw: random.Random) -> str:
     for _ in range(draw.randrange(3)):
         octets[draw.randrange(len(octets))] = draw.randrange(256)
     whole, parts = StreamReceiver(opened_it=False), StreamReceiver(opened_it=False)
-    expected, found = _received(whole, [bytes(octets)]), _received(parts, _pieces(octets, draw))
+    expected, found = fed(whole, [bytes(octets)]), fed(parts, _pieces(octets, draw))
     assert (expected[1], parts.kept) == (found[1], whole.kept)
     assert expected[1] or expected[0] == found[0]
     return "stream: " + (re.sub(r"\d+", "N", found[1]) or f"{sorted({kind.value for kind, _ in found[0]})}")
@@ -204,17 +205,6 @@ def _pieces(octets: bytearray, draw: random.Random) -> Iterator[bytes]:
         size = draw.choice((1, 2, 7, 500))
         yield bytes(octets[at : at + size])
         at += size
-
-
-def _received(receiver: StreamReceiver, pieces: Iterable[bytes]) -> tuple[list[Received], str]:
-    """What came, and why nothing more can come."""
-    found: list[Received] = []
-    try:
-        for piece in pieces:
-            found += receiver.feed(piece)
-    except WireError as error:
-        return found, str(error)
-    return found, ""
 
 
 def _distorting(end: End, draw: random.Random, first: int) -> Callable[..., Encoded]:

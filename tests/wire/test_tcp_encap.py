@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +11,7 @@ from sim.wire.buffer import WireError
 from sim.wire.tcp_encap import MAX_PAYLOAD, PREFIX, Received, StreamReceiver, StreamSender
 from sim.wire.udp_encap import KEEPALIVE, NON_ESP_MARKER, Kind, classify
 from tests.wire.samples import packets
+from tests.wire.streams import fed
 
 IKE = bytes.fromhex("0011223344556677" + "00" * 8 + "21202208" + "00000000" + "0000001c")
 ESP = bytes.fromhex("c0ffee01" + "00000001" + "ab" * 24)
@@ -151,17 +150,6 @@ def test_a_refused_packet_does_not_use_up_the_prefix() -> None:
 
 
 # -- helpers ---------------------------------------------------------------------------------------------
-
-
-def fed(receiver: StreamReceiver, pieces: Iterable[bytes]) -> tuple[list[Received], str]:
-    """What came, and why nothing more can come."""
-    found: list[Received] = []
-    try:
-        for piece in pieces:
-            found += receiver.feed(piece)
-    except WireError as error:
-        return found, str(error)
-    return found, ""
 
 
 def framed(messages: list[Received], opened_it: bool) -> bytes:

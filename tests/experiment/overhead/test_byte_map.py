@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 import sim
@@ -12,9 +10,9 @@ from sim.experiment.overhead.inner import Inner, Kind
 from sim.experiment.overhead.payloads import counting
 from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.variant import Question, variants
-from sim.ipsec.spec import ChildSpec
 from tests.experiment.overhead import formula
 from tests.experiment.overhead.test_formula import column
+from tests.ipsec.pair import mirrored
 
 EVERY_WAY = [
     {"protocols": protocol, "modes": mode, "ip": version, "outer": outer, "natt": natt}
@@ -135,20 +133,6 @@ def test_packet_map_reads_ah_without_keys() -> None:
 
 def offsets(pieces: list[Piece]) -> list[int]:
     return [sum(piece.octets for piece in pieces[:n]) for n in range(len(pieces))]
-
-
-def mirrored(spec: ChildSpec) -> ChildSpec:
-    return replace(
-        spec,
-        spi_in=spec.spi_out,
-        spi_out=spec.spi_in,
-        keys_in=spec.keys_out,
-        keys_out=spec.keys_in,
-        local=spec.remote,
-        remote=spec.local,
-        local_ts=spec.remote_ts,
-        remote_ts=spec.local_ts,
-    )
 
 
 @pytest.mark.parametrize("protocol", ["esp", "ah", "gre", "l2tp"])
