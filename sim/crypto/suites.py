@@ -58,7 +58,7 @@ class Encryption:
 
         RFC 7296 5, RFC 4543 7, RFC 8750 8.
         """
-        return self.id in _ESP_ONLY
+        return self.id in ESP_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,16 @@ class Integrity:
     iv_bytes: int = 0
 
 
-_ESP_ONLY = frozenset(
-    {
-        EncryptionId.ENCR_NULL,
-        EncryptionId.ENCR_NULL_AUTH_AES_GMAC,
-        EncryptionId.ENCR_AES_CCM_8_IIV,
-        EncryptionId.ENCR_AES_GCM_16_IIV,
-        EncryptionId.ENCR_CHACHA20_POLY1305_IIV,
-    }
-)
+_NOT_SECRET = "an IKE SA must encrypt (RFC 7296 5)"
+_NO_SEQUENCE = "its IV is ESP's sequence number, which no IKE message has (RFC 8750 8)"
+ESP_ONLY: dict[int, str] = {
+    EncryptionId.ENCR_NULL: _NOT_SECRET,
+    EncryptionId.ENCR_NULL_AUTH_AES_GMAC: _NOT_SECRET,
+    EncryptionId.ENCR_AES_CCM_8_IIV: _NO_SEQUENCE,
+    EncryptionId.ENCR_AES_GCM_16_IIV: _NO_SEQUENCE,
+    EncryptionId.ENCR_CHACHA20_POLY1305_IIV: _NO_SEQUENCE,
+}
+"""The ciphers that no IKE SA may use, and why."""
 
 
 def _aead(

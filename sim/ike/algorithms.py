@@ -190,18 +190,6 @@ _AEADS = {
 }
 
 
-_NOT_SECRET = "an IKE SA must encrypt (RFC 7296 5)"
-_NO_SEQUENCE = "its IV is ESP's sequence number, which no IKE message has (RFC 8750 8)"
-ESP_ONLY: dict[int, str] = {
-    EncryptionId.ENCR_NULL: _NOT_SECRET,
-    EncryptionId.ENCR_NULL_AUTH_AES_GMAC: _NOT_SECRET,
-    EncryptionId.ENCR_AES_CCM_8_IIV: _NO_SEQUENCE,
-    EncryptionId.ENCR_AES_GCM_16_IIV: _NO_SEQUENCE,
-    EncryptionId.ENCR_CHACHA20_POLY1305_IIV: _NO_SEQUENCE,
-}
-"""The ciphers that no IKE SA may use, and why."""
-
-
 def is_aead(encryption_id: int) -> bool:
     """Whether a cipher, implemented or not, brings its own integrity (RFC 5282, 4106, 4543, 7634, 8750)."""
     return encryption_id in _AEADS

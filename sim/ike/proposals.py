@@ -16,12 +16,11 @@ from functools import lru_cache
 from sim.crypto.ids import EncryptionId, IntegrityId, KeyExchangeId, PrfId
 from sim.crypto.kex import KeyExchange
 from sim.crypto.prf import Prf
-from sim.crypto.suites import AH_INTEGRITY, ENCRYPTION, KEY_EXCHANGE, PRF, Encryption, Integrity
+from sim.crypto.suites import AH_INTEGRITY, ENCRYPTION, ESP_ONLY, KEY_EXCHANGE, PRF, Encryption, Integrity
 from sim.ike.algorithms import (
     ADDITIONAL,
     AH_TOKENS,
     ALIASES,
-    ESP_ONLY,
     IMPLIED_PRF,
     KEY_EXCHANGES,
     NAMES,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.ike.algorithms import ALIASES, ESP_ONLY, TOKENS, is_aead, is_supported
+from sim.crypto.suites import ESP_ONLY
+from sim.ike.algorithms import ALIASES, TOKENS, is_aead, is_supported
 from sim.ike.constants import TransformType
 from sim.net.engine import Simulation
 from sim.scenario.authority import PKI_SEED, with_pki

@@ -8,7 +8,8 @@ from itertools import cycle, product
 
 import pytest
 
-from sim.ike.algorithms import ESP_ONLY, NAMES, TOKENS, is_aead, is_supported
+from sim.crypto.suites import ESP_ONLY
+from sim.ike.algorithms import NAMES, TOKENS, is_aead, is_supported
 from sim.ike.constants import NotifyType, TransformType
 from sim.ike.events import ChildSaUp, MessageSent, RekeyFailed
 from sim.ike.message import parse_message
