@@ -24,7 +24,7 @@ _PEER = re.compile(r"^\S+\[\d+\]")
 _ENDINGS = frozenset(
     {
         *(Reason.DELETED, Reason.REPLACED, Reason.MOVED, Reason.CRASHED, Reason.REAUTHENTICATED),
-        Reason.COOKIE2_MISMATCH,
+        *(Reason.COOKIE2_MISMATCH, Reason.CRASH_DETECTED, Reason.REDIRECTED),
     }
 )
 _CLOSER = frozenset(Reason) - {Reason.INVALID_KE_PAYLOAD}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sim.ike.events import Reason
+
 
 @dataclass(slots=True)
 class Alternatives:
@@ -17,3 +19,14 @@ class Alternatives:
 
     crash_token: bytes = b""
     hinted_at: int = -1
+
+    may_redirect: bool = False
+    """Whether the initiator goes where its responder sends it."""
+    redirected_from: bytes = b""
+    """The gateway that has sent us here."""
+    breaks_why: tuple[Reason, str] | None = None
+    """Why the IKE SA that this one replaces goes, if its peers do not just authenticate again."""
+
+    def inherit(self, old: Alternatives) -> None:
+        """What holds for the IKE SA that replaces another one as well, when it is rekeyed."""
+        self.may_redirect = old.may_redirect

@@ -69,6 +69,14 @@ class Childless(Enum):
 
 
 @quick
+class RedirectWhen(Enum):
+    """At which point a gateway sends those who call it elsewhere (RFC 5685 3, 4)."""
+
+    INIT = "init"
+    AUTH = "auth"
+
+
+@quick
 class ReturnRoutability(Enum):
     """When a responder proves that the initiator answers at a new address (RFC 4555 3.7)."""
 
@@ -282,6 +290,11 @@ class ConnectionConfig:
     dscp: int = 0
     """The code point of IKE's own packets."""
 
+    follow_redirects: bool = False
+    """Whether we go to another gateway if ours sends us there (RFC 5685)."""
+    redirect_to: bytes = b""
+    """Where we send those who call us, if they can be sent; empty: they are served here."""
+    redirect_when: RedirectWhen = RedirectWhen.AUTH
     qcd: bool = False
     """Whether to give the peer a token that will prove a crash of ours, and to heed the peer's (RFC 6290)."""
 

@@ -88,6 +88,7 @@ class Context:
         self.tokens = TokenMaker(rand)
         self.detects_crashes = any(connection.qcd for connection in config.connections)
         self.virtual: dict[tuple[str, bytes], IkeSa] = {}
+        self.redirects: dict[str, list[int]] = {}
         self.remembered: dict[str, tuple[bytes, ...]] = {}
         self.half_open = 0
         self.half_open_from: Counter[bytes] = Counter()
@@ -105,7 +106,14 @@ class Context:
         """
         for index in (self.sas, self.by_spi, self.by_init, self.by_peer, self.by_connection, self.children):
             index.clear()
-        for kept in (self.inner_hosts, self.behind_nat, self.virtual, self.remembered, self.waiting):
+        for kept in (
+            self.inner_hosts,
+            self.behind_nat,
+            self.virtual,
+            self.remembered,
+            self.waiting,
+            self.redirects,
+        ):
             kept.clear()
         self.closed.clear()
         self.half_open_from.clear()

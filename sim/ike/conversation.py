@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType, NotifyType, name_of
-from sim.ike.errors import PeerError, RefusedError, Scope, UnprovenError, reason_of
+from sim.ike.errors import PeerError, RefusedError, Scope, SupersededError, UnprovenError, reason_of
 from sim.ike.exchanges import REFUSALS, State, check_request, check_response, first_error
 from sim.ike.fragments import fragment_of
 from sim.ike.message import Message, ProtectedWireError
@@ -259,6 +259,8 @@ class Conversation:
         except RefusedError as error:
             self.sa.requests.drop(outstanding.job)
             self.sa.end(error.reason, error.text, now)
+        except SupersededError:
+            self.sa.requests.drop(outstanding.job)
         self._go_on(outstanding, waiting, now)
 
     def _check_fatal(self, outstanding: Outstanding, message: Message) -> None:

@@ -1,7 +1,6 @@
 """The IKEv2 endpoint: octets and `now` in; events, datagrams and the next deadline out (RFC 7296, RFC 4555).
 
-Left out: message IDs shared by a cluster (RFC 6311), redirection (RFC 5685), resumption (RFC 5723), IKE in
-TCP (RFC 9329).
+Left out: message IDs shared by a cluster (RFC 6311), resumption (RFC 5723), IKE in TCP (RFC 9329).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from sim.ike.tasks.child_resource import add_resource
 from sim.ike.tasks.child_terms import PacketSelectors
 from sim.ike.tasks.delete import DeleteChild
 from sim.ike.tasks.invalid_selectors import TellSelectors
+from sim.ike.tasks.redirect import redirect_peer
 from sim.ike.view import SaView, view_of
 from sim.wire.address import Sock
 from sim.wire.buffer import Buf
@@ -188,6 +188,14 @@ class IkeEndpoint:
         sa = self._ctx.sas.get(ike_id)
         if sa is not None:
             sa.reauthenticate("reauthenticated by us", now)
+
+    def redirect(self, connection: str, to: bytes, now: int) -> int:
+        """Send the peers of a connection, who have called us, to another gateway (RFC 5685 5).
+
+        How many were told: only those that have said that they can be redirected.
+        """
+        sas = self._ctx.by_connection.get(self._connection(connection).name, {})
+        return sum([redirect_peer(sa, to, now) for sa in list(sas.values())])
 
     def check_liveness(self, ike_id: int, now: int) -> None:
         """Ask the peer of an established IKE SA whether it is there."""

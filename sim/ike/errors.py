@@ -57,6 +57,10 @@ class RefusedError(Exception):
         self.text = text
 
 
+class SupersededError(Exception):
+    """What is left of an exchange means nothing any more; whoever raises it has seen to everything."""
+
+
 class UnprovenError(Exception):
     """The peer refused, and nobody vouches for who said so: remembered, not believed (RFC 7296 2.21.1)."""
 

@@ -112,6 +112,10 @@ REFUSALS = frozenset(
 """The errors in a protected response that end an IKE SA which is being set up (RFC 7296 2.21.2)."""
 
 
+_STATELESS = (NotifyType.COOKIE, NotifyType.REDIRECT)
+"""What a responder may say instead of an answer, before it keeps any state."""
+
+
 def check_request(message: Message, *, opened: bool = False) -> None:
     """PeerError when a payload is missing, repeated or half of a pair, or an unknown one is critical.
 
@@ -125,12 +129,13 @@ def check_request(message: Message, *, opened: bool = False) -> None:
 
 
 def check_response(message: Message, *, opened: bool = False) -> None:
-    """As for a request; what is required may give way to an error, or to a demand for a cookie."""
+    """As for a request; what is required may give way to an error, a cookie or a redirection."""
     if message.unsupported_critical() is not None:
         text = "a critical payload of the response is unknown"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text)
     exchange = message.header.exchange
-    stateless = exchange == ExchangeType.IKE_SA_INIT and message.notify(NotifyType.COOKIE) is not None
+    initial = exchange == ExchangeType.IKE_SA_INIT
+    stateless = initial and any(message.notify(kind) is not None for kind in _STATELESS)
     if not stateless and first_error(message) is None:
         _check(_response_problem(message.shape, exchange, opened))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError
-from sim.ike.config import ConnectionConfig
+from sim.ike.config import ConnectionConfig, RedirectWhen
 from sim.ike.constants import ExchangeType, Flags, NotifyType, name_of
 from sim.ike.conversation import digest_of
 from sim.ike.cookie import CookieJar
@@ -29,6 +29,7 @@ from sim.ike.notation import notation
 from sim.ike.path import Path
 from sim.ike.payloads import NoncePayload, NotifyPayload, Payload, shape_of
 from sim.ike.qcd import hear_hint, hear_of_crash, is_hint, shows_crash, tokens_for
+from sim.ike.redirect import redirect_payload, redirected_at, takes_redirects
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.base import Inbound, Outgoing
 from sim.ike.tasks.sa_init import Choice, RespondSaInit, choose
@@ -115,6 +116,8 @@ class Reception:
             check_request(message)
             if self._admit(message, src, dst, now):
                 choice = choose(self._candidates(src, dst), message, ctx)
+                if self._redirect(choice, message, src, dst):
+                    return
                 self._accept(choice, digest, Inbound(message, src, dst), now)
         except PeerError as error:
             self._turn_away(error, header, src, dst, now)
@@ -152,6 +155,15 @@ class Reception:
         made = self._cookies.make(nonce.data, spi_i, src, now)
         self._answer(message.header, (NotifyPayload(NotifyType.COOKIE, made),), src, dst)
         return False
+
+    def _redirect(self, choice: Choice, message: Message, src: Sock, dst: Sock) -> bool:
+        """Send the initiator elsewhere (RFC 5685 3), if it can be sent; nothing is kept of it."""
+        to = redirected_at(choice.candidates[0], RedirectWhen.INIT, dst[0])
+        if not to or not takes_redirects(message):
+            return False
+        self._ctx.counters["redirections"] += 1
+        self._answer(message.header, (redirect_payload(to, choice.nonce),), src, dst)
+        return True
 
     def _candidates(self, src: Sock, dst: Sock) -> tuple[ConnectionConfig, ...]:
         """The connections for these addresses, those that name the peer's first."""

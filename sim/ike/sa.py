@@ -49,6 +49,7 @@ from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.eap import InitiateEap
 from sim.ike.tasks.intermediate import InitiateIntermediate
 from sim.ike.tasks.mobike import SetUpMobike
+from sim.ike.tasks.redirect import FollowInAuth
 from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
 from sim.ike.watch import Watch
@@ -279,9 +280,11 @@ class IkeSa:
     def authenticate(self, now: int) -> None:
         """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
         eap = self.connection.local.method is Method.EAP
+        first = self.wanted.pop(0) if self.wanted and not wants_childless(self) else None
         tasks: list[Task] = [
             InitiateEap() if eap else InitiateAuth(),
             *initiate_another(self),
+            FollowInAuth(first),
             SetUpMobike(),
             Establish(),
             HeedLifetime(),
@@ -289,8 +292,8 @@ class IkeSa:
         ]
         if self.connection.vips:
             tasks.append(RequestConfiguration())
-        if self.wanted and not wants_childless(self):
-            tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *self.wanted.pop(0)))
+        if first is not None:
+            tasks.append(InitiateChild(ExchangeType.IKE_AUTH, *first))
         tasks += [ConfirmPath(self.path), CreateWanted()]
         self.requests.submit(Job(ExchangeType.IKE_AUTH, tasks), now, first=True)
 
@@ -382,13 +385,17 @@ class IkeSa:
 
     def start_over(self, local: bytes, now: int, reason: Reason, text: str) -> None:
         """Set the connection up afresh from an address, with all Child SAs that this IKE SA was for."""
-        wanted = self._all_wanted()
+        wanted = self.all_wanted()
         path = first_path(self.ctx.config, self.connection, local, self.path.remote[0])
         initiate(self.ctx, self.connection, path, wanted, now)
         if self.state is State.ESTABLISHED:
             self.end_politely(reason, text, now)
         else:
             self.end(reason, text, now)
+
+    def go_to(self, path: Path, wanted: list[Wanted], now: int) -> IkeSa:
+        """Set the connection up with the gateway that the present one sends us to."""
+        return initiate(self.ctx, self.connection, path, wanted, now, sent_by=self.path.remote[0])
 
     def float_port(self) -> None:
         """Leave IKE's port for a NAT, or for one that MOBIKE may meet (RFC 7296 2.23, RFC 4555 3.3)."""
@@ -408,6 +415,7 @@ class IkeSa:
         new.fragmentation, new.ppk = self.fragmentation, self.ppk
         new.announced, new.seen_as = self.announced, self.seen_as
         new.lifetimes.inherit(self.lifetimes)
+        new.alternatives.inherit(self.alternatives)
         new.followed_by = self.followed_by
         self.ctx.by_spi[new.own_spi] = new
         return new
@@ -445,10 +453,10 @@ class IkeSa:
         if self.state is not State.ESTABLISHED or self.standby or not self.connection.remote_addrs:
             return
         if not self.connection.make_before_break:
-            self._afterwards = self._all_wanted()
+            self._afterwards = self.all_wanted()
             self.end_politely(Reason.REAUTHENTICATED, text, now)
         elif self.ctx.sas.get(self.successor) is None:
-            new = connect(self.ctx, self.connection, self._all_wanted(), now)
+            new = connect(self.ctx, self.connection, self.all_wanted(), now)
             if new is not None:
                 self.successor, new.breaks = new.ike_id, self.ike_id
 
@@ -458,9 +466,10 @@ class IkeSa:
             old = self.ctx.sas.get(self.breaks)
             self.breaks = 0
             if old is not None:
-                old.end_politely(Reason.REAUTHENTICATED, "its peers have authenticated each other again", now)
+                again = Reason.REAUTHENTICATED, "its peers have authenticated each other again"
+                old.end_politely(*(self.alternatives.breaks_why or again), now)
 
-    def _all_wanted(self) -> list[Wanted]:
+    def all_wanted(self) -> list[Wanted]:
         """All Child SAs that this IKE SA has, or was to have."""
         wanted: list[Wanted] = [
             (c.config, _packet_of(c)) for c in self.children.values() if not (c.replaced or c.is_bound)
@@ -531,9 +540,7 @@ class IkeSa:
         """The IKE SA and its Child SAs are gone, at both ends; only repeated requests are still answered."""
         if self.state is State.ESTABLISHED:
             self._afterwards += [
-                wanted
-                for wanted in self._all_wanted()
-                if action_after(wanted[0], reason) is StartAction.START
+                wanted for wanted in self.all_wanted() if action_after(wanted[0], reason) is StartAction.START
             ]
         self._report_down(reason, text)
         self._close(now)
@@ -568,7 +575,7 @@ class IkeSa:
             f"{format_duration(sum(delays))}, sent {len(delays)} times"
         )
         if self.state is State.CONNECTING and self.connection.keyingtries != self.tries:
-            self._afterwards = self._all_wanted()
+            self._afterwards = self.all_wanted()
         if self.reason is Reason.NONE:
             self.end(Reason.TIMEOUT, text, now)
         else:
@@ -611,6 +618,7 @@ class IkeSa:
         self.followups.close()
         ctx.timers.cancel((self.ike_id, "standby"))
         ctx.timers.cancel((self.ike_id, "patience"))
+        ctx.timers.cancel((self.ike_id, "redirected"))
         ctx.timers.cancel((self.ike_id, "half-open"))
         if self.conversation.answered_protected:
             ctx.timers.arm((self.ike_id, "linger"), now + ctx.config.half_open_timeout, self._forget)
@@ -671,9 +679,21 @@ def path_to(config: ConnectionConfig, ctx: Context) -> Path | None:
     return None
 
 
-def initiate(ctx: Context, config: ConnectionConfig, path: Path, wanted: Iterable[Wanted], now: int) -> IkeSa:
-    """Begin an IKE SA, for Child SAs with the selectors of the packets that asked for them."""
+def initiate(
+    ctx: Context,
+    config: ConnectionConfig,
+    path: Path,
+    wanted: Iterable[Wanted],
+    now: int,
+    *,
+    sent_by: bytes = b"",
+) -> IkeSa:
+    """Begin an IKE SA, for Child SAs with the selectors of the packets that asked for them.
+
+    `sent_by` is the gateway that has redirected us to this one.
+    """
     sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
+    sa.alternatives.redirected_from = sent_by
     ctx.by_spi[sa.spi_i] = sa
     ctx.index(sa)
     sa.wanted.extend(wanted)

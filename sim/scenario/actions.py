@@ -23,6 +23,7 @@ from sim.scenario.schema_events import (
     MoveEvent,
     RebindEvent,
     RebootEvent,
+    RedirectEvent,
     RetimeEvent,
     SaEvent,
     UnblockEvent,
@@ -31,6 +32,7 @@ from sim.scenario.schema_events import (
 from sim.scenario.world import World
 from sim.tunnels.narrate import LogEntry
 from sim.units import format_duration
+from sim.wire.address import pack_address
 from sim.wire.ip import Protocol
 
 Switches = tuple[tuple[str, bool], ...]
@@ -224,6 +226,12 @@ def _dummy(world: World, event: DummyEvent, now: int) -> None:
     _log(world, event, now, f"{event.node} sends {left} dummy packets on {what}")
 
 
+def _redirect(world: World, event: RedirectEvent, now: int) -> None:
+    told = world.stacks[event.node].redirect(event.connection, pack_address(event.to), now)
+    text = f"{event.node} sends {told} of its peers on {event.connection} to {event.to}"
+    _log(world, event, now, text)
+
+
 _ACTIONS: dict[type, Callable[[World, Any, int], None]] = {
     MoveEvent: _move,
     RebindEvent: _rebind,
@@ -238,6 +246,7 @@ _ACTIONS: dict[type, Callable[[World, Any, int], None]] = {
     UnblockEvent: _unblock,
     SaEvent: _command,
     DummyEvent: _dummy,
+    RedirectEvent: _redirect,
 }
 
 

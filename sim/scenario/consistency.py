@@ -41,6 +41,7 @@ from sim.scenario.schema_events import (
     FlapEvent,
     MoveEvent,
     RebindEvent,
+    RedirectEvent,
     RetimeEvent,
     SaEvent,
     UnblockEvent,
@@ -225,7 +226,7 @@ def _event(scenario: Scenario, event: Event) -> Iterator[tuple[str, str]]:
     model = scenario.nodes[event.node]
     if isinstance(event, RebindEvent | RetimeEvent | ExhaustEvent) and not isinstance(model, NatNode):
         yield "node", f"{event.node} is a {model.kind}: only a NAT has mappings"
-    if isinstance(event, SaEvent | DummyEvent):
+    if isinstance(event, SaEvent | DummyEvent | RedirectEvent):
         yield from _commanded(scenario, event)
     for key, interface in _named(event).items():
         if interface not in model.interfaces:
@@ -266,7 +267,7 @@ def _named(event: Event) -> dict[str, str]:
     return {}
 
 
-def _commanded(scenario: Scenario, event: SaEvent | DummyEvent) -> Iterator[tuple[str, str]]:
+def _commanded(scenario: Scenario, event: SaEvent | DummyEvent | RedirectEvent) -> Iterator[tuple[str, str]]:
     """What is wrong with the connection or the Child SA that a command names."""
     tunnels = {
         name: tunnel.children
@@ -277,6 +278,10 @@ def _commanded(scenario: Scenario, event: SaEvent | DummyEvent) -> Iterator[tupl
     known: dict[str, Mapping[str, TunnelChild] | Mapping[str, ConnectionChild]] = {**tunnels, **own}
     if event.connection not in known:
         yield "connection", _unknown(f"connection of {event.node}", event.connection, known)
+    elif isinstance(event, RedirectEvent):
+        tunnel = scenario.tunnels.get(event.connection)
+        if tunnel is not None and event.node == tunnel.initiator:
+            yield "do", f"{event.node} calls by this connection: who is called sends its peers elsewhere"
     elif event.child is not None and event.child not in known[event.connection]:
         yield "child", _unknown(f"child of {event.connection}", event.child, known[event.connection])
     elif isinstance(event, DummyEvent):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sim.scenario.schema_types import Duration, InterfaceAddress, Model, Name, Prefix, Size
+from sim.scenario.schema_types import Address, Duration, InterfaceAddress, Model, Name, Prefix, Size
 
 Time = Annotated[Duration, Field(ge=0)]
 Span = Annotated[Duration, Field(gt=0)]
@@ -194,6 +194,15 @@ class SaEvent(_Event):
         return self
 
 
+class RedirectEvent(_Event):
+    """A gateway sends those who have called it by a connection to another one (RFC 5685 5), as with
+    `swanctl --redirect`; only those go that have said they would."""
+
+    do: Literal["redirect"]
+    connection: Name
+    to: Address
+
+
 class DummyEvent(_Event):
     """The node hides how much it says among dummy packets, which the peer drops (RFC 4303 2.6)."""
 
@@ -220,6 +229,7 @@ Event = Annotated[
     | BlockEvent
     | UnblockEvent
     | SaEvent
+    | RedirectEvent
     | DummyEvent,
     Field(discriminator="do"),
 ]

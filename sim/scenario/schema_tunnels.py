@@ -395,6 +395,13 @@ class _IkeSettings(Model):
     return_routability: bool = True
     """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
 
+    follow_redirects: bool = False
+    """Whether the initiator goes to another gateway if its own sends it there (RFC 5685). In strongSwan this
+    is `charon.follow_redirects`, which is on by default."""
+    redirect_to: Address | None = None
+    """Where the responder sends those who call it, if they can be sent; None: it serves them."""
+    redirect_when: Literal["init", "auth"] = "auth"
+    """At once, without a state or a proof, or when both have proved who they are."""
     qcd: bool = False
     """Whether each end gives the other a token that proves later that it has restarted, so that nobody waits
     for a peer that knows nothing any more (RFC 6290). strongSwan has no such setting."""

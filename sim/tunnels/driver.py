@@ -80,7 +80,10 @@ GONE = "its outer address is no longer ours"
 
 LEFT = "no SA covers it: it comes from an address that this host has left"
 
-_SUCCEEDED = {Reason.MOVED, Reason.REKEYED, Reason.REDUNDANT, Reason.REAUTHENTICATED}
+_SUCCEEDED = {
+    *(Reason.MOVED, Reason.REKEYED, Reason.REDUNDANT, Reason.REAUTHENTICATED),
+    Reason.REDIRECTED,
+}
 """An IKE SA that ends for one of these has a successor with the same Child SAs, or one is on the way."""
 
 Rand = Callable[[int], bytes]
@@ -274,6 +277,12 @@ class IpsecDriver(IkeDriver, Generic[P]):
             for spi in [view.spi_in for sa in mine for view in sa.children if view.child == child]:
                 act_on_child(spi, now)
         self.pump(now)
+
+    def redirect(self, connection: str, to: bytes, now: int) -> int:
+        """Send those who have called us to another gateway; how many were told."""
+        told = self.endpoint.redirect(connection, to, now)
+        self.pump(now)
+        return told
 
     def tick(self, now: int) -> None:
         """The time that `pace` was told has come."""

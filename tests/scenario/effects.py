@@ -88,6 +88,16 @@ def _timing(kind: str, event: str, before: str = "") -> dict[str, Case]:
 
 
 STILL = "events=[]"
+ELSE = (
+    "connections={moon: {else: {remote_addrs: [198.51.100.254], psk: x,"
+    " children: {c: {remote_ts: [10.99.0.0/16]}}}}}"
+)
+FOLLOWING = "tunnels.rw.follow_redirects=true"
+REDIRECT = (
+    UNCHECKED,
+    FOLLOWING,
+    "events=[{at: 1 s, node: moon, do: redirect, connection: rw, to: 198.51.100.2}]",
+)
 _FLOWS = (f"{{name: f{n}, kind: cbr, from: alice, to: bob, size: 500 B, rate: 40 kbit/s}}" for n in range(8))
 MANY = f"traffic=[{', '.join(_FLOWS)}]"
 CHILDREN = "checks=[{child: net, connection: rw, sas: 1}]"
@@ -431,6 +441,14 @@ CASES: dict[str, Case] = {
     "Tunnel.ppk_required": _case(*PPK, "tunnels.rw.ppk_required=true"),
     "Tunnel.dscp": _case("tunnels.rw.dscp=48"),
     "Tunnel.return_routability": _case("tunnels.rw.return_routability=false"),
+    "Tunnel.follow_redirects": _case(*QUIET, "tunnels.rw.follow_redirects=true"),
+    "Tunnel.redirect_to": _case(
+        *QUIET, "tunnels.rw.follow_redirects=true", "tunnels.rw.redirect_to=198.51.100.2"
+    ),
+    "Tunnel.redirect_when": _case(
+        *QUIET, "tunnels.rw.follow_redirects=true", "tunnels.rw.redirect_to=198.51.100.2",
+        "tunnels.rw.redirect_when=init",
+    ),
     "Tunnel.qcd": _case("tunnels.rw.qcd=true"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
     "Tunnel.vips": _case(*QUIET, "tunnels.rw.vips=[0.0.0.0]"),
@@ -640,6 +658,20 @@ CASES: dict[str, Case] = {
     "SaEvent.do": _case(COMMAND, "events.0.do=terminate"),
     "SaEvent.connection": _case(COMMAND, "events.0={at: 1 s, node: alice, do: rekey, connection: two}"),
     "SaEvent.child": _case(COMMAND, "events.0.child=net"),
+    **{
+        key: Case((*case.both, FOLLOWING), case.change)
+        for key, case in _timing(
+            "RedirectEvent", "node: moon, do: redirect, connection: rw, to: 198.51.100.2"
+        ).items()
+    },
+    "RedirectEvent.node": _case(
+        *REDIRECT, "connections={carol: {rw: {psk: x, children: {c: {}}}}}", "events.0.node=carol"
+    ),
+    "RedirectEvent.do": _case(*REDIRECT, "events.0={at: 1 s, node: moon, do: terminate, connection: rw}"),
+    "RedirectEvent.connection": _case(
+        *REDIRECT, ELSE, "events.0={at: 1 s, node: moon, do: redirect, connection: else, to: 198.51.100.2}"
+    ),
+    "RedirectEvent.to": _case(*REDIRECT, "events.0.to=198.51.100.3"),
     **_timing("DummyEvent", "node: alice, do: dummy, connection: rw"),
     "DummyEvent.node": _case(DUMMY, "events.0.node=moon"),
     "DummyEvent.do": _case(DUMMY, "events.0={at: 1 s, node: alice, do: rekey, connection: rw}"),
@@ -690,6 +722,10 @@ CASES: dict[str, Case] = {
     "FlowCheck.min_received": _case("checks.1.min_received=100000"),
     "Connection.local_addrs": _case("connections.alice.rw.local_addrs=[203.0.113.77]"),
     "Connection.remote_addrs": _case("connections.alice.rw.remote_addrs=[198.51.100.254]"),
+    "Connection.redirect_when": _case(
+        *QUIET, "connections.alice.rw.follow_redirects=true", "connections.moon.rw.redirect_to=198.51.100.2",
+        "connections.moon.rw.redirect_when=init",
+    ),
     "Connection.remote_port": _case("connections.alice.rw.remote_port=4500"),
     "Connection.unique": _case(
         *QUIET, "connections.alice.rw.reauth_time=1 s", "connections.alice.rw.make_before_break=true",
@@ -755,15 +791,19 @@ def _expanded_cases() -> dict[str, Case]:
 
 def _at_one_end(change: str) -> str:
     """The responder's end for what only a responder does."""
-    responders = ("return_routability", "replay_window", "rw.pools", "net.fragment=", "net.icmp=")
+    responders = (
+        "return_routability",
+        "redirect_to",
+        "redirect_when",
+        "replay_window",
+        "rw.pools",
+        "net.fragment=",
+        "net.icmp=",
+    )
     node = "moon" if any(key in change for key in responders) else "alice"
     return change.replace("tunnels.", f"connections.{node}.")
 
 
-ELSE = (
-    "connections={moon: {else: {remote_addrs: [198.51.100.254], psk: x,"
-    " children: {c: {remote_ts: [10.99.0.0/16]}}}}}"
-)
 _FAULT_EXTRAS = {
     "drop": "", "duplicate": "after: 1 ms", "delay": "by: 1 ms", "reorder": "", "corrupt": "bit: 300",
     "replay": "after: 1 ms", "bump-version": "", "critical-payload": "",

@@ -13,6 +13,7 @@ from sim.ike.config import (
     ConnectionConfig,
     Fragmentation,
     PerCpuSas,
+    RedirectWhen,
     ReturnRoutability,
     SharedNat,
     StartAction,
@@ -69,6 +70,9 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("ppk_required", True, "ppk_required", True),
     ("dscp", 48, "dscp", 48),
     ("qcd", True, "qcd", True),
+    ("follow_redirects", True, "follow_redirects", True),
+    ("redirect_to", "198.51.100.2", "redirect_to", pack_address("198.51.100.2")),
+    ("redirect_when", "init", "redirect_when", RedirectWhen.INIT),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [

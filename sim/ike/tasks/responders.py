@@ -23,6 +23,7 @@ from sim.ike.tasks.followup import RespondFollowUp
 from sim.ike.tasks.ike_rekey import RespondIkeRekey
 from sim.ike.tasks.intermediate import RespondIntermediate
 from sim.ike.tasks.mobike import RespondMobike, SetUpMobike
+from sim.ike.tasks.redirect import FollowRedirect, RedirectOrServe
 from sim.ike.tasks.uniqueness import KeepUnique
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
         Establish(),
         AnnounceLifetime(),
         PassToken(),
-        AssignConfiguration(),
-        RespondChild(ExchangeType.IKE_AUTH),
+        RedirectOrServe(AssignConfiguration(), RespondChild(ExchangeType.IKE_AUTH)),
     ]
 
 
@@ -54,7 +54,14 @@ def _inform(sa: IkeSa, message: Message) -> list[Task]:
     """From somebody who has not proved itself yet, only that it gives up."""
     if sa.state is State.HALF_OPEN:
         return [RespondDelete()]
-    return [RespondMobike(), HeedLifetime(), TakeToken(), RespondConfiguration(), RespondDelete()]
+    return [
+        RespondMobike(),
+        HeedLifetime(),
+        TakeToken(),
+        FollowRedirect(),
+        RespondConfiguration(),
+        RespondDelete(),
+    ]
 
 
 def _create(sa: IkeSa, message: Message) -> list[Task]:

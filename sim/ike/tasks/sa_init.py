@@ -42,6 +42,14 @@ from sim.ike.proposals import (
     offers_additional,
     select,
 )
+from sim.ike.redirect import (
+    RedirectError,
+    check_nonce,
+    redirect_payloads,
+    takes_redirects,
+    wanted_gateway,
+    way_to,
+)
 from sim.ike.tasks.base import Inbound, Outgoing, Step, Task
 from sim.ike.tasks.childless import childless_payloads, childless_problem, heed_childless
 from sim.ike.tasks.nat_detection import detect_nat, natd_payloads
@@ -84,6 +92,7 @@ class InitiateSaInit(Task):
         out.add(SaPayload(sa.offered), KePayload(self._group, self._pair.public), NoncePayload(sa.nonce_i))
         out.add(*natd_payloads(sa, sa.spi_i, NO_SPI))
         out.add(*_announcements(sa))
+        out.add(*redirect_payloads(sa))
         if sa.connection.signs:
             out.add(hashes_payload())
 
@@ -97,6 +106,9 @@ class InitiateSaInit(Task):
             self._doubt(sa, error, now)
         elif cookie is not None:
             self._take_cookie(sa, cookie.data, now)
+        elif message.notify(NotifyType.REDIRECT) is not None:
+            self._redirected(sa, message, now)
+            return Step.DONE
         else:
             self._agree(sa, received, now)
             return Step.DONE
@@ -129,6 +141,25 @@ class InitiateSaInit(Task):
         text = f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {_list(sa.offered)}"
         _remember(sa, reason_of(error.type), text, now)
         raise UnprovenError(f"{name} in answer to IKE_SA_INIT, which anyone can send: we go on trying")
+
+    def _redirected(self, sa: IkeSa, message: Message, now: int) -> None:
+        """Begin anew with another gateway; this one keeps no state (RFC 5685 3)."""
+        gateway = wanted_gateway(sa, message)
+        if gateway is None:
+            raise WireError("a redirection, and we have not said that we follow any (RFC 5685 3)")
+        check_nonce(sa, gateway)
+        here = format_sock(sa.path.remote)
+        try:
+            path = way_to(sa, gateway, now)
+        except RedirectError as error:
+            if error.reason is Reason.REDIRECT_LOOP:
+                sa.end(error.reason, error.text, now)
+                return
+            _remember(sa, error.reason, error.text, now)
+            raise UnprovenError(error.text) from error
+        sa.go_to(path, sa.all_wanted(), now)
+        to = format_sock(path.remote)
+        sa.end(Reason.REDIRECTED, f"{here} redirected us to {to} in answer to IKE_SA_INIT (RFC 5685)", now)
 
     def _agree(self, sa: IkeSa, received: Inbound, now: int) -> None:
         message = received.message
@@ -240,6 +271,7 @@ class RespondSaInit(Task):
         sa.spi_r = sa.ctx.new_ike_spi()
         sa.init_i = received.message.raw
         sa.nonce_i, sa.nonce_r = choice.nonce, rand(NONCE_BYTES)
+        sa.alternatives.may_redirect = takes_redirects(received.message)
         if any(connection.signs for connection in sa.candidates):
             sa.peer_hashes = announced_hashes(received.message)
         detect_nat(sa, received)

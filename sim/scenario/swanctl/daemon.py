@@ -15,14 +15,15 @@ from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.swanctl import iptfs
 from sim.scenario.swanctl.keys import suggest
 from sim.scenario.swanctl.syntax import View, parse
-from sim.scenario.swanctl.values import parse_bool, parse_number, parse_time
+from sim.scenario.swanctl.values import one_of, parse_bool, parse_number, parse_time
 from sim.units import NS_PER_S, parse_duration, parse_size
+from sim.wire.address import pack_address
 
 TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
 OWN = (
     *("keep_alive", "retransmit", "return_routability", "window", "make_before_break", "fragment_size"),
-    *("qcd",),
+    *("qcd", "follow_redirects", "redirect_to", "redirect_when"),
 )
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
@@ -36,6 +37,7 @@ class DaemonSettings:
     keep_alive_ns: int = 20 * NS_PER_S
     preset: str = "strongswan"
     overlap: bool = False
+    follow: bool = True
     fragment_bytes: int = 1280
     iptfs: dict[str, object] = field(default_factory=dict)
     own_iptfs: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
@@ -66,6 +68,16 @@ class DaemonSettings:
 
     def qcd(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("qcd", "no"))
+
+    def follow_redirects(self, name: str) -> bool:
+        text = self.own.get(name, {}).get("follow_redirects")
+        return self.follow if text is None else parse_bool(text)
+
+    def redirect_to(self, name: str) -> str | None:
+        return self.own.get(name, {}).get("redirect_to")
+
+    def redirect_when(self, name: str) -> str:
+        return self.own.get(name, {}).get("redirect_when", "auth")
 
     def return_routability(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
@@ -109,6 +121,8 @@ def _daemon(view: View, found: DaemonSettings, timing: list[float]) -> None:
                 found.keep_alive_ns = parse_time(text)
             elif key == "make_before_break":
                 found.overlap = parse_bool(text)
+            elif key == "follow_redirects":
+                found.follow = parse_bool(text)
             elif key == "fragment_size":
                 found.fragment_bytes = int(text)
             elif key in _KEYS:
@@ -150,8 +164,12 @@ def _own(view: View) -> dict[str, str]:
                 parse_duration(setting.value or "")
             elif key == "fragment_size":
                 parse_size(setting.value or "")
-            elif key in ("return_routability", "make_before_break", "qcd"):
+            elif key in ("return_routability", "make_before_break", "qcd", "follow_redirects"):
                 parse_bool(setting.value or "")
+            elif key == "redirect_to":
+                pack_address(setting.value or "")
+            elif key == "redirect_when":
+                one_of("init", "auth")(setting.value or "")
             elif key == "window":
                 parse_number(setting.value or "")
             elif setting.value not in RETRANSMIT:

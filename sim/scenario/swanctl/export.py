@@ -111,6 +111,7 @@ class _Writer:
         yield "charon {"
         yield f"    keep_alive = {self._seconds(('keep_alive',), first.keep_alive)}"
         yield f"    make_before_break = {_yes(first.make_before_break)}"
+        yield f"    follow_redirects = {_yes(first.follow_redirects)}"
         yield f"    fragment_size = {first.fragment_size}"
         if first.retransmit in TIMING:
             timeout, base, tries = TIMING[first.retransmit]
@@ -173,6 +174,15 @@ class _Writer:
                 (name, "make_before_break"),
                 "strongSwan has one setting for all connections, that of the first",
             )
+        if connection.follow_redirects != first.follow_redirects:
+            yield f"follow_redirects = {_yes(connection.follow_redirects)}"
+            text = "strongSwan has one setting for all connections, that of the first"
+            self._note((name, "follow_redirects"), text)
+        if connection.redirect_to is not None:
+            yield f"redirect_to = {connection.redirect_to}"
+            self._note((name, "redirect_to"), "strongSwan redirects by `swanctl --redirect` alone")
+        if connection.redirect_when != "auth":
+            yield f"redirect_when = {connection.redirect_when}"
         if connection.qcd:
             yield "qcd = yes"
             self._note((name, "qcd"), "strongSwan neither gives nor takes tokens of crash detection")
