@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -27,6 +28,8 @@ WIDTH = 7.0
 """Inches: the text of a page in two columns."""
 
 PRINT_DPI = 300
+_LEGEND_LETTERS = 110
+_LEGEND_ROW, _LEGEND_ROWS = 0.16, 4  # inches, and how many rows the usual height has room for
 _WIDE = 8
 _TICKS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 FORMATS = ("png", "svg", "pdf")
@@ -76,10 +79,13 @@ def _style() -> Iterator[None]:
 
 
 def _lines(study: Study) -> Figure:
-    drawing = Drawing(figsize=(WIDTH, 4.6), dpi=100, layout="constrained")
-    added, percent = drawing.subplots(2, 1, sharex=True)
     sizes = sorted(study.sizes)
-    for number, (label, column) in enumerate(_distinct(study, sizes)):
+    distinct = [(fill(label, _LEGEND_LETTERS), column) for label, column in _distinct(study, sizes)]
+    ncols, rows = _legend([label for label, _ in distinct])
+    height = 4.6 + _LEGEND_ROW * max(0, rows - _LEGEND_ROWS)
+    drawing = Drawing(figsize=(WIDTH, height), dpi=100, layout="constrained")
+    added, percent = drawing.subplots(2, 1, sharex=True)
+    for number, (label, column) in enumerate(distinct):
         colour = COLOURS[number % len(COLOURS)]
         line = LINES[number // len(COLOURS) % len(LINES)]
         cells = [column.cell(size) for size in sizes]
@@ -96,8 +102,15 @@ def _lines(study: Study) -> Figure:
     for ax in (added, percent):
         _clean(ax)
         _mark_mtu(ax, study, sizes)
-    drawing.legend(loc="outside lower center", ncols=2, frameon=False)
+    drawing.legend(loc="outside lower center", ncols=ncols, frameon=False)
     return drawing
+
+
+def _legend(labels: list[str]) -> tuple[int, int]:
+    """How many columns and rows the labels take: two columns, if each fits into half the width."""
+    if any(len(label) > _LEGEND_LETTERS // 2 for label in labels):
+        return 1, sum(label.count("\n") + 1 for label in labels)
+    return 2, -(-len(labels) // 2)
 
 
 def _distinct(study: Study, sizes: list[int]) -> list[tuple[str, Column]]:

@@ -98,6 +98,19 @@ def test_variants_that_cost_the_same_share_a_line() -> None:
     assert labels == ["ESP tunnel aes128gcm16 = ESP tunnel chacha20poly1305", "ESP tunnel aes256-sha256"]
 
 
+@pytest.mark.parametrize("ip", [4, 6])
+def test_the_whole_legend_is_in_the_figure(ip: int) -> None:
+    """Many variants that cost the same have one long label."""
+    _, figure = sim.overhead(compare=True, sizes="100..1500:200", ip=ip)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    inside = legend.get_window_extent()
+    assert inside.x0 >= 0
+    assert inside.x1 <= figure.bbox.x1
+    assert inside.y1 < min(ax.get_window_extent().y0 for ax in figure.axes)
+    assert min(ax.get_window_extent().height for ax in figure.axes) > figure.dpi, "an inch at least"
+
+
 def test_the_bars_add_up_to_what_is_added() -> None:
     table, figure = sim.overhead(compare=True)
     widths = [0.0] * len(table)
