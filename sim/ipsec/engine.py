@@ -124,13 +124,19 @@ class Engine:
         self._forget_flows()
 
     def install(
-        self, spec: ChildSpec, now: int, behind: Iterable[Policy] = (), successor_of: int = 0
+        self,
+        spec: ChildSpec,
+        now: int,
+        behind: Iterable[Policy] = (),
+        successor_of: int = 0,
+        replaces: int = 0,
     ) -> None:
         """Make both SAs and the policy for them: the newest pair is used, or one for just a part before it.
 
         Nor is it used for what one of the policies in `behind` is for, where that is just a part of it. While
         the pair `successor_of` may be sent on, the new one waits until something has come in on it: its peer
-        may not know of it yet (RFC 7296 2.8).
+        may not know of it yet (RFC 7296 2.8). `replaces` is the pair whose rekeying made this one, whoever
+        asked for that.
         ValueError for an inbound SPI that is zero or in use, and for settings that do not fit together.
         """
         if not spec.spi_in or not spec.spi_out:
@@ -143,6 +149,7 @@ class Engine:
         outbound: OutboundSa
         if spec.mode is Mode.IPTFS:
             inbound, outbound = self.aggfrag.make(spec, self._rand, report, self._alert)
+            self.aggfrag.inherit(spec.spi_in, replaces)
         elif spec.is_metered:
             inbound = MeteredInboundSa(spec, self._rand, report, self._alert)
             outbound = MeteredOutboundSa(spec, self._rand, report, self._alert)

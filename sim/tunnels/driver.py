@@ -375,7 +375,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self._sas[event.connection, event.child] += not bound
             # Whoever asked for a rekeying may send at once; who agreed waits for a sign (RFC 7296 2.8).
             old = 0 if event.initiator else event.replaces
-            self.engine.install(self._spec(event), now, behind=self._special(event), successor_of=old)
+            self.engine.install(
+                self._spec(event), now, self._special(event), successor_of=old, replaces=event.replaces
+            )
             if not bound:
                 self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaRetired):

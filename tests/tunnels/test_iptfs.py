@@ -155,6 +155,21 @@ def test_congestion_control_gives_way_on_a_narrow_link_and_stays_below_the_limit
     assert sum(lab.drops("moon").values()) < len(there) / 10
 
 
+@pytest.mark.parametrize("who", ["moon", "sun"])
+def test_a_rekeying_keeps_the_rate_that_congestion_control_has_found(who: str) -> None:
+    settings = "{packet_size: 1000 B, l3_fixed_rate: 1 Mbit/s, congestion_control: true}"
+    lab = Lab(IPTFS, f"{CHILD}.iptfs={settings}").up()
+    ear = lab.listen("net:moon")
+    lab.run(10 * NS_PER_S)
+    lab.stack(who).command("rekey", "sites", "lans", lab.now)
+    lab.run(2 * NS_PER_S)
+    for esp in directions(ear):
+        late = [seen.at for seen in esp if seen.at > 8 * NS_PER_S]
+        assert len({seen.data[20:24] for seen in esp}) == 2
+        gaps = [after - before for before, after in pairwise(late)]
+        assert max(gaps) < 20 * NS_PER_MS, "8 ms is the interval"
+
+
 def directions(ear: Ear) -> tuple[list[Seen], list[Seen]]:
     """ESP from moon, and ESP to it."""
     esp = [seen for seen in ear.seen if seen.is_esp]

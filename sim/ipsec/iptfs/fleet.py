@@ -62,6 +62,11 @@ class Fleet:
         outbound.plan = partial(self._agenda.set, (spec.spi_in, True))
         return pair
 
+    def inherit(self, spi_in: int, replaces: int) -> None:
+        """What a pair has learnt of the path holds for the one that replaces it."""
+        if replaces in self._pairs:
+            self._pairs[spi_in][1].inherit(self._pairs[replaces][1])
+
     def start(self, spi_in: int, now: int) -> None:
         """The peer can receive on this pair."""
         if spi_in in self._pairs:
@@ -79,6 +84,7 @@ class Fleet:
             due = self._pairs[spi_in][1].rest()
             heir = self._heirs.pop(spi_in, None)
             if due is not None and heir in self._pairs:
+                self.inherit(heir, spi_in)
                 self._pairs[heir][1].start(due)
 
     def forget(self, spi_in: int) -> None:

@@ -5,7 +5,8 @@
 Without a fixed rate a packet that finds the queue empty starts the clock, and all that waits when
 `init_delay` is over leaves as it is. With one, a packet of one and the same size leaves at every tick,
 whatever waits.
-The outer header tells nothing of the inner ones (2.2.5): no DSCP, no ECN but ECT(0) if that is on. DF is set
+The outer header tells nothing of the inner ones (2.2.5): the DSCP is `outer_dscp` or 0, ECN is ECT(0) if that
+is on. DF is set
 unless both `copy_df` and `df` are off; it is never the inner packets'.
 """
 
@@ -70,7 +71,7 @@ class AggfragOutboundSa(OutboundSa):
         self._whole = settings.dont_frag or bool(spec.aggfrag & Requirement.DONT_FRAGMENT)
         self._packer = Packer(settings.max_queue_size, whole=self._whole)
         self._header_bytes = aggfrag.CONGESTION_HEADER_BYTES if path.says else aggfrag.HEADER_BYTES
-        self._tos = _ECT0 if settings.ecn else 0
+        self._tos = (spec.outer_fields.dscp or 0) << 2 | (_ECT0 if settings.ecn else 0)
         self._ticking = False
         self._sent_at = -1
         self._owes_report = False
@@ -113,6 +114,10 @@ class AggfragOutboundSa(OutboundSa):
         if self.spec.iptfs.l3_fixed_rate and not self._ticking:
             self._ticking = True
             self._schedule(at)
+
+    def inherit(self, predecessor: AggfragOutboundSa) -> None:
+        """Send at the rate that congestion control has found for an SA that this one takes over from."""
+        self._path.inherit(predecessor._path)
 
     def rest(self) -> int | None:
         """Another SA takes over: what waits still leaves, at the same pace, and then nothing more.

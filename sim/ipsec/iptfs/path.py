@@ -69,9 +69,13 @@ class TunnelPath:
             return
         self._reported = answer
         actual = ((_clock(now) - info.t_echo) % _CLOCK - info.echo_delay) * NS_PER_US
-        self.control.heard(
-            max(actual, self.spacing + info.transmit_delay * NS_PER_US), info.loss_interval, now
-        )
+        least = self.spacing + info.transmit_delay * NS_PER_US
+        self.control.heard(actual, info.loss_interval, now, least)
+
+    def inherit(self, before: TunnelPath) -> None:
+        """A rekeying changes the SA, and nothing on the path."""
+        if self.control is not None and before.control is not None:
+            self.control.inherit(before.control)
 
 
 def _clock(now: int) -> int:

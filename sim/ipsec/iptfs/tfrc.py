@@ -22,7 +22,10 @@ _SILENCE = 4
 class RateControl:
     """`highest` is what was configured, packets/s; `size` the octets of a packet."""
 
-    __slots__ = ("_changed_at", "_heard_at", "_highest", "_initial_packets", "_loss_interval", "rate", "rtt")
+    __slots__ = (
+        *("_changed_at", "_heard_at", "_highest", "_initial_packets", "_loss_interval", "_measured"),
+        *("rate", "rtt"),
+    )
 
     def __init__(self, highest: float, size: int) -> None:
         self._highest = highest
@@ -30,7 +33,8 @@ class RateControl:
         self.rate = min(highest, _FIRST)
         """Packets/s."""
         self.rtt = 0
-        """The smoothed round trip, ns; 0 as long as it is not known."""
+        """The round trip, ns; 0 as long as it is not known."""
+        self._measured = 0  # the smoothed round trip of the path alone
         self._loss_interval = 0
         self._changed_at = self._heard_at = -1
 
@@ -39,11 +43,16 @@ class RateControl:
         """From one packet to the next, ns."""
         return max(1, round(NS_PER_S / self.rate))
 
-    def heard(self, sample: int, loss_interval: int, now: int) -> None:
-        """The peer's word: a round trip (ns), and 1 / its loss event rate, 0 for no loss."""
+    def heard(self, sample: int, loss_interval: int, now: int, least: int = 0) -> None:
+        """The peer's word: a round trip (ns), and 1 / its loss event rate, 0 for no loss.
+
+        `least` is what both ends' intervals of sending add up to, below which no round trip counts (RFC 9347
+        3). It is known and not measured, so it is not smoothed: slow start is as fast as packets leave.
+        """
         first = not self.rtt
-        self.rtt = sample if first else round(_OLD_SHARE * self.rtt + (1 - _OLD_SHARE) * sample)
-        self.rtt = max(1, self.rtt)
+        measured = sample if first else round(_OLD_SHARE * self._measured + (1 - _OLD_SHARE) * sample)
+        self._measured = max(1, measured)
+        self.rtt = max(self._measured, least)
         worse = 0 < loss_interval < (self._loss_interval or loss_interval + 1)
         self._loss_interval, self._heard_at = loss_interval, now
         if not first and not worse and now - self._changed_at < self.rtt:
@@ -55,6 +64,11 @@ class RateControl:
             self._set(min(throughput(1 / loss_interval, self.rtt / NS_PER_S), 2 * self.rate))
         else:
             self._set(max(2 * self.rate, self._initial_packets * NS_PER_S / self.rtt))
+
+    def inherit(self, before: RateControl) -> None:
+        """Go on at the rate of the SA that this one's SA succeeds: the path is the same."""
+        self.rate, self.rtt, self._measured = min(self._highest, before.rate), before.rtt, before._measured
+        self._changed_at, self._heard_at = before._changed_at, before._heard_at
 
     @property
     def silent_at(self) -> int | None:

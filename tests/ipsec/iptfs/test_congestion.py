@@ -147,6 +147,26 @@ def test_a_round_trip_is_never_shorter_than_both_intervals_of_sending() -> None:
     assert path.control.rtt == 500 * NS_PER_MS
 
 
+def test_slow_start_is_not_held_up_by_the_intervals_of_its_own_beginning() -> None:
+    """Both intervals are 1 s at first; as they shrink, so does the round trip they stand for (RFC 9347 3)."""
+    control = RateControl(1000.0, 1500)
+    now = 0
+    while control.rate < 1000:
+        now += control.interval
+        control.heard(10 * NS_PER_MS, 0, now, 2 * control.interval)
+    assert now < 5 * NS_PER_S
+
+
+def test_a_successor_goes_on_at_the_rate_that_was_found() -> None:
+    before, after = RateControl(1000.0, 1500), RateControl(1000.0, 1500)
+    for n in range(4):
+        before.heard(RTT, 0, n * RTT)
+    after.inherit(before)
+    assert (after.rate, after.rtt) == (before.rate, before.rtt)
+    after.heard(RTT, 0, 4 * RTT)
+    assert after.rate == 2 * before.rate, "and does not begin anew"
+
+
 def test_whoever_is_asked_reports_even_if_it_has_nothing_to_send() -> None:
     """Bit C demands it once a round trip (RFC 9347 2.4.2, 6.1.4); an all-padding payload carries it."""
     tunnel = Tunnel(aggfrag=Requirement.CONGESTION_CONTROL)

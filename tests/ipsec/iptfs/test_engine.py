@@ -14,6 +14,7 @@ from sim.ipsec.verdict import DROP, Drop, Reason
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import ip
 from sim.wire.aggfrag import Requirement
+from sim.wire.outer_fields import OuterFields
 from tests.ipsec.iptfs.tunnel import Tunnel, drain, numbers
 from tests.ipsec.pair import HOST_A4, SPI_A, SUITES, between, datagram
 
@@ -168,6 +169,14 @@ def test_the_outer_header_tells_nothing_of_the_inner_ones() -> None:
     (departure,) = tunnel.outers()
     assert (departure.outer[1], ip.dont_fragment(departure.outer)) == (0, True)
     assert [d.inner[1] for d in tunnel.arrive(departure)] == [0xBB, 0]
+
+
+def test_the_outer_dscp_is_what_is_configured() -> None:
+    """RFC 9347 2.2.5.3: not copied, but a sender should be able to set it."""
+    tunnel = Tunnel(outer_fields=OuterFields(dscp=46), ecn=True)
+    tunnel.send(datagram(100, tos=0x20))
+    (departure,) = tunnel.outers()
+    assert departure.outer[1] == 46 << 2 | 2
 
 
 def test_a_pair_that_is_succeeded_empties_its_queue_and_falls_silent() -> None:

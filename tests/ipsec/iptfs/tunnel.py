@@ -25,7 +25,9 @@ class Tunnel:
         self, suite: str = "aes128gcm16", aggfrag: Requirement = Requirement.NONE, **settings: Any
     ) -> None:
         fields = {
-            key: settings.pop(key) for key in ("encap", "outer", "esn", "hard_limit") if key in settings
+            key: settings.pop(key)
+            for key in ("encap", "outer", "esn", "hard_limit", "outer_fields")
+            if key in settings
         }
         iptfs = Iptfs(**{"packet_size": 1500, **settings})
         self.pair = make_pair(suite, mode=Mode.IPTFS, iptfs=iptfs, aggfrag=aggfrag, **fields)
