@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -38,8 +38,8 @@ def explain(world: World, name: str, outage: Outage) -> str:
     caused = [drop for drop in drops if drop.reason != LOST]
     if caused or not drops:
         since, until = _since(record, outage), min((drop.at for drop in caused), default=outage.to_at)
-        causing = [*concerning(world, name), *_changes_of_path(world, name)]
-        near = [entry for entry in causing if since <= entry.at <= until]
+        entries = [entry for entry in world.log if since <= entry.at <= until]
+        near = [*concerning(world, name, entries), *_changes_of_path(world, name, entries)]
         for words in (_ACTIONS, _SA_EVENTS, _PATH_EVENTS):
             causes = [entry for entry in near if entry.event in words]
             if causes:
@@ -48,10 +48,10 @@ def explain(world: World, name: str, outage: Outage) -> str:
     return f"no event explains it: {_places(drops)}{silence(world, drops)}"
 
 
-def concerning(world: World, name: str) -> Iterator[LogEntry]:
-    """The events that can make a flow stand still, because they happen on its way."""
+def concerning(world: World, name: str, entries: Iterable[LogEntry] | None = None) -> Iterator[LogEntry]:
+    """The events, or those of `entries`, that can make a flow stand still, because they happen on its way."""
     first_at = world.flows[name].record.sent_at[0]
-    for entry in world.log:
+    for entry in world.log if entries is None else entries:
         if entry.event in _ACTIONS and (entry.at >= first_at or _still_holds(world, entry, first_at)):
             if _is_met(world, name, entry):
                 yield entry
@@ -59,9 +59,9 @@ def concerning(world: World, name: str) -> Iterator[LogEntry]:
             yield entry
 
 
-def _changes_of_path(world: World, name: str) -> Iterator[LogEntry]:
+def _changes_of_path(world: World, name: str, entries: list[LogEntry]) -> Iterator[LogEntry]:
     """The events by which SAs of a flow went to other addresses, mostly to keep it going."""
-    return (e for e in world.log if e.event in _PATH_EVENTS and _carries(world, name, e))
+    return (e for e in entries if e.event in _PATH_EVENTS and _carries(world, name, e))
 
 
 def _carries(world: World, name: str, entry: LogEntry) -> bool:

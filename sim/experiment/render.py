@@ -11,7 +11,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sim.experiment.render_crowds import (
+    by_crowd,
+    joined_checks,
+    joined_connection,
+    joined_counters,
+    joined_drops,
+    joined_flows,
+)
 from sim.ipsec.verdict import Reason
+from sim.scenario.crowds import Crowds
 from sim.scenario.errors import printable
 from sim.scenario.world import World
 from sim.units import NS_PER_S
@@ -22,6 +31,7 @@ _HTML = '<pre style="font-family: monospace; line-height: 1.3; overflow-x: auto"
 _STATE_STYLES = {"established": "green", "failed": "bold red", "closed": "yellow"}
 _WIDTH = 132
 _MAX_OUTAGES = 10
+_MAX_FAILURES = 10
 _MANY_LATE = 10
 _SHORT_NAME = 20
 _LONGEST_OUTAGES = 5
@@ -30,18 +40,21 @@ _LONGEST_OUTAGES = 5
 
 def render(summary: Row, world: World) -> RenderableType:
     """Title, connections with why they failed, flows with why they stopped, drops, checks."""
+    crowds = world.scenario.crowds
     parts: list[RenderableType] = [_title(summary)]
     parts += [_text(f"warning: {text}", "yellow") for text in summary["warnings"]]
     if summary["connections"]:
-        parts += [_connections(summary["connections"]), *_failures(summary["connections"])]
+        parts += [_connections(summary["connections"], crowds), *_failures(summary["connections"])]
     if summary["flows"]:
-        parts += [_flows(summary["flows"]), *_outages(world)]
-    if summary["drops"]:
-        parts += [_drops(summary["drops"]), *_late_packets(summary["drops"])]
-    if any(row["xfrm"] or row["ip"] for row in summary["nodes"]):
-        parts.append(_counters(summary["nodes"]))
+        parts += [_flows(joined_flows(summary["flows"], crowds)), *_outages(world)]
+    drops = joined_drops(summary["drops"], crowds)
+    if drops:
+        parts += [_drops(drops), *_late_packets(drops)]
+    nodes = joined_counters(summary["nodes"], crowds)
+    if any(row["xfrm"] or row["ip"] for row in nodes):
+        parts.append(_counters(nodes))
     if summary["checks"]:
-        parts.append(_checks(summary["checks"]))
+        parts.append(_checks(joined_checks(summary["checks"], crowds)))
     if "realtime" in summary:
         parts += _realtime(summary["realtime"])
     return Group(*parts)
@@ -63,9 +76,13 @@ def _title(summary: Row) -> Text:
     return title
 
 
-def _connections(rows: list[Row]) -> Table:
+def _connections(rows: list[Row], crowds: Crowds) -> Table:
     table = _table("Connections", "node", "name", "state", "up at", "path and suites")
-    for row in rows:
+    for many in by_crowd(rows, crowds):
+        if len(many) > 1:
+            table.add_row(*joined_connection(many, crowds))
+            continue
+        row = many[0]
         state = Text(row["state"], style=_STATE_STYLES.get(row["state"], ""))
         up_at = "" if row["established_s"] is None else f"{row['established_s']:.3f} s"
         table.add_row(row["node"], row["name"], state, up_at, "\n".join(_lines(row)))
@@ -121,8 +138,11 @@ def _failures(rows: list[Row]) -> list[Text]:
     for row in rows:
         if row["explanation"]:
             found.setdefault((row["spi_i"] or row["name"], row["explanation"]), []).append(row)
-    lines = []
-    for (_, explanation), both in found.items():
+    lines: list[Text] = []
+    for number, ((_, explanation), both) in enumerate(found.items()):
+        if number == _MAX_FAILURES:
+            lines.append(_text(f"... and {len(found) - number} more", "red"))
+            break
         lines.append(_text(f"{both[0]['name']}: {explanation}", "red"))
         lines += [_text(f"  {row['node']}: {row['text']}", "red") for row in both if row["text"]]
     return lines

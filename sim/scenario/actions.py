@@ -100,7 +100,7 @@ def _move(world: World, event: MoveEvent, now: int) -> None:
 
 def _switch(world: World, port: Port, up: bool, now: int) -> None:
     port.set_up(up)
-    note_courses(world, now)
+    note_courses(world, port.node.name, now)
 
 
 def _up(world: World, event: UpEvent, now: int) -> None:
@@ -172,7 +172,7 @@ def _come_back(world: World, event: RebootEvent, ports: list[Port], now: int) ->
     stack = world.stacks.get(event.node)
     if stack is not None:
         stack.set_out(now)
-    note_courses(world, now)
+    note_courses(world, event.node, now)
 
 
 def _retime(world: World, event: RetimeEvent, now: int) -> None:
@@ -258,5 +258,5 @@ def _box(world: World, event: RebindEvent | RetimeEvent | ExhaustEvent) -> NatBo
 
 def _log(world: World, event: Event, now: int, detail: str, switched: Switches = ()) -> None:
     """Told when it is done."""
-    note_courses(world, now)
+    note_courses(world, event.node, now)
     world.note(LogEntry(now, event.node, event.do, detail=detail, switched=switched))

@@ -29,7 +29,7 @@ from sim.scenario.faults import faults_of
 from sim.scenario.flows import add_flows
 from sim.scenario.idle import idle_settings
 from sim.scenario.nats import add_rules, nat_box
-from sim.scenario.passing import note_courses
+from sim.scenario.passing import begin_courses
 from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
 from sim.scenario.schema import (
@@ -76,7 +76,7 @@ def build(scenario: Scenario, seed: int = 1, attached: Collection[str] = ()) -> 
     check_clear(world)
     for label in actions.initially_down(world.scenario.events, world.scenario.duration):
         world.ports[label].set_up(False)
-    note_courses(world, world.sim.now)
+    begin_courses(world, world.sim.now)
     actions.schedule(world, world.scenario.events)
     return world
 

@@ -44,9 +44,8 @@ def _calls(world: World, node: str) -> Iterator[tuple[str, str]]:
     """Whom a node's connections have as their peer."""
     stack = world.stacks.get(node)
     for connection in () if stack is None else stack.config.connections:
-        for name, other in world.nodes.items():
-            if any(map(other.is_local, connection.remote_addrs)):
-                yield connection.name, name
+        peers = dict.fromkeys(name for address in connection.remote_addrs for name in world.owners(address))
+        yield from ((connection.name, name) for name in peers)
 
 
 def _end_without_network(world: World, flow: Flow, node: str, peer: str, connection: str) -> str | None:

@@ -60,6 +60,11 @@ def check_consistency(scenario: Scenario) -> list[Problem]:
     return list(dict.fromkeys(found))
 
 
+def check_tunnels(scenario: Scenario) -> list[Problem]:
+    """What does not fit of the tunnels of a scenario as it was written, before any `count` is carried out."""
+    return list(dict.fromkeys(scenario.problem(path, text) for path, text in _tunnels(scenario)))
+
+
 def _nodes(scenario: Scenario) -> Found:
     for name, model in scenario.nodes.items():
         for prefix, interface in model.routes.items():
@@ -212,6 +217,8 @@ def _events(scenario: Scenario) -> Found:
         path: Path = ("events", index)
         if event.at is not None and event.at >= scenario.duration:
             yield (*path, "at"), "is not before the end of the run, so it would never happen"
+        if event.spread:
+            yield (*path, "spread"), f"has no effect: {event.node} is one node, without `count`"
         if event.when is not None:
             condition = ConnectionCheck(connection=event.when.connection, node=event.when.node)
             yield from (((*path, "when", key), text) for key, text in _connection_check(scenario, condition))

@@ -54,18 +54,26 @@ def expand(scenario: Scenario) -> Scenario:
     connections = plain["connections"]
     origin: dict[Path, Path] = {}
     for name, tunnel in scenario.tunnels.items():
-        for node, connection in _both_ends(scenario, name, tunnel).items():
+        for node, connection in both_ends(scenario, name, tunnel).items():
             connections.setdefault(node, {})[name] = connection
-            origin["connections", node, name] = "tunnels", name
-            origin["connections", node, name, "local_id"] = _place_of_id(name, tunnel, node)
-            for child in tunnel.children:
-                here: Path = ("connections", node, name, "children", child)
-                there: Path = ("tunnels", name, "children", child)
-                origin[here] = there
-                for side, mirrored in (("local_ts", "remote_ts"), ("remote_ts", "local_ts")):
-                    own = side if node == tunnel.initiator else mirrored
-                    origin[*here, side] = *there, own
+            origin |= origins_of(name, tunnel, node)
     return scenario.rewritten(plain | {"tunnels": {}}, origin)
+
+
+def origins_of(name: str, tunnel: Tunnel, node: str) -> dict[Path, Path]:
+    """Where the parts of a connection that a tunnel has become stand in the file."""
+    origin: dict[Path, Path] = {
+        ("connections", node, name): ("tunnels", name),
+        ("connections", node, name, "local_id"): _place_of_id(name, tunnel, node),
+    }
+    for child in tunnel.children:
+        here: Path = ("connections", node, name, "children", child)
+        there: Path = ("tunnels", name, "children", child)
+        origin[here] = there
+        for side, mirrored in (("local_ts", "remote_ts"), ("remote_ts", "local_ts")):
+            own = side if node == tunnel.initiator else mirrored
+            origin[*here, side] = *there, own
+    return origin
 
 
 def sides(tunnel: Tunnel) -> tuple[TunnelSide, TunnelSide]:
@@ -90,7 +98,8 @@ def sides(tunnel: Tunnel) -> tuple[TunnelSide, TunnelSide]:
     return initiator, responder
 
 
-def _both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain]:
+def both_ends(scenario: Scenario, name: str, tunnel: Tunnel) -> dict[str, Plain]:
+    """A tunnel as the connections of its two nodes; ScenarioError when no way leads to the responder."""
     address = responder_address(scenario, tunnel.initiator, tunnel.responder)
     if address is None:
         place: Path = ("tunnels", name, "responder")

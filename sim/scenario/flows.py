@@ -67,7 +67,7 @@ def target_address(world: World, model: Flow) -> bytes:
     node, source = world.nodes[name], world.nodes[model.from_]
     ports = [node.ports[interface]] if interface else list(node.ports.values())
     families = {len(address) for port in source.ports.values() for address, _ in port.addresses}
-    families |= {len(vip) for vip, holder in world.virtual.items() if holder.node == model.from_}
+    families |= set(map(len, world.expected_by(model.from_)))
     for port in ports:
         for address, _ in port.addresses:
             if len(address) in families:

@@ -12,9 +12,10 @@ from pathlib import Path as FilePath
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
-from sim.scenario.consistency import check_consistency
+from sim.scenario.consistency import check_consistency, check_tunnels
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.explain import explain
+from sim.scenario.multiply import multiply
 from sim.scenario.pem_files import inline_files
 from sim.scenario.schema import ReplayFlow, Scenario
 from sim.scenario.source import MAX_OCTETS, Source, YamlReader
@@ -80,9 +81,19 @@ def _checked(data: dict[str, object], source: Source) -> tuple[Scenario | None, 
     scenario, more = _validate(data, source)
     problems += more
     if scenario is not None:
-        problems += check_consistency(scenario)
+        scenario, more = _multiplied(scenario)
+        problems += more
         problems += _read_captures(scenario)
     return scenario, problems
+
+
+def _multiplied(written: Scenario) -> tuple[Scenario, list[Problem]]:
+    """The scenario with its counts carried out, and what does not fit together."""
+    scenario, problems = multiply(written)
+    problems = problems or check_consistency(scenario)
+    if scenario is not written:
+        problems = [*check_tunnels(written), *problems]
+    return scenario, list(dict.fromkeys(problems))
 
 
 def _validate(data: dict[str, object], source: Source) -> tuple[Scenario | None, list[Problem]]:
@@ -100,7 +111,7 @@ def _read_captures(scenario: Scenario) -> list[Problem]:
     problems = []
     digests: dict[str, str] = {}
     for index, flow in enumerate(scenario.traffic):
-        if not isinstance(flow, ReplayFlow):
+        if not isinstance(flow, ReplayFlow) or flow.file in digests:
             continue
         file = scenario.capture_file(flow)
         try:

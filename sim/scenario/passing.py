@@ -14,27 +14,39 @@ from sim.wire.address import pack_address
 from sim.wire.selector import Selector
 
 
-def note_courses(world: World, now: int) -> None:
-    """Keep what the flows pass from now on; to be called when an event has switched an interface."""
+def note_courses(world: World, node: str, now: int) -> None:
+    """Keep what the flows pass from now on; to be called when an event has switched interfaces of a node."""
     if not world.flows:
         return
-    down = frozenset(label for label, port in world.ports.items() if not port.up)
-    world.courses.note(now, down, lambda: _all_courses(world))
+    interfaces = world.scenario.nodes[node].interfaces
+    own = [f"{node}:{name}" for name in interfaces]
+    labels = [*own, *(world.link_peers[label] for label in own if label in world.link_peers)]
+    states = [(label, world.ports[label].up) for label in labels]
+    world.courses.note(now, states, lambda name: _course(world, world.flow_models[name]))
 
 
-def _all_courses(world: World) -> dict[str, Course]:
-    flows = (flow for flow in world.scenario.traffic if runs_here(flow, world.scenario, world.attached))
-    return {name: course for flow in flows for name, course in _courses(world, flow)}
+def begin_courses(world: World, now: int) -> None:
+    """The same for the first time, and for all of them."""
+    flows = [flow for flow in world.scenario.traffic if runs_here(flow, world.scenario, world.attached)]
+    world.flow_models = {name: flow for flow in flows for name in record_names(flow)}
+    world.link_peers = {one: other for link in world.scenario.links for one, other in _both_ways(link.ends)}
+    ends = {flow.name: frozenset((flow.from_, flow.to.partition(":")[0])) for flow in flows}
+    courses = {flow.name: _course(world, flow) for flow in flows}
+    made = [(name, ends[flow.name], courses[flow.name]) for name, flow in world.flow_models.items()]
+    world.courses.begin(now, [(label, port.up) for label, port in world.ports.items()], made)
 
 
-def _courses(world: World, flow: Flow) -> Iterator[tuple[str, Course]]:
+def _both_ways(ends: tuple[str, str]) -> tuple[tuple[str, str], tuple[str, str]]:
+    return ends, (ends[1], ends[0])
+
+
+def _course(world: World, flow: Flow) -> Course:
     there = way_of(world, flow)
     ways = [there, *(ways_back(world, flow, there) if answers(world, flow) else ())]
     jumps = [jump for way in ways for jump in way.jumps]
     ports = {port for way in (*ways, *_outer_ways(world, jumps)) for port in way.ports}
     ends = {(node, jump.connection) for jump in jumps for node in (jump.entry, jump.exit)}
-    for name in record_names(flow):
-        yield name, Course(frozenset(ports), frozenset(ends))
+    return Course(frozenset(ports), frozenset(ends))
 
 
 def _outer_ways(world: World, jumps: list[Jump]) -> Iterator[Way]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
 from sim.ike.config import DEFAULT_EPOCH
+from sim.scenario.crowds import Crowds
 from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.schema_events import Event
 from sim.scenario.schema_faults import Fault
@@ -88,6 +90,7 @@ class Scenario(Model):
     """Patterns of `node:interface`: what is recorded."""
 
     _source: Source = PrivateAttr(default_factory=Source)
+    _crowds: Crowds = PrivateAttr(default_factory=Crowds)
 
     @cached_property
     def hash(self) -> str:
@@ -103,7 +106,20 @@ class Scenario(Model):
         """The scenario of `plain`, as coming from the same file; `origin` says where new keys come from."""
         scenario = Scenario.model_validate(plain)
         scenario._source = self._source.derive(origin)
+        scenario._crowds = self._crowds
         return scenario
+
+    def multiplied(self, plain: dict[str, Any], moved: dict[Path, Path], crowds: Crowds) -> Scenario:
+        """The scenario of `plain`, which has so many of what this one has once; see `multiply`."""
+        scenario = Scenario.model_validate(plain)
+        scenario._source = replace(self._source, moved=moved)
+        scenario._crowds = crowds
+        return scenario
+
+    @property
+    def crowds(self) -> Crowds:
+        """Which nodes and flows come from one entry with a `count`."""
+        return self._crowds
 
     def lasting(self, duration: int) -> Scenario:
         """The same scenario with another duration (ns); what lies beyond it does not happen."""
@@ -124,7 +140,7 @@ class Scenario(Model):
 
         A part of a connection that was made from a tunnel is called as the tunnel does.
         """
-        return Problem(self.where(path), dotted(self._source.origins.get(path, path)), text)
+        return Problem(self.where(path), dotted(self._source.written(path)), text)
 
     def capture_file(self, flow: ReplayFlow) -> FilePath:
         """Where the capture of a replay lies: beside the scenario's file unless absolute."""

@@ -35,6 +35,8 @@ class _Event(Model):
     times: Annotated[int, Field(ge=1)] | None = None
     """How often at most; None: with `every` until the end, with `when` once."""
     node: Name
+    spread: Time = 0
+    """Of a node with `count`: over which time it happens to one after the other; 0 s: to all at once."""
 
     @model_validator(mode="after")
     def _has_its_time(self) -> Self:

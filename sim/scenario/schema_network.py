@@ -65,10 +65,13 @@ DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-po
 
 
 IcmpKind = Literal["errors", "too-big", "unreachable", "time-exceeded", "parameter-problem", "echo"]
+MAX_COUNT = 10_000
 Cpus = Annotated[int, Field(ge=1, le=1024)]
 
 
 class _Node(Model):
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
+    """So many of it, `NAME-1` and so on, each with links, tunnels, flows and events of its own."""
     interfaces: Annotated[Table[InterfaceAddresses], Field(min_length=1)]
     """Name to addresses, the preferred interface first: it is used when several lead to a place."""
     routes: Annotated[dict[Prefix, Name], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)

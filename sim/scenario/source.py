@@ -35,8 +35,11 @@ class Source:
     digests: dict[str, str] = field(default_factory=dict)
     origins: dict[Path, Path] = field(default_factory=dict)
     """Of what rewriting has made: what stands in the file."""
+    moved: dict[Path, Path] = field(default_factory=dict)
+    """The same of what a `count` has made, with all that is below."""
 
     def where(self, path: Path) -> str:
+        path = original(self.moved, path)
         for size in range(len(path), -1, -1):
             if path[:size] in self.lines:
                 return self.lines[path[:size]]
@@ -48,7 +51,20 @@ class Source:
     def derive(self, aliases: dict[Path, Path]) -> Source:
         """The same file after rewriting: what is new at a key stands where its value stood."""
         lines = {new: self.where(old) for new, old in aliases.items()}
-        return Source(self.file, {**self.lines, **lines}, self.digests, {**self.origins, **aliases})
+        origins = {**self.origins, **{new: self.written(old) for new, old in aliases.items()}}
+        return Source(self.file, {**self.lines, **lines}, self.digests, origins, self.moved)
+
+    def written(self, path: Path) -> Path:
+        """What a setting is called in the file."""
+        return original(self.moved, self.origins.get(path, path))
+
+
+def original(moved: dict[Path, Path], path: Path) -> Path:
+    """Where something stood before it was moved, alone or with what is around it."""
+    for size in range(len(path), 0, -1) if moved else ():
+        if path[:size] in moved:
+            return (*moved[path[:size]], *path[size:])
+    return path
 
 
 class YamlReader:

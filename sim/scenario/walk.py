@@ -267,4 +267,5 @@ def _is_at(world: World, node: IpNode, address: bytes) -> bool:
 def _owner(world: World, addresses: tuple[bytes, ...]) -> IpNode | None:
     """Who has one of these addresses; None when the peer may be anybody."""
     reached = {name for address in addresses for name in world.reached_at(address)}
-    return next((node for name, node in world.nodes.items() if name in reached), None)
+    names = reached if len(reached) == 1 else (name for name in world.nodes if name in reached)
+    return next((world.nodes[name] for name in names), None)

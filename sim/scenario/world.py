@@ -15,7 +15,7 @@ from sim.net.packet import Packet
 from sim.net.port import Port
 from sim.scenario.courses import Courses
 from sim.scenario.errors import Problem
-from sim.scenario.schema import Scenario
+from sim.scenario.schema import Flow, Scenario
 from sim.traffic.source import TrafficFlow
 from sim.tunnels.keylog import KeyLog
 from sim.tunnels.narrate import LogEntry, narrate
@@ -52,6 +52,10 @@ class World:
     flows: dict[str, TrafficFlow] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
     courses: Courses = field(default_factory=Courses)
+    flow_models: dict[str, Flow] = field(default_factory=dict)
+    """What the file says of each flow that runs here, by the names of its records."""
+    link_peers: dict[str, str] = field(default_factory=dict)
+    """`node:iface` to what is at the other end of its link."""
     _log: list[LogEntry] = field(default_factory=list)
     _untold: list[LogEntry | str | Event | int] = field(default_factory=list)
     """Entries, or else a node, an event and a time; a tuple of the three would double what a run keeps."""

@@ -84,7 +84,17 @@ def _timing(kind: str, event: str, before: str = "") -> dict[str, Case]:
         f"{kind}.times": case(again, again.replace("{", "{times: 2, ", 1)),
         f"{kind}.when": case(once, told),
         f"{kind}.after": case(told, told.replace("{", "{after: 200 ms, ", 1)),
+        f"{kind}.spread": _spread(both, before + once),
     }
+
+
+def _spread(both: list[str], events: str) -> Case:
+    """Two of the event's node, and when it happens to the second."""
+    node = "home" if "node: home" in events else "alice"
+    here = events.replace("node: core", f"node: {node}")
+    first = here.rindex("{at: ")
+    later = f"{here[:first]}{{spread: 400 ms, {here[first + 1 :]}"
+    return Case((*both, f"nodes.{node}.count=2", f"events=[{here}]"), f"events=[{later}]")
 
 
 STILL = "events=[]"
@@ -296,6 +306,10 @@ CASES: dict[str, Case] = {
     "GatewayNode.pmtu_aging": _case(
         UNCHECKED, STILL, "links.2.mtu=600 B", BACK, "nodes.moon.pmtu_aging=100 ms"
     ),
+    "HostNode.count": _case(UNCHECKED, STILL, "nodes.alice.count=2"),
+    "RouterNode.count": _case(*QUIET, NO_NAT, "nodes.home.count=2"),
+    "GatewayNode.count": _case(UNCHECKED, STILL, "nodes.alice.kind=gateway", "nodes.alice.count=2"),
+    "NatNode.count": _case(*QUIET, "nodes.home.count=2"),
     "HostNode.kind": _case("nodes.alice.kind=gateway"),
     "RouterNode.kind": _case("nodes.core.kind=host"),
     "GatewayNode.kind": _case("nodes.moon.kind=host"),
@@ -664,6 +678,9 @@ CASES: dict[str, Case] = {
             "RedirectEvent", "node: moon, do: redirect, connection: rw, to: 198.51.100.2"
         ).items()
     },
+    "RedirectEvent.spread": Case(
+        (UNCHECKED, "traffic=[]", *REDIRECT[2:], "nodes.moon.count=2"), "events.0.spread=400 ms", expanded=True
+    ),
     "RedirectEvent.node": _case(
         *REDIRECT, "connections={carol: {rw: {psk: x, children: {c: {}}}}}", "events.0.node=carol"
     ),
