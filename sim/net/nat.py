@@ -6,14 +6,15 @@
 TTL and MTU come before the rewriting, so that an ICMP error quotes the packet that its sender knows. ICMP
 errors pass with the packet that they quote translated (RFC 5508). UDP, TCP and ICMP echo are translated; of
 other protocols only ESP, by a habit of `nat_ipsec`, and what has an address to itself (`one_to_one`), where
-nothing but addresses changes. IPv6 is forwarded as it is. What comes from outside uninvited is dropped in
-silence, except for a ping of the box itself, and for what a connection tracker takes for its own.
-"""
+nothing but addresses changes. IPv6 is forwarded as it is, unless the box has a NAT64 (`nat64`) or other
+prefixes for its own (`nptv6`). What comes from outside uninvited is dropped in silence, except for a ping of
+the box itself, and for what a connection tracker takes for its own."""
 
 from __future__ import annotations
 
 from sim.net.conntrack import ConnectionTracker
 from sim.net.engine import Simulation
+from sim.net.nat64 import Nat64
 from sim.net.nat_ipsec import IpsecHabits
 from sim.net.nat_profile import (
     NAT_PRESETS,
@@ -26,8 +27,10 @@ from sim.net.nat_profile import (
 )
 from sim.net.nat_table import NatTable
 from sim.net.node import IpNode, destination, is_fragment, is_unicast
+from sim.net.nptv6 import PrefixPair
 from sim.net.packet import Packet
 from sim.net.port import Port
+from sim.net.prefixes import PrefixSwap
 from sim.net.translate import (
     DST,
     SRC,
@@ -47,6 +50,7 @@ from sim.net.translate import (
 from sim.wire import ip
 from sim.wire.address import Sock
 from sim.wire.buffer import WireError
+from sim.wire.embedded import Prefix64
 from sim.wire.icmp import IcmpError, IcmpType
 from sim.wire.ip import Protocol
 
@@ -70,6 +74,28 @@ class NatBox(IpNode):
         self._habits = IpsecHabits(profile)
         self._own: dict[bytes, bytes] = {}  # internal to external addresses, one to one
         self._owner: dict[bytes, bytes] = {}  # and back
+        self.nat64: Nat64 | None = None
+        self._swap6: PrefixSwap | None = None
+
+    @property
+    def profile(self) -> NatProfile:
+        return self.nat.profile
+
+    def translate_prefix(self, prefix: Prefix64) -> None:
+        """Be a NAT64 for IPv6 packets to addresses of a prefix."""
+        self.nat64 = Nat64(self, prefix)
+
+    def swap_prefixes(self, pairs: tuple[PrefixPair, ...]) -> None:
+        """Let IPv6 prefixes of the inside be others outside (RFC 6296)."""
+        self._swap6 = PrefixSwap(self, pairs)
+
+    def embedded(self, dst: bytes) -> bytes | None:
+        """The IPv4 address that an IPv6 one from inside stands for here; None when it is its own."""
+        return self.nat64.takes(dst) if self.nat64 is not None and len(dst) == 16 else None
+
+    def outward6(self, address: bytes) -> bytes | None:
+        """The outside address of an IPv6 one of the inside whose prefix is swapped; None for others."""
+        return self._swap6.outward(address) if self._swap6 is not None else None
 
     def one_to_one(self, internal: bytes, external: bytes) -> None:
         """Let an internal address have an external one to itself (RFC 3022 2.1), whatever the protocol.
@@ -99,6 +125,8 @@ class NatBox(IpNode):
         """
         if dst in self._owner:
             return self._owner[dst]
+        if len(dst) == 16:
+            return self._swap6.inward(dst) if self._swap6 is not None else None
         if dst != self.nat.addresses[0]:
             return None
         for (of, port), (inside, _) in self.nat.forwards().items():
@@ -117,10 +145,10 @@ class NatBox(IpNode):
 
     def accepted(self, packet: Packet, port: Port, now: int) -> None:
         data = packet.data
-        if data[0] >= 0x60:
-            self.input(packet, now)
-            return
         from_outside = port.name == self.outside
+        if data[0] >= 0x60:
+            self._accepted6(packet, now, from_outside=from_outside)
+            return
         try:
             if self._owner and self._has_partner(data, from_outside=from_outside):
                 self._swap(packet, now, from_outside=from_outside)
@@ -134,6 +162,19 @@ class NatBox(IpNode):
                 self._from_outside(packet, now)
             else:
                 self._from_inside(packet, now)
+        except UntranslatableError as reason:
+            self.drop(packet, str(reason), now)
+        except WireError:
+            self.drop(packet, "malformed ICMP message", now)
+
+    def _accepted6(self, packet: Packet, now: int, *, from_outside: bool) -> None:
+        """IPv6 from either side: another version, another prefix, or only another hop."""
+        dst = destination(packet.data)
+        try:
+            if self.nat64 is not None and not from_outside and self.nat64.takes(dst) is not None:
+                self.nat64.from_inside(packet, now)
+            elif self._swap6 is None or not self._swap6.swapped(packet, now, from_outside=from_outside):
+                self.input(packet, now)
         except UntranslatableError as reason:
             self.drop(packet, str(reason), now)
         except WireError:
@@ -270,6 +311,9 @@ class NatBox(IpNode):
                 self.drop(packet, "no mapping", now)
 
     def _to_inside(self, packet: Packet, internal: Sock, now: int) -> None:
+        if len(internal[0]) == 16 and self.nat64 is not None:
+            self.nat64.to_inside(packet, internal, now)
+            return
         port = self.routes.lookup(internal[0])
         if port is None:
             self.drop(packet, "no route", now)
@@ -293,6 +337,9 @@ class NatBox(IpNode):
         internal = self.nat.internal_of(protocol, external, now, remote)
         if internal is None:
             self.deliver(packet, now)
+            return
+        if len(internal[0]) == 16 and self.nat64 is not None:
+            self.nat64.error_to_inside(packet, internal, remote, now)
             return
         port = self.routes.lookup(internal[0])
         if port is None:

@@ -147,7 +147,16 @@ class NatProfile:
         low, high = self.port_range
         if not 1 <= low <= high <= 65535:
             raise ValueError(f"{low} to {high} is no range of ports")
-        if min(self.udp_timeout, self.icmp_timeout, self.tcp_timeout, self.tcp_transitory_timeout) <= 0:
+        if (
+            min(
+                self.udp_timeout,
+                self.icmp_timeout,
+                self.tcp_timeout,
+                self.tcp_transitory_timeout,
+                self.esp_timeout,
+            )
+            <= 0
+        ):
             raise ValueError("a NAT's timeouts must be above 0")
         blocks = self.port_assignment is PortAssignment.BLOCK
         if blocks and not 1 <= self.block_size <= high - low + 1:
@@ -163,6 +172,8 @@ class NatProfile:
         """How long a mapping lives; of TCP, once it is established."""
         if protocol == Protocol.UDP:
             return self.udp_timeout
+        if protocol in (Protocol.ESP, Protocol.AH):
+            return self.esp_timeout
         return self.tcp_timeout if protocol == Protocol.TCP else self.icmp_timeout
 
 

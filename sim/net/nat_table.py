@@ -86,7 +86,7 @@ class NatTable:
         self.profile = profile
         self.addresses = addresses
         self._adopt(profile)
-        self.book = PortBook(profile, addresses, choose)
+        self.book = self._new_book()
 
     def __len__(self) -> int:
         """How many mappings are held, of which some may have expired; those of rules do not count."""
@@ -189,13 +189,16 @@ class NatTable:
         self._by_key.clear()
         self._by_external.clear()
         self._deadlines.clear()
-        self.book = PortBook(self.profile, self.addresses, self._choose)
+        self.book = self._new_book()
         self._apply_rules()
 
     def move(self, addresses: tuple[bytes, ...]) -> None:
         """Take other external addresses; mappings of the old ones are gone."""
         self.addresses = addresses
         self.clear()
+
+    def _new_book(self) -> PortBook:
+        return PortBook(self.profile, self.addresses, self._choose)
 
     def _adopt(self, profile: NatProfile) -> None:
         self.profile = profile

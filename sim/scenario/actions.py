@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from sim.net.firewall import Firewall
 from sim.net.gate import Rule
 from sim.net.nat import NatBox
 from sim.net.port import Port
@@ -157,7 +158,7 @@ def _reboot(world: World, event: RebootEvent, now: int) -> None:
     if event.gap:
         for port in ports:
             port.set_up(False)
-    if isinstance(node, NatBox):
+    if isinstance(node, NatBox | Firewall):
         node.reboot()
     if stack is not None:
         stack.crash(now)
@@ -176,8 +177,9 @@ def _come_back(world: World, event: RebootEvent, ports: list[Port], now: int) ->
 
 
 def _retime(world: World, event: RetimeEvent, now: int) -> None:
-    box = _box(world, event)
-    box.configure(box.nat.profile.override(event.timeouts()))
+    box = world.nodes[event.node]
+    assert isinstance(box, NatBox | Firewall)
+    box.configure(box.profile.override(event.timeouts()))
     changes = ", ".join(f"{key} {format_duration(value)}" for key, value in event.timeouts().items())
     _log(world, event, now, f"{event.node} has other timeouts: {changes}")
 
@@ -250,7 +252,7 @@ _ACTIONS: dict[type, Callable[[World, Any, int], None]] = {
 }
 
 
-def _box(world: World, event: RebindEvent | RetimeEvent | ExhaustEvent) -> NatBox:
+def _box(world: World, event: RebindEvent | ExhaustEvent) -> NatBox:
     node = world.nodes[event.node]
     assert isinstance(node, NatBox)
     return node

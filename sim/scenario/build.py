@@ -26,9 +26,10 @@ from sim.scenario.configs import ConfigError, cpus_of, endpoint_config
 from sim.scenario.errors import ScenarioError
 from sim.scenario.expand import expand
 from sim.scenario.faults import faults_of
+from sim.scenario.firewalls import firewall
 from sim.scenario.flows import add_flows
 from sim.scenario.idle import idle_settings
-from sim.scenario.nats import add_rules, nat_box
+from sim.scenario.nats import add_rules, announced, nat_box
 from sim.scenario.passing import begin_courses
 from sim.scenario.reach import check_reachability
 from sim.scenario.routes import Attachment, Prefix, RoutingNode, compute_routes, to_prefix
@@ -116,6 +117,7 @@ _NODES: dict[str, Callable[[Simulation, str, Any], IpNode]] = {
     "router": lambda sim, name, _: Router(sim, name),
     "gateway": lambda sim, name, _: Router(sim, name),
     "nat": nat_box,
+    "firewall": firewall,
     "real": lambda sim, name, model: RealHost(sim, name, forwarding=model.kind != "host"),
 }
 
@@ -181,7 +183,7 @@ def _default_interfaces(node: RoutingNode, model: Node) -> list[str]:
         return [
             name for name, prefixes in node.ports.items() if all(node.announces(p, name) for p in prefixes)
         ]
-    return [] if model.kind == "router" else list(model.interfaces)
+    return [] if model.kind in ("router", "firewall") else list(model.interfaces)
 
 
 def _routing_node(world: World, name: str, model: Node) -> RoutingNode:
@@ -190,7 +192,15 @@ def _routing_node(world: World, name: str, model: Node) -> RoutingNode:
         for interface, addresses in model.interfaces.items()
     }
     announces = _announcer(model, world.scenario.connections.get(name, {}))
-    return RoutingNode(name, ports, announces, tuple(_leased(world.scenario, name)), model.kind != "host")
+    elsewhere = announced(model) if isinstance(model, NatNode) else ()
+    return RoutingNode(
+        name,
+        ports,
+        announces,
+        tuple(_leased(world.scenario, name)),
+        model.kind != "host",
+        tuple((interface, to_prefix(text)) for interface, text in elsewhere),
+    )
 
 
 def _leased(scenario: Scenario, node: str) -> Iterator[Prefix]:

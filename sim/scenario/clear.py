@@ -44,7 +44,8 @@ def _calls(world: World, node: str) -> Iterator[tuple[str, str]]:
     """Whom a node's connections have as their peer."""
     stack = world.stacks.get(node)
     for connection in () if stack is None else stack.config.connections:
-        peers = dict.fromkeys(name for address in connection.remote_addrs for name in world.owners(address))
+        addresses = map(world.meant_by, connection.remote_addrs)
+        peers = dict.fromkeys(name for address in addresses for name in world.owners(address))
         yield from ((connection.name, name) for name in peers)
 
 

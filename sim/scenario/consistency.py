@@ -14,6 +14,7 @@ from sim.ike.identity import ANY
 from sim.scenario.addressing import check_addresses, check_links, check_networks
 from sim.scenario.errors import Path, Problem
 from sim.scenario.expand import sides, user_of
+from sim.scenario.firewalls import firewall_problems
 from sim.scenario.nats import nat_problems
 from sim.scenario.schema import (
     CbrFlow,
@@ -21,6 +22,7 @@ from sim.scenario.schema import (
     ChildCheck,
     ConnectionCheck,
     ConnectionChild,
+    FirewallNode,
     FlowCheck,
     GatewayNode,
     HostNode,
@@ -72,6 +74,8 @@ def _nodes(scenario: Scenario) -> Found:
                 yield ("nodes", name, "routes", prefix), _unknown("interface", interface, model.interfaces)
         if isinstance(model, NatNode):
             yield from ((("nodes", name, *path), text) for path, text in nat_problems(model))
+        if isinstance(model, FirewallNode):
+            yield from ((("nodes", name, *path), text) for path, text in firewall_problems(model))
 
 
 def _pki(scenario: Scenario) -> Found:
@@ -231,8 +235,10 @@ def _events(scenario: Scenario) -> Found:
 def _event(scenario: Scenario, event: Event) -> Iterator[tuple[str, str]]:
     """What is wrong with an event of a node that there is."""
     model = scenario.nodes[event.node]
-    if isinstance(event, RebindEvent | RetimeEvent | ExhaustEvent) and not isinstance(model, NatNode):
+    if isinstance(event, RebindEvent | ExhaustEvent) and not isinstance(model, NatNode):
         yield "node", f"{event.node} is a {model.kind}: only a NAT has mappings"
+    if isinstance(event, RetimeEvent) and not isinstance(model, NatNode | FirewallNode):
+        yield "node", f"{event.node} is a {model.kind}: only a NAT and a firewall have timeouts"
     if isinstance(event, SaEvent | DummyEvent | RedirectEvent):
         yield from _commanded(scenario, event)
     for key, interface in _named(event).items():
@@ -245,7 +251,7 @@ def _event(scenario: Scenario, event: Event) -> Iterator[tuple[str, str]]:
         if event.rule not in rules:
             yield "rule", _unknown(f"rule of {event.node}", event.rule, rules)
     streams = isinstance(event, RetimeEvent) and event.udp_stream_timeout is not None
-    if streams and isinstance(model, NatNode) and model.preset != "linux":
+    if streams and getattr(model, "preset", "") != "linux":
         yield "udp_stream_timeout", "only the preset linux tells streams from other UDP"
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
 
 from sim.net.engine import Simulation
 from sim.net.nat import NAT_PRESETS, NatBox, NatProfile
+from sim.net.nptv6 import PrefixPair
 from sim.scenario.schema_network import ForwardRule, NatNode
 from sim.wire.address import pack_address
+from sim.wire.embedded import LENGTHS, Prefix64
 from sim.wire.ip import Protocol
 
 _PROFILE_KEYS = tuple(field.name for field in fields(NatProfile) if field.name in NatNode.model_fields)
@@ -38,11 +41,36 @@ def nat_box(sim: Simulation, name: str, model: NatNode) -> NatBox:
 
 
 def add_rules(box: NatBox, model: NatNode) -> None:
-    """What leads inside unasked; to be called when the box has its ports."""
+    """What leads inside unasked, and what becomes of IPv6; to be called when the box has its ports."""
+    prefix = prefix64(model)
+    if prefix is not None:
+        box.translate_prefix(prefix)
+    if model.nptv6:
+        box.swap_prefixes(tuple(_pair(*pair) for pair in model.nptv6.items()))
     for internal, external in model.one_to_one.items():
         box.one_to_one(pack_address(internal), pack_address(external))
     for rule in model.forward:
         box.nat.forward(_PROTOCOLS[rule.protocol], rule.port, (pack_address(rule.to), inner_port(rule)))
+
+
+def prefix64(model: NatNode) -> Prefix64 | None:
+    """What stands for all of IPv4 on the inside of a NAT64."""
+    if model.nat64 is None:
+        return None
+    network = ipaddress.ip_network(model.nat64)
+    return Prefix64(network.network_address.packed, network.prefixlen)
+
+
+def announced(model: NatNode) -> Iterator[tuple[str, str]]:
+    """Interfaces and prefixes that lie there for others, though no address of the box does."""
+    if model.nat64 is not None:
+        yield from ((name, model.nat64) for name in model.interfaces if name != model.outside)
+    yield from ((model.outside, outside) for outside in model.nptv6.values())
+
+
+def _pair(inside: str, outside: str) -> PrefixPair:
+    one, other = ipaddress.ip_network(inside), ipaddress.ip_network(outside)
+    return PrefixPair(one.network_address.packed, other.network_address.packed, one.prefixlen)
 
 
 def inner_port(rule: ForwardRule) -> int:
@@ -56,12 +84,14 @@ def nat_problems(model: NatNode) -> Iterator[Found]:
     yield from _ports(model)
     yield from _one_to_one(model)
     yield from _forward(model)
+    yield from _nat64(model)
+    yield from _nptv6(model)
 
 
 def _outside(model: NatNode) -> Iterator[Found]:
     if model.outside not in model.interfaces:
         yield (), f"a NAT needs an outside interface: name one `{model.outside}`, or write `outside: NAME`"
-    elif not _external(model):
+    elif not _external(model) and not (model.nptv6 and model.nat64 is None):
         yield (), f"the outside interface `{model.outside}` needs an IPv4 address"
     elif len(model.interfaces) == 1:
         yield (), "a NAT needs an interface besides its outside one"
@@ -116,6 +146,41 @@ def _forward(model: NatNode) -> Iterator[Found]:
         led.add(inner)
     if model.forward and set(_external(model)) <= set(model.one_to_one.values()):
         yield ("forward",), "no address of the outside interface is left for ports: all stand for one other"
+
+
+def _nat64(model: NatNode) -> Iterator[Found]:
+    if model.nat64 is None:
+        return
+    network = ipaddress.ip_network(model.nat64)
+    if network.version == 4:
+        yield ("nat64",), f"{network} is not an IPv6 prefix, such as 64:ff9b::/96"
+    elif network.prefixlen not in LENGTHS:
+        lengths = ", ".join(f"/{length}" for length in LENGTHS)
+        yield (
+            ("nat64",),
+            f"IPv4 addresses lie in prefixes of {lengths} (RFC 6052 2.2), not /{network.prefixlen}",
+        )
+    elif network.network_address.packed[8]:
+        yield ("nat64",), "bits 64 to 71 of the prefix must be zero (RFC 6052 2.2)"
+    inner = [own for name, own in model.interfaces.items() if name != model.outside]
+    if not any(":" in address for own in inner for address in own):
+        yield ("nat64",), "nothing inside has IPv6: give an interface inside an IPv6 address"
+
+
+def _nptv6(model: NatNode) -> Iterator[Found]:
+    prefixes = [ipaddress.ip_network(text) for pair in model.nptv6.items() for text in pair]
+    for inside, outside in model.nptv6.items():
+        one, other = ipaddress.ip_network(inside), ipaddress.ip_network(outside)
+        if 4 in (one.version, other.version):
+            yield ("nptv6", inside), "IPv6 prefixes alone can be swapped"
+        elif one.prefixlen != other.prefixlen:
+            yield ("nptv6", inside), f"{one} and {other} must be of one length"
+        elif one.prefixlen > 64:
+            yield ("nptv6", inside), f"prefixes longer than /64 are not swapped, and {one} is"
+    if any(a.version == b.version and a.overlaps(b) for a, b in itertools.combinations(prefixes, 2)):
+        yield ("nptv6",), "prefixes of NPTv6 must not overlap"
+    if model.nptv6 and not any(":" in text for text in model.interfaces.get(model.outside, ())):
+        yield ("nptv6",), f"the outside interface `{model.outside}` needs an IPv6 address"
 
 
 def _external(model: NatNode) -> list[str]:

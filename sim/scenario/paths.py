@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 
+from sim.scenario.nats import prefix64
 from sim.scenario.schema import HostNode, NatNode, Scenario
 
 _IKE = {("udp", 500), ("udp", 4500)}
@@ -16,8 +17,8 @@ def responder_address(
     """The address of `responder` where a packet of `initiator` comes in, or None when there is no way.
 
     The initiator's interfaces are tried in their order, then the fewest links count. The address is of a
-    family that the initiator has at the interface it starts from. Where only a NAT's rule leads in, it is
-    that of the NAT; `passed` are those further in.
+    family that the initiator has at the interface it starts from, or one by which a NAT64 knows it. Where
+    only a NAT's rule leads in, it is that of the NAT; `passed` are those further in.
     """
     for interface, own in scenario.nodes[initiator].interfaces.items():
         entry = _entry(scenario, (initiator, interface), responder)
@@ -27,7 +28,25 @@ def responder_address(
         for text in scenario.nodes[responder].interfaces[entry]:
             if _version(text) in families:
                 return str(ipaddress.ip_interface(text).ip)
+        if 6 in families:
+            found = _through_nat64(scenario, (initiator, interface), responder, entry)
+            if found is not None:
+                return found
     return _let_in_by_nat(scenario, initiator, responder, (*passed, responder))
+
+
+def _through_nat64(scenario: Scenario, start: tuple[str, str], responder: str, entry: str) -> str | None:
+    """What stands for the IPv4 address of `responder` at its interface `entry`, inside a NAT64 on the way."""
+    ipv4 = [ipaddress.ip_interface(text).ip for text in scenario.nodes[responder].interfaces[entry]]
+    for name, nat in scenario.nodes.items():
+        prefix = prefix64(nat) if isinstance(nat, NatNode) else None
+        if prefix is None or not isinstance(nat, NatNode) or not ipv4 or ipv4[0].version != 4:
+            continue
+        inner = _entry(scenario, start, name)
+        beyond = _entry(scenario, (name, nat.outside), responder)
+        if inner not in (None, nat.outside) and beyond == entry:
+            return str(ipaddress.ip_address(prefix.embed(ipv4[0].packed)))
+    return None
 
 
 def _let_in_by_nat(scenario: Scenario, initiator: str, responder: str, passed: tuple[str, ...]) -> str | None:

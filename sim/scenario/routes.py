@@ -28,7 +28,7 @@ class RoutingNode:
     `ports` maps an interface to its prefixes. `announces(prefix, port)` says whether the node tells its other
     neighbours of a prefix that it knows through `port`. `leased` are the networks of virtual IPs behind its
     tunnels; the node tells of them where it has something to protect. A node that does not learn has no
-    routes but its default, and passes nothing on.
+    routes but its default, and passes nothing on. `translated` are told by the box alone.
     """
 
     name: str
@@ -36,6 +36,8 @@ class RoutingNode:
     announces: Callable[[Prefix, str], bool]
     leased: tuple[Prefix, ...] = ()
     learns: bool = True
+    translated: tuple[tuple[str, Prefix], ...] = ()
+    """Ports, and prefixes that lie there for others though nothing has an address of them."""
 
     @property
     def inside(self) -> list[str]:
@@ -74,6 +76,8 @@ def _announcements(
         for prefix in nodes[attachment[0]].ports[attachment[1]]:
             found.setdefault(prefix, []).append(attachment)
     for node in nodes.values():
+        for port, prefix in node.translated:
+            found.setdefault(prefix, []).append((node.name, port))
         for prefix in node.leased:
             found.setdefault(prefix, []).append((node.name, _TUNNELS))
     return found

@@ -24,6 +24,7 @@ from sim.scenario.errors import Path, Problem, ScenarioError, dotted
 from sim.scenario.schema_events import Event
 from sim.scenario.schema_faults import Fault
 from sim.scenario.schema_network import (
+    FirewallNode,
     GatewayNode,
     HostNode,
     Jitter,
@@ -60,9 +61,9 @@ from sim.units import NS_PER_S, format_duration
 
 __all__ = [
     "CbrFlow", "Check", "ChildCheck", "Connection", "ConnectionCheck", "ConnectionChild", "Directed",
-    "Event", "Fault", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link", "NatNode", "Node",
-    "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "ReplayFlow", "RouterNode", "Scenario", "Tunnel",
-    "TunnelAuth", "TunnelChild", "TunnelSide", "json_schema", "record_names",
+    "Event", "Fault", "FirewallNode", "Flow", "FlowCheck", "GatewayNode", "HostNode", "Jitter", "Link",
+    "NatNode", "Node", "PingFlow", "Pki", "PkiNode", "Pool", "Queue", "ReplayFlow", "RouterNode",
+    "Scenario", "Tunnel", "TunnelAuth", "TunnelChild", "TunnelSide", "json_schema", "record_names",
 ]  # fmt: skip
 
 

@@ -169,9 +169,50 @@ class NatNode(_Node):
     forward: Many[ForwardRule] = ()
     one_to_one: Annotated[dict[IPv4, IPv4], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
     """Inside addresses that have an outside one to themselves, whatever the protocol (RFC 3022 2.1)."""
+    nat64: Prefix | None = None
+    """What IPv6 hosts inside reach IPv4 ones by, such as 64:ff9b::/96 (RFC 6146, RFC 6052 2.2)."""
+    nptv6: Annotated[dict[Prefix, Prefix], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
+    """IPv6 prefixes of the inside, and what they are outside, of one length up to /64 (RFC 6296)."""
 
 
-Node = Annotated[HostNode | RouterNode | GatewayNode | NatNode, Field(discriminator="kind")]
+class AllowRule(Model):
+    """What may come in unasked; `icmp` is an echo request."""
+
+    protocol: Literal["udp", "tcp", "icmp", "esp", "ah"]
+    port: Port | None = None
+    """Of UDP or TCP, where it goes to; None: any."""
+    to: Address | None = None
+    """None: anywhere inside."""
+
+
+class FirewallNode(_Node):
+    """A router that lets in what answers, and translates nothing (RFC 6092)."""
+
+    kind: Literal["firewall"]
+    outside: Name = "wan"
+    """The interface that faces what is not trusted."""
+    filtering: DependsOn | None = None
+    """What of whom the inside has sent to may answer (RFC 4787 5); else address and port."""
+    udp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """How long state of UDP lives without a packet; else 2 min."""
+    icmp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Else 60 s."""
+    tcp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Of established connections; else 124 min."""
+    tcp_transitory_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Of connections that open or close; else 4 min."""
+    refresh: Literal["outbound", "any"] | None = None
+    """Which packets keep state alive; else any."""
+    fragments: Literal["reassemble", "drop", "first-only"] | None = None
+    """`reassemble`, the default, judges all of a packet and sends its fragments on as they came."""
+    esp: Literal["track", "drop"] = "track"
+    """What becomes of ESP and AH: state of two addresses, for they have no ports."""
+    esp_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Else 2 min."""
+    allow: Many[AllowRule] = ()
+
+
+Node = Annotated[HostNode | RouterNode | GatewayNode | NatNode | FirewallNode, Field(discriminator="kind")]
 
 
 class Jitter(Model):

@@ -115,7 +115,8 @@ class _Walker:
         for _ in range(_MAX_HOPS):
             self._way.stretches[-1].append(node.name)
             arrived = _is_at(self._world, node, dst)
-            if self._mapped and self._mapped[-1][0] == node.name and node.is_local(dst):
+            dst = _embedded(node, entry, dst)
+            if self._mapped and self._mapped[-1][0] == node.name and _stands_for_others(node, dst):
                 dst = self._mapped.pop()[1][0]
             elif (inside := self._let_in(node, entry, dst)) is not None:
                 dst = inside
@@ -138,7 +139,7 @@ class _Walker:
                 hint = f"add it under nodes.{node.name}.routes, or cover it by a tunnel"
                 self._fail(f"{node.name} has no route to {format_address(dst)} ({hint})")
                 return
-            self._leave(node, entry, port)
+            self._leave(node, entry, port, len(dst))
             node, entry = port.link.dst.node, port.link.dst.name
             if not (node.forwarding or _is_at(self._world, node, dst)):
                 self._fail(f"{node.name} is a host, it does not forward to {format_address(dst)}")
@@ -173,13 +174,14 @@ class _Walker:
         self._way.stretches.append([])
         self._entered.add(jump.entry)
 
-    def _leave(self, node: IpNode, entry: str, port: Port) -> None:
+    def _leave(self, node: IpNode, entry: str, port: Port, family: int) -> None:
         assert port.link is not None
         self._way.ports += [repr(port), repr(port.link.dst)]
-        ipv4 = len(self._way.sources[0]) == 4
-        if isinstance(node, NatBox) and ipv4 and entry and port.name == node.outside != entry:
-            self._way.nats.append((node.name, self._way.sources))
-            self._way.sources = node.nat.addresses
+        if isinstance(node, NatBox) and entry and port.name == node.outside != entry:
+            sources = node.nat.addresses if family == 4 else _swapped(node, self._way.sources)
+            if sources:
+                self._way.nats.append((node.name, self._way.sources))
+                self._way.sources = sources
 
     def _jump(self, node: IpNode, dst: bytes) -> Jump | None:
         if not self._tunnels or node.name in self._entered:
@@ -256,6 +258,24 @@ class _Walker:
             and any(node.name in self._world.reached_at(a) for a in connection.remote_addrs)
         ]
         return min(callers, key=lambda caller: not _is_at(self._world, caller, dst), default=None)
+
+
+def _embedded(node: IpNode, entry: str, dst: bytes) -> bytes:
+    """Where a packet that came in by an interface goes from here: a NAT64 has others mean IPv4 by IPv6."""
+    inside = isinstance(node, NatBox) and entry not in ("", node.outside)
+    return (node.embedded(dst) or dst) if isinstance(node, NatBox) and inside else dst
+
+
+def _stands_for_others(node: IpNode, dst: bytes) -> bool:
+    """Whether an answer to an address is for somebody inside whose packet was translated here."""
+    swapped = isinstance(node, NatBox) and len(dst) == 16 and node.lets_in(dst, 0, ANY_PORTS) is not None
+    return node.is_local(dst) or swapped
+
+
+def _swapped(node: NatBox, sources: Sources) -> Sources:
+    """What NPTv6 makes of IPv6 sources; nothing when it leaves them alone."""
+    found = (node.outward6(address) for address in sources)
+    return tuple(address for address in found if address is not None)
 
 
 def _is_at(world: World, node: IpNode, address: bytes) -> bool:

@@ -90,6 +90,11 @@ class World:
         """The virtual IPs that a node is expected to get."""
         return self._virtual_of.get(node, [])
 
+    def meant_by(self, address: bytes) -> bytes:
+        """The IPv4 address that an address stands for on the inside of a NAT64; else the address itself."""
+        boxes = (node for node in self.nodes.values() if isinstance(node, NatBox))
+        return next((own for box in boxes if (own := box.embedded(address)) is not None), address)
+
     def owners(self, address: bytes) -> list[str]:
         """The nodes that have an address from the beginning; several if they are in several realms."""
         if not self._owners:
@@ -101,9 +106,13 @@ class World:
     def reached_at(self, address: bytes) -> list[str]:
         """The nodes that IKE to an address reaches: its owners, or those to whom rules of a NAT lead it."""
         found = []
-        for name in self.owners(address):
+        for name in self.owners(self.meant_by(address)):
             box = self.nodes[name]
-            inside = box.lets_in(address, Protocol.UDP, _IKE_PORTS) if isinstance(box, NatBox) else None
+            inside = (
+                box.lets_in(self.meant_by(address), Protocol.UDP, _IKE_PORTS)
+                if isinstance(box, NatBox)
+                else None
+            )
             found += [name] if inside is None else self.reached_at(inside)
         return found
 

@@ -206,7 +206,7 @@ def echo_request(
 ) -> bytearray:
     """A whole IP packet that asks `dst` to send `payload` back."""
     kind = IcmpType.ECHO_REQUEST if len(src) == 4 else Icmpv6Type.ECHO_REQUEST
-    message = _message(src, dst, kind, 0, _ECHO.pack(identifier, sequence), payload)
+    message = emit(src, dst, kind, 0, _ECHO.pack(identifier, sequence), payload)
     return ip.build(src, dst, _protocol(src), message, ttl=ttl, tos=tos, identification=identification, df=df)
 
 
@@ -228,7 +228,7 @@ def echo_reply_to(request: Buf, *, ttl: int = 64) -> bytearray:
         raise ValueError("this packet is no echo request")
     src, dst = header.dst, header.src
     # RFC 1624 would do, were it not for a reply that is all zero: no update can find its checksum of 0xffff.
-    message = _message(src, dst, answered, 0, bytes(request[at + 4 : at + 8]), request[at + 8 :])
+    message = emit(src, dst, answered, 0, bytes(request[at + 4 : at + 8]), request[at + 8 :])
     identification = header.identification & 0xFFFF
     return ip.build(
         src, dst, header.protocol, message, ttl=ttl, tos=header.tos, identification=identification
@@ -258,7 +258,7 @@ def error(original: Buf, src: bytes, kind: IcmpError, mtu: int = 0) -> bytearray
     message_type, code = errors[kind]
     rest = _rest(header, original, kind, mtu)
     quote = original[: _quote_bytes(header)]
-    message = _message(src, header.src, message_type, code, rest, quote)
+    message = emit(src, header.src, message_type, code, rest, quote)
     tos = ERROR_TOS if header.version == 4 else 0
     return ip.build(src, header.src, _protocol(src), message, tos=tos)
 
@@ -310,7 +310,8 @@ def is_error_type(version: int, kind: int) -> bool:
     return kind < 128 or kind == Icmpv6Type.REDIRECT  # RFC 4443 2.1 and 2.4 (e.2)
 
 
-def _message(src: bytes, dst: bytes, kind: int, code: int, rest: bytes, body: Buf) -> bytes:
+def emit(src: bytes, dst: bytes, kind: int, code: int, rest: bytes, body: Buf) -> bytes:
+    """A message between two addresses, of the version that they are of, with its checksum."""
     version = 4 if len(src) == 4 else 6
     length = ICMP_HEADER_BYTES + len(body)
     words = _pseudo_header(version, src, dst, length) + int.from_bytes(_HEAD.pack(kind, code, 0, rest), "big")

@@ -234,6 +234,62 @@ SHARED_NAT = (
     "traffic=[{name: up, kind: ping, from: alice, to: moon, start: 1 s}]",
 )
 """alice and carol behind one NAT."""
+_WALL = "{kind: firewall, interfaces: {lan: 192.0.2.1/24, wan: 203.0.113.2/24}}"
+WALL = (
+    *QUIET[:2],
+    "tunnels={}",
+    "nodes={alice: {kind: host, interfaces: {eth: 192.0.2.10/24}}, wall: " + _WALL + ","
+    " core: {kind: router, interfaces: {wall: 203.0.113.1/24, bob: 198.51.100.254/24,"
+    " eve: 198.51.101.254/24}}, bob: {kind: host, interfaces: {eth: 198.51.100.1/24}},"
+    " eve: {kind: host, interfaces: {eth: 198.51.101.1/24}}}",
+    "links=[{ends: [alice:eth, wall:lan], delay: 2 ms}, {ends: [wall:wan, core:wall], delay: 2 ms},"
+    " {ends: [core:bob, bob:eth]}, {ends: [core:eve, eve:eth]}]",
+)
+"""alice behind a firewall; bob and eve beyond it."""
+WALL_PING = (*WALL, "traffic=[{name: p, kind: ping, from: alice, to: bob, size: 2000 B, count: 3}]")
+WALL_IN = (*WALL, "traffic=[{name: p, kind: ping, from: bob, to: alice}]")
+_CBR = "kind: cbr, size: 99 B, rate: 8 kbit/s"
+WALL_BACK = (
+    *WALL,
+    f"traffic=[{{name: out, {_CBR}, from: alice, to: bob, stop: 600 ms}},"
+    " {name: in, kind: replay, file: {discard}, from: bob, to: alice, start: 1100 ms}]",
+)
+"""alice sends to bob, and later a datagram comes back."""
+WALL_TCP = (
+    *WALL,
+    "traffic=[{name: out, kind: replay, file: {tcp}, from: alice, to: bob, start: 1 s},"
+    " {name: in, kind: replay, file: {back}, from: bob, to: alice, start: 1100 ms}]",
+)
+WALL_ESP = (
+    *WALL,
+    "traffic=[{name: out, kind: replay, file: {esp}, from: alice, to: bob, start: 1 s},"
+    " {name: in, kind: replay, file: {answer}, from: bob, to: alice, start: 2 s}]",
+)
+SIX = (
+    UNCHECKED,
+    STILL,
+    "nodes={alice: {kind: host, interfaces: {eth: 'fd00:1:0:1::10/64'}}, box: {kind: nat, interfaces:"
+    " {lan: 'fd00:1:0:1::1/64', wan: [203.0.113.10/24, '2001:db8:f::10/64']}, nat64: '64:ff9b::/96'},"
+    " moon: {kind: host, interfaces: {wan: [203.0.113.1/24, '2001:db8:f::1/64'], lan: 10.9.9.1/24}},"
+    " bob: {kind: host, interfaces: {eth: 10.9.9.9/24}}}",
+    "links=[{ends: [alice:eth, box:lan]}, {ends: [box:wan, moon:wan]}, {ends: [moon:lan, bob:eth]}]",
+)
+"""alice, who has IPv6 alone, and moon on both sides of a box that translates it."""
+SIX_CALLS = (
+    *SIX,
+    "connections={alice: {rw: {remote_addrs: ['64:ff9b::203.0.113.1'], local_id: a, psk: x, children:"
+    " {c: {mode: transport, start_action: start}}}}, moon: {rw: {psk: x, children: {c: {mode: transport}}}}}",
+    "tunnels={}",
+    "traffic=[]",
+)
+SIX_PING = (
+    *SIX,
+    "tunnels={}",
+    "nodes.box.nptv6={'fd00:1::/48': '2001:db8:100::/48'}",
+    "nodes.moon.routes={'2001:db8:100::/40': wan}",
+    "traffic=[{name: p, kind: ping, from: alice, to: 'moon:wan'}]",
+)
+
 _PEERS = {"alice": "first", "carol": "second"}
 
 ROOT, STRANGER = make_root(), make_root("CN=stranger")
@@ -384,6 +440,47 @@ CASES: dict[str, Case] = {
     "NatNode.ike_gateway": _case("nodes.home.port_assignment=random", "nodes.home.ike_gateway=spi"),
     "NatNode.port_500": _case(UNCHECKED, STILL, "nodes.home.port_500=drop"),
     "NatNode.port_4500": _case("nodes.home.port_assignment=random", "nodes.home.port_4500=keep"),
+    "NatNode.nat64": _case(*SIX_CALLS, "nodes.box.nat64='2001:db8:64::/96'"),
+    "NatNode.nptv6": _case(*SIX_PING, "nodes.box.nptv6={'fd00:1::/48': '2001:db8:101::/48'}"),
+    "FirewallNode.kind": _case(
+        *WALL_IN, "nodes.wall={kind: router, interfaces: {lan: 192.0.2.1/24, wan: 203.0.113.2/24}}"
+    ),
+    "FirewallNode.interfaces": _case(
+        *WALL, "traffic=[{name: p, kind: ping, from: alice, to: 'wall:lan'}]",
+        "nodes.wall.interfaces.lan=192.0.2.2/24",
+    ),
+    "FirewallNode.routes": _case(*WALL_PING, "nodes.wall.routes={198.51.100.1/32: lan}"),
+    "FirewallNode.drop_icmp": _case(*WALL_PING, "traffic.p.size=84 B", "nodes.wall.drop_icmp=[echo]"),
+    "FirewallNode.outside": _case(*WALL_IN, "nodes.wall.outside=lan"),
+    "FirewallNode.filtering": _case(
+        *WALL_BACK, "traffic.in.from=eve", "nodes.wall.filtering=endpoint-independent"
+    ),
+    "FirewallNode.udp_timeout": _case(*WALL_BACK, "nodes.wall.udp_timeout=300 ms"),
+    "FirewallNode.icmp_timeout": _case(*WALL_PING, "nodes.wall.icmp_timeout=1 ms"),
+    "FirewallNode.tcp_timeout": _case(*WALL_TCP, "nodes.wall.tcp_timeout=500 ms"),
+    "FirewallNode.tcp_transitory_timeout": _case(*WALL_TCP, "nodes.wall.tcp_transitory_timeout=50 ms"),
+    "FirewallNode.refresh": _case(
+        *WALL,
+        f"traffic=[{{name: out, {_CBR}, from: alice, to: bob, stop: 600 ms}},"
+        " {name: in, kind: replay, file: {discard}, from: bob, to: alice, start: 1100 ms},"
+        " {name: again, kind: replay, file: {discard}, from: bob, to: alice, start: 1700 ms}]",
+        "nodes.wall.udp_timeout=800 ms",
+        "nodes.wall.refresh=outbound",
+    ),
+    "FirewallNode.fragments": _case(*WALL_PING, "nodes.wall.fragments=drop"),
+    "FirewallNode.esp": _case(*WALL_ESP, "nodes.wall.esp=drop"),
+    "FirewallNode.esp_timeout": _case(*WALL_ESP, "nodes.wall.esp_timeout=500 ms"),
+    "FirewallNode.allow": _case(*WALL_IN, "nodes.wall.allow=[{protocol: icmp}]"),
+    "AllowRule.protocol": _case(
+        *WALL_IN, "nodes.wall.allow=[{protocol: icmp}]", "nodes.wall.allow.0.protocol=esp"
+    ),
+    "AllowRule.port": _case(
+        *WALL, f"traffic=[{{name: in, {_CBR}, from: bob, to: alice}}]",
+        "nodes.wall.allow=[{protocol: udp, port: 9}]", "nodes.wall.allow.0.port=10",
+    ),
+    "AllowRule.to": _case(
+        *WALL_IN, "nodes.wall.allow=[{protocol: icmp}]", "nodes.wall.allow.0.to=192.0.2.11"
+    ),
     "NatNode.esp_in_udp_apart": _case("nodes.home.esp_in_udp_apart=true"),
     "NatNode.udp_checksum": _case("nodes.home.udp_checksum=zero"),
     "NatNode.forward": _case(

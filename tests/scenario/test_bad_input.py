@@ -85,6 +85,24 @@ CASES = {
             (f"forward: [{_RULE}, {_RULE}]", ".forward.1.port", "has a rule already"),
             (f"forward: [{_RULE}, {_RULE.replace('500', '501')}]", ".forward.1.to", "to 1.1.1.1 port 7"),
             (f"one_to_one: {{1.1.1.1: 198.18.0.10}}, forward: [{_RULE}]", ".forward", "is left for ports"),
+            ("nat64: 10.0.0.0/8", ".nat64", "not an IPv6 prefix"),
+            ("nat64: 'fd00::/80'", ".nat64", "/32, /40, /48, /56, /64, /96"),
+            ("nat64: '64:ff9b::/96'", ".nat64", "nothing inside has IPv6"),
+            ("nat64: '64:ff9b:0:0:100::/96'", ".nat64", "must be zero"),
+            ("nptv6: {10.0.0.0/8: 'fd00::/48'}", ".nptv6.10.0.0.0/8", "IPv6 prefixes alone"),
+            ("nptv6: {'fd00::/48': '2001:db8::/56'}", ".nptv6.fd00::/48", "of one length"),
+            ("nptv6: {'fd00::/72': '2001:db8::/72'}", ".nptv6.fd00::/72", "longer than /64"),
+            ("nptv6: {'fd00::/48': 'fd00::/48'}", ".nptv6", "must not overlap"),
+            ("nptv6: {'fd00::/48': 'fd01::/48'}", ".nptv6", "needs an IPv6 address"),
+        )
+    },
+    **{
+        f"firewall: {text}": (("kind: router,", f"kind: firewall, {text},"), f"nodes.core{key}", said)
+        for text, key, said in (
+            ("outside: wan", "", "`outside: NAME`"),
+            ("outside: home, esp: drop, esp_timeout: 5 s", ".esp_timeout", "nothing to time out"),
+            ("outside: home, allow: [{protocol: esp, port: 5}]", ".allow.0.port", "esp has no ports"),
+            ("outside: home, esp: drop, allow: [{protocol: ah}]", ".allow.0.protocol", "neither ESP nor AH"),
         )
     },
     **{

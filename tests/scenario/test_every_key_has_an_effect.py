@@ -52,7 +52,8 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     answers = [(100, tcp_segment(server, client, SYN | ACK)), (1400, tcp_segment(server, client, ACK))]
     stray = [(0, bytes(udp.build(client, (server[0], 4500), b"\0\0\0\0stray")))]
     esp, answer = ([(0, _esp(*ends))] for ends in ((client[0], server[0]), (server[0], client[0])))
-    files = {"file": stray, "tcp": opening, "back": answers, "esp": esp, "answer": answer}
+    discard = [(0, bytes(udp.build((server[0], 9), (client[0], 10_000), b"back")))]
+    files = {"discard": discard, "file": stray, "tcp": opening, "back": answers, "esp": esp, "answer": answer}
     return {name: _record(folder / f"{name}.pcapng", packets) for name, packets in files.items()}
 
 
