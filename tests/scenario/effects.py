@@ -366,6 +366,7 @@ CASES: dict[str, Case] = {
     "RouterNode.count": _case(*QUIET, NO_NAT, "nodes.home.count=2"),
     "GatewayNode.count": _case(UNCHECKED, STILL, "nodes.alice.kind=gateway", "nodes.alice.count=2"),
     "NatNode.count": _case(*QUIET, "nodes.home.count=2"),
+    "FirewallNode.count": _case(*WALL_PING, "nodes.wall.count=2"),
     "HostNode.kind": _case("nodes.alice.kind=gateway"),
     "RouterNode.kind": _case("nodes.core.kind=host"),
     "GatewayNode.kind": _case("nodes.moon.kind=host"),
@@ -776,7 +777,9 @@ CASES: dict[str, Case] = {
         ).items()
     },
     "RedirectEvent.spread": Case(
-        (UNCHECKED, "traffic=[]", *REDIRECT[2:], "nodes.moon.count=2"), "events.0.spread=400 ms", expanded=True
+        (UNCHECKED, "traffic=[]", *REDIRECT[2:], "nodes.moon.count=2"),
+        "events.0.spread=400 ms",
+        expanded=True,
     ),
     "RedirectEvent.node": _case(
         *REDIRECT, "connections={carol: {rw: {psk: x, children: {c: {}}}}}", "events.0.node=carol"
