@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sim.experiment import plots
-    from sim.experiment.grid import grid
+    from sim.experiment.grid.study import grid
     from sim.experiment.overhead import byte_map, overhead
     from sim.experiment.packet_map import packet_map
     from sim.experiment.packets import packets
@@ -38,7 +38,7 @@ _HOME = {
     "build": "sim.scenario.build",
     "byte_map": "sim.experiment.overhead",
     "expand": "sim.scenario.expand",
-    "grid": "sim.experiment.grid",
+    "grid": "sim.experiment.grid.study",
     "load": "sim.scenario.load",
     "overhead": "sim.experiment.overhead",
     "packet_map": "sim.experiment.packet_map",

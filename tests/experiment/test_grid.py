@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.cli import app
-from sim.experiment.grid import Cell, Outcome, grid, one_cell
-from sim.experiment.grid.cell import KINDS
+from sim.experiment.grid.cell import KINDS, Cell, Outcome
+from sim.experiment.grid.study import grid, one_cell
 from sim.experiment.grid.text import code
 from sim.net.nat import NAT_PRESETS
 
