@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from struct import Struct
 
+from sim.ipsec.resources import source_port
 from sim.ipsec.sad import OutboundSa, Pair
 from sim.ipsec.spec import ChildSpec
 from sim.wire.esp import Mode
@@ -68,7 +69,7 @@ def _may_have_sent(sa: OutboundSa, report: TooBig) -> bool:
     if quoted.protocol == Protocol.UDP:
         if not spec.encap or len(quote) < at + _PORTS.size:
             return False
-        if _PORTS.unpack_from(quote, at) != (spec.local[1], spec.remote[1]):
+        if _PORTS.unpack_from(quote, at) != (source_port(spec), spec.remote[1]):
             return False
         at += UDP_HEADER_BYTES
         return len(quote) < at + _SPI.size or _spi(quote, at) == spec.spi_out

@@ -14,6 +14,7 @@ from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import ip, udp
 from sim.wire.resource import ALL
 from tests.tunnels.lab import ALICE, BOB, CHILD, SITES, Lab
+from tests.tunnels.test_path_mtu import Errors
 
 SHARED = (f"{CHILD}.per_cpu_sas=yes", "nodes.moon.cpus=4", "nodes.sun.cpus=2")
 PORTS = range(7000, 7040)
@@ -112,6 +113,23 @@ def test_in_udp_only_scattered_ones_have_source_ports_of_their_own(per_cpu: str)
     assert len(lab.boxes["bob"].seqs) == 2 * len(PORTS)
     assert len(lab.boxes["alice"].seqs) == len(PORTS)
     assert not [entry for entry in lab.world.log if entry.event == "path changed"]
+
+
+def test_c91_a_report_about_a_packet_from_a_port_of_its_own_is_about_its_sa() -> None:
+    """RFC 4301 8.2.1: a router quotes the UDP header that the packet had, not that of the connection."""
+    scattered = (*SHARED, f"{CHILD}.per_cpu_sas=encap", "tunnels.sites.encap=true")
+    lab = Lab(*scattered, "links.2.mtu=1300 B")
+    send_all(lab)
+    errors = Errors(lab, "alice")
+    lab.send(size=1290, df=True)
+    lab.run()
+    assert (lab.drops("net"), errors.mtus) == ({"packet too big": 1}, [])
+    lab.send(size=1290, df=True)
+    lab.run()
+    assert len(errors.mtus) == 1
+    arrived = lab.send(size=errors.mtus[0], df=True)
+    lab.run()
+    assert lab.boxes["bob"].seqs[-1] == arrived
 
 
 @pytest.mark.parametrize("per_cpu", ["yes", "encap"])
