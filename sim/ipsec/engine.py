@@ -21,6 +21,7 @@ from sim.ipsec.fragments import FirstFragments
 from sim.ipsec.icmp_errors import answer_to, is_icmp_error, quoted_traffic
 from sim.ipsec.iptfs.fleet import Fleet
 from sim.ipsec.nesting import MAX_DEPTH, around, made_by
+from sim.ipsec.outer import Number, Numbers
 from sim.ipsec.policy import Action, Policy, covers_both
 from sim.ipsec.resources import Resources
 from sim.ipsec.sad import MAX_FLOWS, Handler, InboundSa, OutboundSa, Pair, Usage
@@ -107,6 +108,8 @@ class Engine:
         """Called with the time when an event waits that no received packet will drain: see `volume`."""
         self.path_mtu: Callable[[OutboundSa], int] = lambda _sa: ETHERNET_MTU
         """What tells how long an outer packet may be, for those who clamp the MSS of TCP to it, or pad."""
+        self.number: Number = Numbers().next
+        """What numbers the outer packets of all SAs that are installed from now on."""
         self._resources = Resources(self.events.append, self._alert)
         self.aggfrag = Fleet(lambda sa: self.path_mtu(sa))
         """The SAs of AGGFRAG mode, which send by a clock: what they have for the driver, and when."""
@@ -156,6 +159,7 @@ class Engine:
         else:
             inbound = InboundSa(spec, self._rand, report)
             outbound = OutboundSa(spec, self._rand, report, self._alert)
+        outbound.number = self.number
         if spec.handling.mss_clamp:
             clamp(inbound, outbound, lambda sa: self.path_mtu(sa))
         if spec.handling.tfc_padding:

@@ -7,6 +7,7 @@ over IPv6 it is a real one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 
 from sim.wire.address import Sock
@@ -22,16 +23,35 @@ _pack_length = Struct(">H").pack_into
 _pack_udp = Struct(">HHHH").pack_into
 
 
+Number = Callable[[], int]
+"""The next identification of a packet that may be fragmented. Fragments are told apart by it between two
+addresses, whatever SA they are of, and so all SAs of a node share one (RFC 6864 4.3)."""
+
+
+class Numbers:
+    """Identifications in their order."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        self._last = (self._last + 1) & 0xFFFF
+        return self._last
+
+
 class Outer4:
     """IPv4 in front of ESP or AH, with UDP if there are `ports`; what stays is packed and summed once."""
 
-    __slots__ = ("_constant", "_ends", "_identification", "_pack", "_ttl_protocol", "_udp", "size")
+    __slots__ = ("_constant", "_ends", "_number", "_pack", "_ttl_protocol", "_udp", "size")
 
     def __init__(
         self,
         src: bytes,
         dst: bytes,
         ttl: int,
+        number: Number,
         ports: tuple[int, int] | None = None,
         protocol: Protocol = Protocol.ESP,
     ) -> None:
@@ -40,7 +60,7 @@ class Outer4:
         self._pack = _pack_v4_udp if ports else _pack_v4
         self._ttl_protocol = ttl << 8 | (Protocol.UDP if ports else protocol)
         self._constant = 0x4500 + self._ttl_protocol + pseudo_header_sum(src, dst, 0, 0) % 0xFFFF
-        self._identification = 0
+        self._number = number
         self.size = IPV4_HEADER_BYTES + (UDP_HEADER_BYTES if ports else 0)
 
     def write(self, packet: bytearray, tos: int, df: bool, _label: int = 0) -> None:
@@ -48,8 +68,7 @@ class Outer4:
         if df:
             identification, flags = 0, DF  # an atomic datagram: its ID means nothing (RFC 6864 4.1)
         else:
-            identification, flags = (self._identification + 1) & 0xFFFF, 0
-            self._identification = identification
+            identification, flags = self._number(), 0
         total = len(packet)
         # As internet_checksum: the sum is not zero, so its negative modulo 0xffff is the checksum.
         checksum = -(self._constant + tos + total + identification + flags) % 0xFFFF
@@ -89,14 +108,17 @@ class Outer6:
 Outer = Outer4 | Outer6
 
 
-def outer(local: Sock, remote: Sock, *, encap: bool, ttl: int, protocol: Protocol = Protocol.ESP) -> Outer:
+def outer(
+    local: Sock, remote: Sock, number: Number, *, encap: bool, ttl: int, protocol: Protocol = Protocol.ESP
+) -> Outer:
     """The headers for tunnel mode between two addresses; ValueError when their families differ."""
     (src, _), (dst, _) = local, remote
     if len(src) != len(dst):
         raise ValueError("the ends of a tunnel are of different IP versions")
     ports = (local[1], remote[1]) if encap else None
-    kind = Outer4 if len(src) == 4 else Outer6
-    return kind(src, dst, ttl, ports, protocol)
+    if len(src) == 4:
+        return Outer4(src, dst, ttl, number, ports, protocol)
+    return Outer6(src, dst, ttl, ports, protocol)
 
 
 def write_udp(packet: bytearray, at: int, src_port: int, dst_port: int) -> None:

@@ -15,7 +15,7 @@ from sim.ipsec import express
 from sim.ipsec.ah import AhMode, AhOpener, AhSealer
 from sim.ipsec.compress import CompressingSealer, InflatingOpener, Tally
 from sim.ipsec.esp import EspOpener, EspSealer
-from sim.ipsec.outer import outer
+from sim.ipsec.outer import Number, outer
 from sim.ipsec.replay import ReplayWindow
 from sim.ipsec.resources import source_port
 from sim.ipsec.spec import ChildSpec
@@ -60,13 +60,13 @@ def opener(spec: ChildSpec, rand: Rand) -> Opener:
     return EspOpener(keyed, spec.spi_in, window, aead=spec.encryption.aead, esn=spec.esn)
 
 
-def mode_sealer(spec: ChildSpec, wrapper: Sealer, tally: Tally | None = None) -> ModeSealer:
+def mode_sealer(spec: ChildSpec, wrapper: Sealer, number: Number, tally: Tally | None = None) -> ModeSealer:
     """What an outbound SA does to a packet, between the addresses of `spec`; with a tally it compresses."""
     inner = wrapper if tally is None else CompressingSealer(wrapper, spec.cpi_out, tally)
     if not isinstance(wrapper, AhSealer):
-        return _mode_sealer(spec, inner)
+        return _mode_sealer(spec, inner, number)
     wrapper.version = _version(spec)
-    return AhMode(_mode_sealer(spec, inner), wrapper)
+    return AhMode(_mode_sealer(spec, inner, number), wrapper)
 
 
 def express_seal(spec: ChildSpec, mode: ModeSealer, wrapper: Sealer) -> Callable[[bytearray], bytearray]:
@@ -97,11 +97,11 @@ def express_open(spec: ChildSpec, wrapper: Opener) -> Express | None:
     return express.express_opener(keyed, wrapper.window) if isinstance(keyed, AeadCipher) else None
 
 
-def _mode_sealer(spec: ChildSpec, wrapper: Wrapper) -> TunnelSealer | TransportSealer:
+def _mode_sealer(spec: ChildSpec, wrapper: Wrapper, number: Number) -> TunnelSealer | TransportSealer:
     if spec.mode is Mode.TUNNEL:
         fields = spec.outer_fields
         local = spec.local[0], source_port(spec)
-        around = outer(local, spec.remote, encap=spec.encap, ttl=fields.ttl, protocol=spec.protocol)
+        around = outer(local, spec.remote, number, encap=spec.encap, ttl=fields.ttl, protocol=spec.protocol)
         return TunnelSealer(wrapper, around, copy_df=spec.copy_df, df=spec.df, fields=fields)
     header = IPV4_HEADER_BYTES if _version(spec) == 4 else IPV6_HEADER_BYTES
     ports = (source_port(spec), spec.remote[1]) if spec.encap else None

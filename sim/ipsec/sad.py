@@ -15,6 +15,7 @@ from sim.ipsec.events import Event, PeerMoved, SelectorMismatch, SequenceExhaust
 from sim.ipsec.fragments import FirstFragments
 from sim.ipsec.icmp_errors import is_icmp_error, quoted_traffic
 from sim.ipsec.nesting import is_ipsec
+from sim.ipsec.outer import Number, Numbers
 from sim.ipsec.policy import Policy, covers_both
 from sim.ipsec.protocols import ModeSealer, Opener, Sealer
 from sim.ipsec.replay import ReplayWindow, check_size
@@ -69,6 +70,8 @@ class OutboundSa:
         """What becomes of a packet before it is sealed; set before the first one."""
         self.least: Callable[[], int] = _no_size
         """How many octets `shape` pads packets to: see `tfc`."""
+        self.number: Number = Numbers().next
+        """What numbers outer packets; set before the first one."""
         self.dummies = 0
         self.packets = 0
         self.bytes = 0
@@ -163,7 +166,7 @@ class OutboundSa:
     def _start(self) -> Callable[[bytearray], bytearray]:
         """What seals for the present addresses, made for the first packet that needs it."""
         spec, wrapper = self.spec, self.wrapper
-        mode = self._mode = protocols.mode_sealer(spec, wrapper, self.tally)
+        mode = self._mode = protocols.mode_sealer(spec, wrapper, self.number, self.tally)
         self._seal = _after(self.shape, protocols.express_seal(spec, mode, wrapper))
         return self._seal
 

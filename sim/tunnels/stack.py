@@ -88,6 +88,7 @@ class IpsecStack(IpsecDriver[Packet]):
         self._fitting = Fitting(node, self.engine, self.mtus)
         self._virtual_port: Port | None = None
         self.engine.path_mtu = self._fitting.mtu
+        self.engine.number = node.next_identification
         self._left = False
         self._ports_seen: list[tuple[str, bool, int, tuple[tuple[bytes, int], ...]]] | None = None
         self._passing: tuple[Packet, InboundSa | None] | None = None

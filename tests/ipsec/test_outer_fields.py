@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +164,17 @@ def test_c90_identifications_of_what_may_be_fragmented_do_not_repeat_within_a_tu
     assert seen[0] == seen[-1]
     assert ip.parse(pair.seal(datagram(40, df=True))).identification == 0
     assert ip.parse(pair.seal(datagram(40))).identification == seen[1]
+
+
+def test_c90_sas_between_the_same_ends_share_identifications_and_a_move_repeats_none() -> None:
+    """RFC 6864 4.3: fragments are told apart by them, and know no SPI."""
+    pair = make_pair()
+    second = replace(pair.spec, spi_in=SPI_A + 1, spi_out=SPI_B + 1, child="second")
+    pair.a.install(second, 0)
+    seen = [packet_of(pair.a.seal(spi, datagram(40), 0))[4:6] for spi in (SPI_A, SPI_A + 1) * 3]
+    pair.a.move(SPI_A, pair.spec.local, (B4, 4501), encap=False)
+    seen.append(packet_of(pair.a.seal(SPI_A, datagram(40), 0))[4:6])
+    assert len({bytes(number) for number in seen}) == 7
 
 
 # Transport mode

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sim.net.packet import Packet
 from sim.wire import icmp, ip
+from sim.wire.address import pack_address
 from tests.tunnels.lab import ALICE, BOB, CHILD, Lab
 
 SUITES = ["aes128gcm16", "aes256-sha256", "aes128-sha1", "chacha20poly1305"]
@@ -59,6 +61,26 @@ def test_without_df_the_outer_packet_is_fragmented_and_comes_together_again() ->
     assert [ip.parse(seen.data).is_fragment for seen in ear.seen] == [True, True]
     assert lab.boxes["bob"].seqs == [whole]
     assert errors.mtus == []
+
+
+def test_fragments_of_two_sas_do_not_mix_when_some_are_lost() -> None:
+    """RFC 6864 4.3: the first datagram never becomes whole, and spoils none of the other SA."""
+    first, second = "local_ts: [10.1.0.0/16], remote_ts: [10.2.0.10/32]", "remote_ts: [10.2.1.0/24]"
+    children = f"{{one: {{{first}}}, two: {{local_ts: [10.1.0.0/16], {second}}}}}"
+    lab = Lab("links.1.mtu=1000 B", f"tunnels.sites.children={children}").up()
+    lab.run()
+    assert len(lab.stack("moon").engine.sad) == 2
+    ear = lab.listen("moon:wan")
+    lab.world.ports["sun:wan"].set_up(False)
+    lab.send(size=1400)
+    lab.run()
+    lab.world.ports["sun:wan"].set_up(True)
+    port = lab.world.ports["sun:wan"]
+    port.node.enter(Packet(bytearray(ear.seen[-1].data), lab.now), port, lab.now)
+    lab.send(dst=pack_address("10.2.1.9"), to="bob", size=1400)
+    lab.run()
+    inbound = {pair.outbound.spec.child: pair.inbound for pair in lab.stack("sun").engine.sad.values()}
+    assert (inbound["one"].packets, inbound["two"].packets) == (0, 1)
 
 
 def test_a_df_that_is_not_copied_lets_the_outer_packet_be_fragmented() -> None:

@@ -207,7 +207,8 @@ class AggfragOutboundSa(OutboundSa):
     def _headers(self) -> Outer:
         if self._around is None:
             spec = self.spec
-            self._around = outer(spec.local, spec.remote, encap=spec.encap, ttl=spec.outer_fields.ttl)
+            ends, ttl = (spec.local, spec.remote), spec.outer_fields.ttl
+            self._around = outer(*ends, self.number, encap=spec.encap, ttl=ttl)
         return self._around
 
     @property
