@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sim.ipsec.verdict import Drop
 from sim.net.packet import Packet
+from sim.units import NS_PER_S
 from sim.wire import ip, udp
 from sim.wire.fragment import fragment
 from tests.tunnels.lab import ALICE, BOB, CHILD, Lab
@@ -116,6 +118,15 @@ def test_what_is_remembered_of_first_fragments_is_bounded() -> None:
         ip.write_checksum(first)
         lab.stack("moon").engine.outbound(bytearray(first), lab.now)
     assert len(lab.stack("moon").engine._left_first) <= 1024
+
+
+def test_a_first_fragment_is_remembered_for_thirty_seconds() -> None:
+    """As long as a datagram may take to become whole; the number may come again later."""
+    engine = Lab(*PORT, ALSO).up().stack("moon").engine
+    first, later, _ = pieces()
+    assert isinstance(engine.outbound(first, 0), bytearray)
+    assert isinstance(engine.outbound(later, 30 * NS_PER_S - 1), bytearray)
+    assert isinstance(engine.outbound(later, 30 * NS_PER_S), Drop)
 
 
 def pieces() -> list[bytearray]:
