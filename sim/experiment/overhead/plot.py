@@ -62,6 +62,8 @@ def save(drawn: Figure, path: str | Path) -> None:
         with _style():
             drawn.savefig(part, format=kind, dpi=PRINT_DPI, metadata=_METADATA[kind])
         part.replace(final)
+    except OSError as error:
+        raise OverheadError(f"{path}: {error.strerror}; give a file that can be written") from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -98,6 +98,14 @@ def test_variants_that_cost_the_same_share_a_line() -> None:
     assert labels == ["ESP tunnel aes128gcm16 = ESP tunnel chacha20poly1305", "ESP tunnel aes256-sha256"]
 
 
+def test_a_figure_that_cannot_be_written_is_told_by_its_own_name(tmp_path: Path) -> None:
+    """Not by that of the file beside it, of which nobody knows."""
+    file = tmp_path / "missing" / "figure.png"
+    result = CliRunner().invoke(app, ["overhead", "--plot", str(file)])
+    assert result.exit_code == 2
+    assert f"{file}: No such file or directory" in result.stderr.replace("\n", " ")
+
+
 @pytest.mark.parametrize("ip", [4, 6])
 def test_the_whole_legend_is_in_the_figure(ip: int) -> None:
     """Many variants that cost the same have one long label."""
