@@ -226,9 +226,9 @@ class Engine:
         return inbound, outbound
 
     def usage(self, spi_in: int) -> Usage | None:
-        """When a pair last carried something; None when there is no such pair."""
+        """When a pair last carried something, from where the peer should be; None if there is no pair."""
         pair = self._pairs.get(spi_in)
-        return Usage(pair.inbound.last_at, pair.outbound.last_at) if pair else None
+        return Usage(pair.inbound.alive_at, pair.outbound.last_at) if pair else None
 
     def outbound(self, ip: bytearray, now: int) -> Outcome:
         """The protected packet (a new one; `ip` stays as it was), or why there is none.

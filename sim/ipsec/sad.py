@@ -42,6 +42,7 @@ Alert = Callable[[int], None]
 """Called with the time when an event waits that the packet path itself does not drain."""
 Handler = Callable[[bytearray, int], bytearray | Verdict]
 """What to do with a packet that leaves, and when."""
+OpenPlain = Callable[[bytearray, int, int], bytearray | None]
 OpenMode = Callable[[bytearray, int, bytearray, int], bytearray]
 
 
@@ -50,6 +51,22 @@ class Usage(NamedTuple):
 
     last_in_at: int
     last_out_at: int
+
+
+class Moved(NamedTuple):
+    """Where an SA has moved to, the peer's address and ours, and when the peer last was alive before."""
+
+    ends: bytes
+    alive_at: int
+
+    def fits(self, packet: bytearray) -> bool:
+        """Whether an outer packet has come that way."""
+        at = _ADDRESSES_AT[packet[0] >> 4]
+        return packet[at : at + len(self.ends)] == self.ends
+
+
+_ADDRESSES_AT = {4: 12, 6: 8}
+"""Where the two addresses of an IP header are, by its version."""
 
 
 class OutboundSa:
@@ -198,11 +215,12 @@ class InboundSa:
         self.packets = 0
         self.bytes = 0
         self.last_at = self._mismatch_at = -1
+        self._moved: Moved | None = None
         self.drops: Counter[Reason] = Counter()
         self.tally = Tally() if spec.cpi_in else None
         self.held_ipsec = False
         """Whether the last packet that came out is ESP or AH itself; `Engine.open_again` takes note."""
-        self.open_plain: Callable[[bytearray, int, int], bytearray | None] = _asleep
+        self.open_plain: OpenPlain = _asleep
         """What ESP at an offset of an IPv4 packet held, if it is plain: see `express`. Then comes `admit`."""
         self.shape: Callable[[bytearray], bytearray] | None = None
         """What becomes of a packet that was let through; set before the first one."""
@@ -225,6 +243,19 @@ class InboundSa:
         """Expect the peer at the addresses of `spec` from now on."""
         self.spec = spec
         self._peer = spec.remote
+
+    def move(self, spec: ChildSpec) -> None:
+        """As `settle`; until a packet has come that way, others are no sign of life (RFC 4555 3.12)."""
+        ends, before = spec.remote[0] + spec.local[0], self.spec
+        self.settle(spec)
+        if ends != before.remote[0] + before.local[0]:
+            self._moved = Moved(ends, self.alive_at)
+            self.open_plain = _never if self._wrapper else _asleep
+
+    @property
+    def alive_at(self) -> int:
+        """When a packet last came from where the peer should be to where we are; -1 for never."""
+        return self.last_at if self._moved is None else self._moved.alive_at
 
     def open(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Verdict:
         """The inner packet of ESP or AH at `at`, which shows the sequence number `low`; `packet` is spent.
@@ -272,7 +303,7 @@ class InboundSa:
 
         `peer` is None unless this packet is the newest and came in UDP.
         """
-        self._noted(peer, now)
+        self._noted(packet, peer, now)
         try:
             if next_header == _DUMMY:
                 raise PacketError(Reason.DUMMY)  # RFC 4303 2.6: no error, just nothing
@@ -287,9 +318,11 @@ class InboundSa:
         self.bytes += len(inner)
         return inner
 
-    def _noted(self, peer: Sock | None, now: int) -> None:
+    def _noted(self, packet: bytearray, peer: Sock | None, now: int) -> None:
         """An authentic packet came, from `peer` if that is news."""
         self.last_at = now
+        if self._moved is not None and self._moved.fits(packet):
+            self._moved, self.open_plain = None, self._shortest()
         if self.on_first is not None:
             on_first, self.on_first = self.on_first, None
             on_first()
@@ -316,9 +349,13 @@ class InboundSa:
         self._flows: set[FlowKey] = set()
         self._firsts: FirstFragments[bool] = FirstFragments()
         if self.open_plain is _asleep:
-            express = None if self.shape else protocols.express_open(spec, wrapper)
-            self.open_plain = express or _never
+            self.open_plain = _never if self._moved else self._shortest()
         return wrapper
+
+    def _shortest(self) -> OpenPlain:
+        wrapper = self._wrapper
+        express = None if self.shape or wrapper is None else protocols.express_open(self.spec, wrapper)
+        return express or _never
 
     def _check_selectors(self, inner: bytearray) -> None:
         """RFC 4301 5.2 step 4: what came through the SA is what the SA is for."""
@@ -392,7 +429,7 @@ class Pair(NamedTuple):
         encap = encap and self.outbound.spec.protocol is Protocol.ESP
         spec = replace(self.outbound.spec, local=local, remote=remote, encap=encap)
         self.outbound.settle(spec)
-        self.inbound.settle(spec)
+        self.inbound.move(spec)
 
 
 def _no_size() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sim.crypto.cipher import Rand
 from sim.ipsec.events import LifetimeReached
-from sim.ipsec.sad import Alert, InboundSa, OutboundSa, Report
+from sim.ipsec.sad import Alert, InboundSa, OpenPlain, OutboundSa, Report
 from sim.ipsec.spec import ChildSpec
 from sim.ipsec.verdict import DROP, Drop, Reason
 from sim.wire.address import Sock
@@ -57,7 +57,10 @@ class MeteredInboundSa(InboundSa):
     def __init__(self, spec: ChildSpec, rand: Rand, report: Report, alert: Alert) -> None:
         super().__init__(spec, rand, report)
         self._meter = Meter(spec, report, alert)
-        self.open_plain = lambda packet, at, low: None
+        self.open_plain = _never
+
+    def _shortest(self) -> OpenPlain:
+        return _never
 
     def open_any(self, packet: bytearray, at: int, low: int, peer: Sock | None, now: int) -> bytearray | Drop:
         if self._meter.over:
@@ -66,6 +69,9 @@ class MeteredInboundSa(InboundSa):
         opened = super().open_any(packet, at, low, peer, now)
         self._meter.read(self.bytes, self.packets, now)
         return opened
+
+
+def _never(_packet: bytearray, _at: int, _low: int) -> None: ...
 
 
 def _reached(limit: tuple[int, int], octets: int, packets: int) -> bool:

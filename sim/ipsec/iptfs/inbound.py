@@ -56,7 +56,7 @@ class AggfragInboundSa(InboundSa):
         seq = esp.window.recover(low)
         try:
             payload, next_header, newest = esp.open(packet, at, low)
-            self._noted(peer if newest else None, now)
+            self._noted(packet, peer if newest else None, now)
             if next_header != Protocol.AGGFRAG:
                 dummy = next_header == Protocol.NO_NEXT
                 raise PacketError(Reason.DUMMY if dummy else Reason.NEXT_HEADER)  # RFC 9347 2.3
