@@ -46,6 +46,24 @@ def peer_may_use(sa: IkeSa, address: bytes) -> bool:
     return not _protected(address, sa.path.remote[0], nets)
 
 
+def peers(sa: IkeSa) -> list[bytes]:
+    """Where the peer may be found, the present address first.
+
+    Then where its last announcement came from, the addresses in that, and those configured: a gateway behind
+    a NAT cannot know by which addresses it is reached.
+    """
+    others = (sa.announced_from, *sa.peer_addresses, *sa.connection.remote_addrs)
+    given = filter(None, others)
+    known = [address for address in given if acceptable(sa, address) and peer_may_use(sa, address)]
+    return list(dict.fromkeys((sa.path.remote[0], *known)))
+
+
+def acceptable(sa: IkeSa, address: bytes) -> bool:
+    """A peer is never at one of our own addresses, nor at none or many (RFC 4555 3.5: local policy)."""
+    multicast = address[0] >= 0xE0 if len(address) == 4 else address[0] == 0xFF
+    return any(address) and not multicast and address not in sa.ctx.local
+
+
 def _outside(sa: IkeSa) -> list[bytes]:
     """Our addresses that the connection allows, without those in the networks that it protects."""
     nets = [selector for child in sa.connection.children for selector in child.local_ts]

@@ -55,6 +55,8 @@ class ChildSa:
     original: tuple[bytes, bytes] | None = None
     """The peer's own address and ours as its traffic selectors had them before a NAT (RFC 7296 2.23.1)."""
     aggfrag: Requirement = Requirement.NONE
+    ends: tuple[bytes, bytes] | None = None
+    """In transport mode the addresses that it is for, ours first, which it cannot leave (RFC 4555 1.2)."""
     takes_no_padding: bool = False
     """Whether the peer has said ESP_TFC_PADDING_NOT_SUPPORTED (RFC 7296 1.3.1)."""
 

@@ -78,9 +78,13 @@ class RedirectWhen(Enum):
 
 @quick
 class ReturnRoutability(Enum):
-    """When a responder proves that the initiator answers at a new address (RFC 4555 3.7)."""
+    """When a responder proves that the initiator answers at a new address (RFC 4555 3.7).
+
+    BEFORE its Child SAs move there, or AFTER, so that no packet waits for the proof.
+    """
 
     BEFORE = "before"
+    AFTER = "after"
     NONE = "none"
 
 
@@ -289,6 +293,8 @@ class ConnectionConfig:
 
     dscp: int = 0
     """The code point of IKE's own packets."""
+    nat_traversal: bool = True
+    """Whether NATs are looked for and crossed; if not, MOBIKE refuses them (RFC 7296 2.23, RFC 4555 3.9)."""
 
     follow_redirects: bool = False
     """Whether we go to another gateway if ours sends us there (RFC 5685)."""
@@ -306,6 +312,8 @@ class ConnectionConfig:
     def __post_init__(self) -> None:
         if 0 != self.fragment_size < MIN_FRAGMENT_SIZE:
             raise ValueError(f"a fragment size of {self.fragment_size}, below {MIN_FRAGMENT_SIZE}")
+        if self.encap and not self.nat_traversal:
+            raise ValueError("UDP encapsulation is forced by NAT traversal, which is switched off")
         if bool(self.ppk) is not bool(self.ppk_id) or (self.ppk_required and not self.uses_ppk):
             raise ValueError("a PPK needs a name, the name a PPK, and there is none with EAP")
         if self.local.second is not None and not self.remote_addrs:

@@ -20,6 +20,7 @@ from sim.ike.exchanges import REFUSALS, State, check_request, check_response, fi
 from sim.ike.fragments import fragment_of
 from sim.ike.message import Message, ProtectedWireError
 from sim.ike.notation import in_fragments, notation
+from sim.ike.path_test import heed_path
 from sim.ike.payloads import NotifyPayload
 from sim.ike.requests import Outstanding
 from sim.ike.succession import promote
@@ -247,6 +248,7 @@ class Conversation:
         self.sa.heard(received, now)
         waiting: list[Task] = []
         self._finish(outstanding, received)
+        heed_path(self.sa, outstanding, received, now)
         try:
             if problem is not None:
                 raise problem
@@ -257,6 +259,7 @@ class Conversation:
             self.sa.requests.drop(outstanding.job)
             self.sa.disappointed(error, now)
         except RefusedError as error:
+            self.sa.refused(outstanding.job, error)
             self.sa.requests.drop(outstanding.job)
             self.sa.end(error.reason, error.text, now)
         except SupersededError:

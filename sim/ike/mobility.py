@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.ike.candidates import peer_may_use, usable
+from sim.ike.candidates import peers, usable
 from sim.ike.constants import ExchangeType
 from sim.ike.events import Reason
 from sim.ike.exchanges import State
@@ -66,13 +66,14 @@ def _set_out_again(sa: IkeSa, now: int) -> None:
     """The address of an IKE SA that is coming up is gone.
 
     IKE_AUTH goes on from another one if MOBIKE can tell afterwards (RFC 4555 3.3: the responder has taken
-    the address of the copy that it answered). Everything before starts afresh, hashes of addresses and all.
+    the address of the copy that it answered). Everything before starts afresh, hashes of addresses and all;
+    so does an IKE_AUTH that holds its addresses because no NAT may change them (3.9).
     """
     path = sa.path
     address = _way_out(sa)
     if not address:
         return
-    if sa.channel.protected and sa.connection.mobike:
+    if sa.channel.protected and sa.connection.mobike and path.natt:
         _relocate(sa, (address, path.local[1]), path.remote)
         sa.requests.resend(now)
     else:
@@ -82,8 +83,7 @@ def _set_out_again(sa: IkeSa, now: int) -> None:
 
 def _choose_again(sa: IkeSa, now: int) -> None:
     path = sa.path
-    others = (address for address in sa.peer_addresses if peer_may_use(sa, address))
-    for remote in (path.remote[0], *others):
+    for remote in peers(sa):
         for local in usable(sa, remote)[:1]:
             if (local, remote) != (path.local[0], path.remote[0]):
                 start_update(sa, (local, path.local[1]), (remote, path.remote[1]), now)

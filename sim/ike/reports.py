@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.ike import transport_nat
+from sim.ike.bound import may_follow
 from sim.ike.child import ChildSa
 from sim.ike.events import (
     ChildSaDown,
@@ -61,7 +62,9 @@ def path_changed(sa: IkeSa) -> PathChanged:
         path.encap,
         path.nat_local,
         path.nat_remote,
-        tuple(spi_in for spi_in, child in sa.children.items() if not child.expired),
+        tuple(
+            spi_in for spi_in, child in sa.children.items() if not child.expired and may_follow(child, path)
+        ),
         path.remote if path.esp_remote else None,
     )
 

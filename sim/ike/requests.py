@@ -8,11 +8,12 @@ queue -> outstanding (at most `window`) -> response
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from sim.ike.channel import Channel, Encoded
 from sim.ike.constants import ExchangeType
+from sim.ike.path_test import Pair, other_pairs, waits
 from sim.ike.tasks.base import Job, Outgoing, Task, build_all
 from sim.ike.window import announce_window
 
@@ -24,11 +25,12 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(slots=True)
 class Outstanding:
-    """A request of ours that waits for its response."""
+    """A request of ours that waits for its response; `tested` are the other paths that it has gone by."""
 
     job: Job
     encoded: Encoded
     tries: int = 0
+    tested: set[Pair] = field(default_factory=set)
 
 
 class Requests:
@@ -142,6 +144,7 @@ class Requests:
         """Repeat what is outstanding at once, from the SA's new addresses (RFC 4555 3.5)."""
         for outstanding in self.outstanding.values():
             outstanding.tries = 0
+            outstanding.tested.clear()
             self._send(outstanding, now)
 
     def repeat(self, now: int) -> None:
@@ -168,10 +171,12 @@ class Requests:
 
     def _send(self, outstanding: Outstanding, now: int) -> None:
         sa, encoded = self.sa, outstanding.encoded
-        delays = sa.connection.retransmit.delays
         self.channel.send(encoded, sa.path.local, sa.path.remote)
+        for pair in other_pairs(sa, outstanding.tries):
+            outstanding.tested.add(pair)
+            self.channel.send(encoded, *pair)
         sa.last_out_at = now
-        at = now + delays[outstanding.tries]
+        at = now + waits(sa)[outstanding.tries]
         outstanding.tries += 1
         message_id = encoded.message_id
         sa.ctx.timers.arm(self._timer(message_id), at, lambda due: self._overdue(message_id, due))
@@ -180,10 +185,10 @@ class Requests:
         outstanding = self.outstanding.get(message_id)
         if outstanding is None:
             return
-        if outstanding.tries < len(self.sa.connection.retransmit.delays):
+        if outstanding.tries < len(waits(self.sa)):
             self._send(outstanding, now)
         else:
-            self.sa.timed_out(outstanding.encoded, now)
+            self.sa.timed_out(outstanding.encoded, len(outstanding.tested), now)
 
     def _timer(self, message_id: int) -> tuple[int, str, int]:
         return (self.sa.ike_id, "retransmit", message_id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sim.crypto.cipher import cipher
 from sim.ike import transport_nat
 from sim.ike.alternatives import Alternatives
+from sim.ike.bound import bind
 from sim.ike.candidates import may_use
 from sim.ike.certs import NOT_ASKED
 from sim.ike.channel import Channel
@@ -29,6 +30,7 @@ from sim.ike.lifetimes import Lifetimes
 from sim.ike.message import NO_SPI
 from sim.ike.mobility import reconsider, start_update
 from sim.ike.path import Path, first_path
+from sim.ike.path_test import waits
 from sim.ike.payloads import NotifyPayload
 from sim.ike.proposals import IkeSuite, Proposal, format_proposal
 from sim.ike.recovery import action_after
@@ -49,6 +51,7 @@ from sim.ike.tasks.delete import DeleteIke
 from sim.ike.tasks.eap import InitiateEap
 from sim.ike.tasks.intermediate import InitiateIntermediate
 from sim.ike.tasks.mobike import SetUpMobike
+from sim.ike.tasks.no_nats import wait_for_set_up
 from sim.ike.tasks.redirect import FollowInAuth
 from sim.ike.tasks.sa_init import InitiateSaInit
 from sim.ike.view import view_of
@@ -62,7 +65,7 @@ if TYPE_CHECKING:
     from sim.crypto.kex import KeyExchange
     from sim.ike.channel import Encoded
     from sim.ike.context import Context
-    from sim.ike.errors import PeerError
+    from sim.ike.errors import PeerError, RefusedError
     from sim.ike.identity import Identity
     from sim.ike.tasks.ike_rekey import RekeyIke, Rival
 
@@ -85,9 +88,12 @@ class IkeSa:
 
     __slots__ = (
         "_afterwards",
+        "_wait",
         "additional",
         "alternatives",
         "announced",
+        "announced_by",
+        "announced_from",
         "asked",
         "began",
         "breaks",
@@ -119,6 +125,7 @@ class IkeSa:
         "lifetimes",
         "local_id",
         "mobike",
+        "nat_refusals",
         "nonce_i",
         "nonce_r",
         "offered",
@@ -150,6 +157,7 @@ class IkeSa:
         "suite",
         "text",
         "tries",
+        "updated_by",
         "use_ppk",
         "wanted",
         "watch",
@@ -197,6 +205,8 @@ class IkeSa:
         self.followups = FollowUps(self)
         self.peer_addresses: tuple[bytes, ...] = ()
         self.announced: tuple[bytes, ...] = ()
+        self.announced_from = b""
+        self.announced_by = self.updated_by = -1
         self.seen_as: bytes | None = None
         self.wanted: list[Wanted] = []
         self.retired: dict[int, Retired] = {}
@@ -208,6 +218,7 @@ class IkeSa:
         self.rival: Rival | None = None
         self.standby = False
         self.tries = self.window = 1
+        self.nat_refusals = self._wait = 0
         self.peer_is_childless = self.peer_takes_more = False
         self.configuration: Configuration | None = None
         self.cp_problem: PeerError | None = None
@@ -340,6 +351,7 @@ class IkeSa:
 
     def add_child(self, child: ChildSa, now: int, replaces: ChildSa | None = None) -> None:
         """Report a new Child SA, ready to receive at once (RFC 7296 2.8)."""
+        bind(child, self.path)
         self.children[child.spi_in] = self.ctx.children[child.spi_in] = child
         for host in _inner_hosts(child):
             self.ctx.inner_hosts[host] = child
@@ -413,7 +425,8 @@ class IkeSa:
         new.local_id, new.remote_id = self.local_id, self.remote_id
         new.began, new.mobike, new.peer_addresses = self.began, self.mobike, self.peer_addresses
         new.fragmentation, new.ppk = self.fragmentation, self.ppk
-        new.announced, new.seen_as = self.announced, self.seen_as
+        new.announced, new.announced_from = self.announced, self.announced_from
+        new.seen_as = self.seen_as
         new.lifetimes.inherit(self.lifetimes)
         new.alternatives.inherit(self.alternatives)
         new.followed_by = self.followed_by
@@ -567,19 +580,28 @@ class IkeSa:
         else:
             self.end_politely(error.reason, error.text, now, error.payload())
 
-    def timed_out(self, request: Encoded, now: int) -> None:
-        """The peer did not answer a request; RFC 7296 2.4 takes it for dead."""
-        delays = self.connection.retransmit.delays
+    def timed_out(self, request: Encoded, tested: int, now: int) -> None:
+        """The peer did not answer a request, nor by `tested` other paths; RFC 7296 2.4 takes it for dead."""
+        delays = waits(self)
         text = (
             f"{format_sock(self.path.remote)} did not answer {request.payloads} within "
             f"{format_duration(sum(delays))}, sent {len(delays)} times"
         )
+        if tested:
+            text += f", and by {tested} other path{'s' if tested > 1 else ''}"
         if self.state is State.CONNECTING and self.connection.keyingtries != self.tries:
             self._afterwards = self.all_wanted()
         if self.reason is Reason.NONE:
             self.end(Reason.TIMEOUT, text, now)
         else:
             self.end(self.reason, self.text, now)
+
+    def refused(self, job: Job, error: RefusedError) -> None:
+        """The peer does not want us; what an attacker may have caused is tried again (RFC 4555 3.9)."""
+        wait = wait_for_set_up(self, error) if self.state is State.CONNECTING else None
+        if wait is not None:
+            asked = [(task.config, task.packet) for task in job.tasks if isinstance(task, InitiateChild)]
+            self._afterwards, self._wait = [*asked, *self.wanted], wait
 
     def doubt(self, reason: Reason, text: str) -> None:
         """Remember what an unauthenticated error says; it counts once patience ends (RFC 7296 2.21.1)."""
@@ -616,6 +638,7 @@ class IkeSa:
         self.requests.abandon()
         self.channel.close()
         self.followups.close()
+        ctx.timers.cancel((self.ike_id, "start"))
         ctx.timers.cancel((self.ike_id, "standby"))
         ctx.timers.cancel((self.ike_id, "patience"))
         ctx.timers.cancel((self.ike_id, "redirected"))
@@ -636,8 +659,10 @@ class IkeSa:
             new.wanted.extend((child, packet) for child, packet in wanted if not new.has_child(child, packet))
             new.create_wanted(now)
             return
-        new = connect(self.ctx, self.connection, wanted, now)
-        if new is not None and self.established_at < 0:
+        new = connect(self.ctx, self.connection, wanted, now, self._wait)
+        if new is not None and self._wait:
+            new.tries, new.nat_refusals = self.tries, self.nat_refusals + 1
+        elif new is not None and self.established_at < 0:
             new.tries = self.tries + 1
 
     def _forget(self, now: int) -> None:
@@ -661,13 +686,15 @@ def _packet_of(child: ChildSa) -> PacketSelectors | None:
     return (child.local_ts[0], child.remote_ts[0]) if child.config.populate else None
 
 
-def connect(ctx: Context, config: ConnectionConfig, wanted: Iterable[Wanted], now: int) -> IkeSa | None:
-    """Begin an IKE SA from the address that fits, or wait for such an address."""
+def connect(
+    ctx: Context, config: ConnectionConfig, wanted: Iterable[Wanted], now: int, wait: int = 0
+) -> IkeSa | None:
+    """Begin an IKE SA, after `wait`, from the address that fits, or wait for such an address."""
     path = path_to(config, ctx)
     if path is None:
         ctx.waiting.update({(config.name, child.name): packet for child, packet in wanted})
         return None
-    return initiate(ctx, config, path, wanted, now)
+    return initiate(ctx, config, path, wanted, now, wait=wait)
 
 
 def path_to(config: ConnectionConfig, ctx: Context) -> Path | None:
@@ -686,19 +713,27 @@ def initiate(
     wanted: Iterable[Wanted],
     now: int,
     *,
+    wait: int = 0,
     sent_by: bytes = b"",
 ) -> IkeSa:
     """Begin an IKE SA, for Child SAs with the selectors of the packets that asked for them.
 
-    `sent_by` is the gateway that has redirected us to this one.
+    It sets out after `wait`. `sent_by` is the gateway that has redirected us to this one.
     """
     sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
     sa.alternatives.redirected_from = sent_by
     ctx.by_spi[sa.spi_i] = sa
     ctx.index(sa)
     sa.wanted.extend(wanted)
-    sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+    if wait:
+        ctx.timers.arm((sa.ike_id, "start"), now + wait, lambda due: _set_out(sa, due))
+    else:
+        _set_out(sa, now)
     return sa
+
+
+def _set_out(sa: IkeSa, now: int) -> None:
+    sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
 
 
 def _inner_hosts(child: ChildSa) -> list[bytes]:

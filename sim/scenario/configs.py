@@ -74,7 +74,6 @@ def cpus_of(scenario: Scenario, node: str) -> int:
 
 def connection_config(name: str, connection: Connection) -> ConnectionConfig:
     """ConfigError tells which certificate or key is wrong."""
-    routability = ReturnRoutability.BEFORE if connection.return_routability else ReturnRoutability.NONE
     over_time = connection.rekey_time // 10 if connection.over_time is None else connection.over_time
     try:
         remote = remote_auth(connection.remote)
@@ -98,7 +97,8 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         dpd_delay=connection.dpd_delay,
         keepalive=connection.keep_alive,
         retransmit=RETRANSMIT[connection.retransmit],
-        return_routability=routability,
+        return_routability=ReturnRoutability(connection.return_routability),
+        nat_traversal=connection.nat_traversal,
         unique=Unique(connection.unique),
         childless=Childless(connection.childless),
         keyingtries=connection.keyingtries,

@@ -15,6 +15,7 @@ from sim.scenario.schema import Scenario, Tunnel, TunnelSide
 _START_ACTION = {"at once": "start", "trap": "trap", "none": "none"}
 _SHARED = (
     *("proposals", "mobike", "encap", "dpd_delay", "keep_alive", "retransmit", "return_routability"),
+    "nat_traversal",
     *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
     *("rekey_time", "over_time", "rand_time", "fragmentation", "fragment_size"),
     *("ppk", "ppk_id", "ppk_required", "dscp"),

@@ -348,6 +348,17 @@ class ConnectionChild(_Child):
         return self
 
 
+def _routability(given: object) -> object:
+    """`true` and `false`, which say when as well."""
+    return ("before" if given else "none") if isinstance(given, bool) else given
+
+
+Routability = Annotated[
+    Literal["before", "after", "none"],
+    BeforeValidator(_routability, json_schema_input_type=Literal["before", "after", "none"] | bool),
+]
+
+
 class _IkeSettings(Model):
     proposals: Annotated[Many[IkeProposalText], Field(min_length=1, max_length=MAX_PROPOSALS)] = (
         "aes128gcm16-prfsha256-x25519",
@@ -392,8 +403,16 @@ class _IkeSettings(Model):
     """Whether to refuse a peer that does not use it."""
     dscp: CodePoint = 0
     """Of IKE's own packets; swanctl.conf writes it in binary."""
-    return_routability: bool = True
-    """Whether a new address of the peer must answer before it is used (RFC 4555 3.7)."""
+    return_routability: Routability = "before"
+    """When a new address of the peer must answer: before traffic goes there, or after (RFC 4555 3.7)."""
+    nat_traversal: bool = True
+    """Whether NATs are looked for and crossed; if not, MOBIKE refuses them (RFC 4555 3.9)."""
+
+    @model_validator(mode="after")
+    def _forces_what_is_on(self) -> Self:
+        if self.encap and not self.nat_traversal:
+            raise ValueError("encap is a part of NAT traversal: leave it out, or `nat_traversal: false`")
+        return self
 
     follow_redirects: bool = False
     """Whether the initiator goes to another gateway if its own sends it there (RFC 5685). In strongSwan this

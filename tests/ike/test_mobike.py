@@ -7,12 +7,29 @@ from dataclasses import replace
 import pytest
 
 from sim.ike.config import ReturnRoutability
-from sim.ike.events import ChildSaUp, IkeSaDown, IkeSaUp, MessageSent, PathChanged, Reason
+from sim.ike.events import ChildSaDown, ChildSaUp, IkeSaDown, IkeSaUp, MessageSent, PathChanged, Reason
 from sim.ike.tasks import mobike
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire.address import pack_address
+from sim.wire.esp import Mode
 from sim.wire.selector import Selector
-from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, NET_B, A, B, NatBox, Pair, Used
+from tests.ike.calm import check_calm
+from tests.ike.pair import (
+    CONNECTION_A,
+    CONNECTION_B,
+    HOME,
+    LATENCY,
+    NAT,
+    NET2_A,
+    NET2_B,
+    NET_A,
+    NET_B,
+    A,
+    B,
+    NatBox,
+    Pair,
+    Used,
+)
 from tests.ike.test_rekey_child import rekey_ike
 
 LTE = pack_address("100.64.0.10")
@@ -249,14 +266,7 @@ def test_c76_a_cookie2_is_echoed_verbatim() -> None:
 
 
 def test_c76_a_wrong_cookie2_closes_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = mobike.RespondMobike.build
-
-    def mangle(self, sa, out, now):  # type: ignore[no-untyped-def]
-        step = build(self, sa, out, now)
-        out.payloads = [replace(p, data=p.data[::-1]) if p.type == 16401 else p for p in out.payloads]
-        return step
-
-    monkeypatch.setattr(mobike.RespondMobike, "build", mangle)
+    _mangle_cookies(monkeypatch)
     pair = Pair().establish()
     pair.a_addr = CAFE
     pair.settle()
@@ -541,3 +551,169 @@ def test_a_tunnel_for_everything_leaves_all_addresses_to_choose_from() -> None:
     pair.set_addresses(pair.b, [WAN2])
     pair.drive()
     assert pair.a.last(PathChanged).remote[0] == WAN2
+
+
+AFTER = replace(CONNECTION_B, return_routability=ReturnRoutability.AFTER)
+
+
+def test_c75_the_proof_may_be_postponed() -> None:
+    """No packet waits for it (RFC 4555 3.7), and one round trip is saved."""
+    pair = Pair(b=AFTER).establish()
+    pair.a_addr = CAFE
+    moved_at = pair.now
+    pair.settle()
+    # a -> b  UPDATE_SA_ADDRESSES, and the Child SAs move;  b -> a  response, {N(COOKIE2)}
+
+    assert pair.b.times(PathChanged) == [moved_at + LATENCY]
+    assert pair.a.ladder[-1] == pair.b.ladder[-1] == "HDR, SK {N(COOKIE2)}"
+    (sa,) = pair.b.endpoint._ctx.sas.values()
+    assert sa.path.proven == CAFE
+    pair.a_addr = TRAIN
+    pair.settle()
+    assert pair.b.last(PathChanged).remote == (TRAIN, 4500)
+
+
+def test_c76_a_wrong_cookie2_closes_the_ike_sa_after_the_move_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _mangle_cookies(monkeypatch)
+    pair = Pair(b=AFTER).establish()
+    pair.a_addr = CAFE
+    pair.settle()
+
+    assert pair.b.last(IkeSaDown).reason is Reason.COOKIE2_MISMATCH
+    assert pair.b.last(PathChanged).remote == (CAFE, 4500), "packets went there meanwhile"
+    assert not pair.b.children
+    assert pair.a.last(IkeSaDown).reason is Reason.DELETED_BY_PEER
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 64, 65])
+def test_c76_cookies_from_8_to_64_octets_are_echoed(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any other size none is (RFC 4555 4.2.5), and no route is proved."""
+    monkeypatch.setattr(mobike, "_COOKIE2_BYTES", size)
+    pair = Pair().establish()
+    pair.a_addr = CAFE
+    pair.settle()
+
+    assert ("HDR, SK {N(COOKIE2)}" in pair.a.ladder) is (size in (8, 64))
+    assert bool(pair.b.all(PathChanged)) is (size in (8, 64))
+
+
+def test_c74_the_responder_heeds_the_order_of_updates_that_overtake_each_other() -> None:
+    """With a window of more than one the older one may come later: it changes nothing (RFC 4555 3.5)."""
+    pair = Pair(replace(CONNECTION_A, window=4), replace(NO_PROOF, window=4)).establish()
+    pair.delay(5 * LATENCY, "a")
+    pair.set_addresses(pair.a, [CAFE, A])
+    pair.delay(6 * LATENCY, "a")  # the older one, again from the newer address
+    pair.set_addresses(pair.a, [TRAIN, CAFE, A])
+    pair.drive(NS_PER_S)
+
+    updates = [e for e in pair.a.all(MessageSent) if e.payloads.startswith(UPDATE)]
+    assert len({e.message_id for e in updates}) == 2
+    assert [event.remote[0] for event in pair.b.all(PathChanged)] == [TRAIN]
+    assert pair.a.endpoint.sas[0].local == pair.b.endpoint.sas[0].remote == (TRAIN, 4500)
+
+
+def test_c73_the_order_of_announcements_counts_as_well() -> None:
+    """Each replaces the one before, not the one that arrived before (RFC 4555 3.6)."""
+    pair = Pair(replace(CONNECTION_A, window=4), replace(CONNECTION_B, window=4))
+    pair.establish()
+    pair.delay(5 * LATENCY, "b")
+    pair.set_addresses(pair.b, [B, WAN2])
+    pair.set_addresses(pair.b, [B, V6])
+    pair.settle()
+
+    announcements = [e for e in pair.b.all(MessageSent) if "ADDITIONAL_IP" in e.payloads]
+    assert [e.payloads for e in announcements[-2:]] == [
+        "HDR, SK {N(ADDITIONAL_IP4_ADDRESS)}",
+        "HDR, SK {N(ADDITIONAL_IP6_ADDRESS)}",
+    ]
+    (sa,) = pair.a.endpoint._ctx.sas.values()
+    assert list(sa.peer_addresses) == [V6]
+
+
+TRANSPORT_A = replace(NET_A, mode=Mode.TRANSPORT, local_ts=(), remote_ts=())
+TRANSPORT_B = replace(NET_B, mode=Mode.TRANSPORT, local_ts=(), remote_ts=())
+
+
+def test_c81_a_transport_mode_sa_does_not_move_and_is_replaced() -> None:
+    """It is for two addresses: the tunnel moves, for the other there is a new one (RFC 4555 1.2)."""
+    tunnel_a, tunnel_b = replace(NET2_A), replace(NET2_B)
+    pair = Pair(
+        replace(CONNECTION_A, children=(TRANSPORT_A, tunnel_a)),
+        replace(NO_PROOF, children=(TRANSPORT_B, tunnel_b)),
+    ).establish_with(None)
+    before = {up.child: up for up in pair.a.children.values()}
+    pair.a_addr = CAFE
+    pair.settle()
+    pair.drive(10 * NS_PER_S)
+    # a -> b  UPDATE;  CREATE_CHILD_SA with the new address in TSi;  {D} for the old one
+
+    after = {up.child: up for up in pair.a.children.values()}
+    assert after["net2"].spi_in == before["net2"].spi_in
+    assert after["net2"].local == (CAFE, 4500)
+    assert after["net"].spi_in != before["net"].spi_in
+    assert after["net"].mode is Mode.TRANSPORT
+    assert after["net"].local_ts == (Selector.host(CAFE),)
+    assert before["net"].spi_in not in pair.a.last(PathChanged).spis_in
+    assert before["net"].spi_out not in pair.b.last(PathChanged).spis_in
+    (down,) = [event for event in pair.a.all(ChildSaDown) if event.spi_in == before["net"].spi_in]
+    assert down.reason is Reason.MOVED
+    check_calm(pair)
+
+
+def test_c81_one_that_is_configured_for_the_old_address_ends() -> None:
+    own = (Selector.host(A),)
+    pair = Pair(
+        replace(CONNECTION_A, children=(replace(TRANSPORT_A, local_ts=own),)),
+        replace(NO_PROOF, children=(replace(TRANSPORT_B, remote_ts=own),)),
+    ).establish()
+    pair.a_addr = CAFE
+    pair.settle()
+    pair.drive(10 * NS_PER_S)
+
+    assert not pair.a.children
+    assert not pair.b.children
+    assert "does not move with its IKE SA" in pair.a.last(ChildSaDown).text
+    assert pair.a.endpoint.sas[0].state == "established"
+
+
+def test_c81_a_nat_s_new_port_is_no_move() -> None:
+    """Transport mode through a NAT goes on with the port that it has now."""
+    pair = Pair(
+        replace(CONNECTION_A, children=(TRANSPORT_A,), dpd_delay=10 * NS_PER_S),
+        replace(NO_PROOF, children=(TRANSPORT_B,)),
+        a_addr=HOME,
+    )
+    nat = NatBox(pair)
+    pair.establish()
+    (spi,) = pair.b.children
+    pair.drive(15 * NS_PER_S)
+    nat.rebind()
+    pair.drive(10 * NS_PER_S)
+
+    assert pair.b.children[spi].remote == (NAT, 40002)
+    assert pair.b.children[spi].mode is Mode.TRANSPORT
+
+
+def test_c81_one_follows_a_responder_that_changes_its_address() -> None:
+    pair = Pair(
+        replace(CONNECTION_A, children=(TRANSPORT_A,)), replace(NO_PROOF, children=(TRANSPORT_B,))
+    ).establish()
+    pair.set_addresses(pair.b, [WAN2])
+    pair.settle()
+    pair.drive(10 * NS_PER_S)
+
+    (up,) = pair.a.children.values()
+    assert up.remote_ts == (Selector.host(WAN2),)
+    assert pair.b.children[up.spi_out].local_ts == (Selector.host(WAN2),)
+
+
+def _mangle_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = mobike.RespondMobike.build
+
+    def mangle(self, sa, out, now):  # type: ignore[no-untyped-def]
+        build(self, sa, out, now)
+        out.payloads = [replace(p, data=p.data[::-1]) if p.type == 16401 else p for p in out.payloads]
+
+    monkeypatch.setattr(mobike.RespondMobike, "build", mangle)

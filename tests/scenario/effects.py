@@ -562,6 +562,7 @@ CASES: dict[str, Case] = {
         "tunnels.rw.redirect_when=init",
     ),
     "Tunnel.qcd": _case("tunnels.rw.qcd=true"),
+    "Tunnel.nat_traversal": _case("tunnels.rw.nat_traversal=false"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
     "Tunnel.vips": _case(*QUIET, "tunnels.rw.vips=[0.0.0.0]"),
     "Tunnel.pools": _case(*QUIET, POOL, "tunnels.rw.vips=[0.0.0.0]", "tunnels.rw.pools=[p]"),

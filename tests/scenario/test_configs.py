@@ -74,6 +74,9 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("redirect_to", "198.51.100.2", "redirect_to", pack_address("198.51.100.2")),
     ("redirect_when", "init", "redirect_when", RedirectWhen.INIT),
     ("return_routability", False, "return_routability", ReturnRoutability.NONE),
+    ("return_routability", "none", "return_routability", ReturnRoutability.NONE),
+    ("return_routability", "after", "return_routability", ReturnRoutability.AFTER),
+    ("nat_traversal", False, "nat_traversal", False),
 ]  # fmt: skip
 CHILD_SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("mode", "transport", "mode", Mode.TRANSPORT),

@@ -54,7 +54,9 @@ def test_an_end_may_believe_something_else() -> None:
         ("dpd_delay", "30 s", 30_000_000_000),
         ("keep_alive", "5 s", 5_000_000_000),
         ("retransmit", "iked", "iked"),
-        ("return_routability", "false", False),
+        ("return_routability", "false", "none"),
+        ("return_routability", "after", "after"),
+        ("nat_traversal", "false", False),
         ("dscp", "48", 48),
     ],
 )

@@ -222,6 +222,9 @@ def refusal(sa: IkeSa, message: Message, method: Method | None = None) -> Except
         return failed("the responder goes on with EAP, which we did not ask for", Reason.WRONG_METHOD)
     reason = reason_of(error.type)
     peer = format_sock(sa.path.remote)
+    if reason is Reason.UNEXPECTED_NAT_DETECTED:
+        text = f"{peer} sees a NAT between us, and nat_traversal is off: UNEXPECTED_NAT_DETECTED"
+        return RefusedError(reason, text)
     if reason is Reason.AUTHENTICATION_FAILED:
         claim = CLAIMS[method or sa.connection.local.method]
         doubt = ", or has not the same PPK" if sa.ppk else ""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sim.ike.sa import IkeSa
 
 
+_ENDINGS = (NotifyType.UNACCEPTABLE_ADDRESSES, NotifyType.UNEXPECTED_NAT_DETECTED)
+"""Why a peer may delete an IKE SA, though the error alone does not end one."""
+
+
 class DeleteIke(Task):
     """The last request of an IKE SA that is down already; notifications say why."""
 
@@ -110,6 +114,8 @@ def _cause(sa: IkeSa, received: Inbound) -> tuple[Reason, str]:
         return sa.refusal  # the peer only takes note of it
     error = first_error(received.message)
     peer = format_sock(sa.path.remote)
+    if error is not None and error.type in _ENDINGS and received.message.find(DeletePayload) is not None:
+        return reason_of(error.type), f"{peer} deleted it: {name_of(NotifyType, error.type)}"
     if error is None or error.type not in REFUSALS:
         return Reason.DELETED_BY_PEER, f"{peer} deleted it"
     name = name_of(NotifyType, error.type)

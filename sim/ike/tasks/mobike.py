@@ -7,7 +7,8 @@
                                       <--  HDR, SK {N(COOKIE2)}
     HDR, SK {N(COOKIE2)}  -->                             moves its Child SAs
 
-NO_NATS_ALLOWED and path tests are not here yet.
+Where no NAT is allowed NO_NATS_ALLOWED stands for NAT detection: see `no_nats`. Which addresses work is found
+out by `path_test`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
-from sim.ike.candidates import peer_may_use, worth_telling
+from sim.ike.candidates import acceptable, peer_may_use, worth_telling
 from sim.ike.config import ReturnRoutability
 from sim.ike.constants import ExchangeType, NotifyType
+from sim.ike.errors import reason_of
 from sim.ike.events import Reason
 from sim.ike.exchanges import State
-from sim.ike.message import Message
 from sim.ike.payloads import NotifyPayload
 from sim.ike.tasks.base import Inbound, Job, Outgoing, Step, Task
 from sim.ike.tasks.nat_detection import detect_nat, has_natd, natd_payloads, seen_as
+from sim.ike.tasks.no_nats import may_try_again, names_addresses, prohibition, refused, unexpected_nat
+from sim.ike.tasks.replace_bound import replace_bound
 from sim.wire.address import Sock, format_sock
 
 if TYPE_CHECKING:
@@ -41,12 +44,15 @@ class SetUpMobike(Task):
         # A responder answers a peer that asked; an initiator asks.
         if sa.connection.mobike and (sa.initiator or sa.mobike):
             out.add_last(NotifyPayload(NotifyType.MOBIKE_SUPPORTED), *_address_payloads(sa))
+            if sa.initiator:
+                out.add_last(*prohibition(sa))
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         message = received.message
         sa.mobike = sa.connection.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
         if sa.mobike:
-            _store_addresses(sa, message)
+            sa.announced_from = received.src[0]
+            _store_addresses(sa, received)
         sa.path.proven = sa.path.remote[0]
         return Step.DONE
 
@@ -56,35 +62,48 @@ class UpdateAddresses(Task):
 
     survives = True
 
-    def __init__(self, before: tuple[Sock, Sock]) -> None:
-        self._before = before
+    def __init__(self, before: tuple[Sock, Sock], refusals: int = 0) -> None:
+        self._before, self._refusals = before, refusals
 
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         self._version = sa.path.version
         out.add(NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES))
-        if sa.path.natt:
-            out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r))
+        out.add(*(natd_payloads(sa, sa.spi_i, sa.spi_r) if sa.path.natt else prohibition(sa)))
         if additional(sa) != sa.announced:
             out.add(*_address_payloads(sa, always=True))
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         if self._version != sa.path.version:
             return Step.DONE  # a newer change made this answer void; its own update waits already
-        if received.message.notify(NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
-            self._go_back(sa, now)
+        if refused(received):
+            self._insist(sa, now)
+        elif received.message.notify(NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
+            own = format_sock(sa.path.local)
+            text = f"{format_sock(self._before[1])} does not accept our address {own}: UNACCEPTABLE_ADDRESSES"
+            self._go_back(sa, NotifyType.UNACCEPTABLE_ADDRESSES, text, now)
         else:
             sa.seen_as = seen_as(received)
             if detect_nat(sa, received):
                 sa.moved(now)
+            replace_bound(sa, now)
         return Step.DONE
 
-    def _go_back(self, sa: IkeSa, now: int) -> None:
+    def _insist(self, sa: IkeSa, now: int) -> None:
+        """Whoever changed one packet does not keep us from a path; a NAT does (RFC 4555 3.9)."""
+        refusals = self._refusals + 1
+        if may_try_again(sa, refusals):
+            again = UpdateAddresses(self._before, refusals)
+            sa.requests.postpone(Job(ExchangeType.INFORMATIONAL, [again]))
+            return
+        peer, kind = format_sock(sa.path.remote), NotifyType.UNEXPECTED_NAT_DETECTED
+        text = f"{peer} sees a NAT between us, {refusals} times, and nat_traversal is off: {kind.name}"
+        self._go_back(sa, kind, text, now)
+
+    def _go_back(self, sa: IkeSa, why: NotifyType, text: str, now: int) -> None:
         """The responder stays where it was; so do we if we still can (RFC 4555 3.5)."""
         local, remote = self._before
-        refused = format_sock(sa.path.local)
-        if local == sa.path.local or local[0] not in sa.ctx.local:
-            text = f"{format_sock(remote)} does not accept our address {refused}: UNACCEPTABLE_ADDRESSES"
-            sa.end_politely(Reason.UNACCEPTABLE_ADDRESSES, text, now)
+        if (local, remote) == (sa.path.local, sa.path.remote) or local[0] not in sa.ctx.local:
+            sa.end_politely(reason_of(why), text, now, NotifyPayload(why))
         else:
             sa.path.move(local, remote)
             sa.moved(now)
@@ -95,8 +114,17 @@ class AnnounceAddresses(Task):
 
     survives = True
 
+    def __init__(self, refusals: int = 0) -> None:
+        self._refusals = refusals
+
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
-        out.add(*_address_payloads(sa, always=True))
+        out.add(*_address_payloads(sa, always=True), *prohibition(sa))
+
+    def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
+        refusals = self._refusals + 1
+        if refused(received) and may_try_again(sa, refusals):
+            sa.requests.postpone(Job(ExchangeType.INFORMATIONAL, [AnnounceAddresses(refusals)]))
+        return Step.DONE
 
 
 class ProveRoute(Task):
@@ -117,7 +145,8 @@ class ProveRoute(Task):
             sa.end_politely(Reason.COOKIE2_MISMATCH, text, now)
         elif self._version == path.version:
             path.proven = path.remote[0]
-            sa.moved(now)
+            if sa.connection.return_routability is ReturnRoutability.BEFORE:
+                sa.moved(now)
         elif path.proven != path.remote[0]:
             # The request has been at several addresses, which proves none of them.
             sa.requests.submit(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]), now, first=True)
@@ -130,12 +159,16 @@ class RespondMobike(Task):
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
         self._request = received
         message = received.message
-        self._refused = False
+        self._refused = self._natted = False
         if sa.mobike and sa.state is State.DELETING:
             self._follow_to_delete(sa, received, now)
         if not sa.mobike or sa.state is not State.ESTABLISHED:
             return Step.DONE
-        announced = _store_addresses(sa, message)
+        if names_addresses(message) and (problem := unexpected_nat(received)):
+            self._natted = True
+            sa.ctx.reject(NotifyType.UNEXPECTED_NAT_DETECTED.name, received.src, problem)
+            return Step.DONE
+        announced = _store_addresses(sa, received)
         if sa.began:
             if announced:
                 self._follow(sa, received, now)
@@ -146,7 +179,9 @@ class RespondMobike(Task):
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         request = self._request
         cookie = request.message.notify(NotifyType.COOKIE2)
-        if self._refused:
+        if self._natted:
+            out.add(NotifyPayload(NotifyType.UNEXPECTED_NAT_DETECTED))
+        elif self._refused:
             out.add(NotifyPayload(NotifyType.UNACCEPTABLE_ADDRESSES))
         elif sa.path.natt and has_natd(request):
             out.add(*natd_payloads(sa, sa.spi_i, sa.spi_r, request.dst, request.src))
@@ -166,19 +201,24 @@ class RespondMobike(Task):
             sa.requests.resend(now)
 
     def _update(self, sa: IkeSa, received: Inbound, now: int) -> None:
-        path = sa.path
-        if not _acceptable(sa, received.src[0]):
+        path, message_id = sa.path, received.message.header.message_id
+        if message_id < sa.updated_by:
+            return  # a newer one has overtaken it (RFC 4555 3.5)
+        if not acceptable(sa, received.src[0]):
             self._refused = True
             return
+        sa.updated_by = message_id
         moves = (path.local, path.remote) != (received.dst, received.src) or path.esp_remote is not None
         if moves:
             path.move(received.dst, received.src)
         changed = detect_nat(sa, received)
-        if sa.connection.return_routability is ReturnRoutability.NONE:
+        policy = sa.connection.return_routability
+        if policy is ReturnRoutability.NONE:
             path.proven = path.remote[0]
-        if path.proven != path.remote[0]:
+        proven = path.proven == path.remote[0]
+        if not proven:
             _start_proof(sa, now)
-        elif moves or changed:
+        if (moves or changed) and (proven or policy is ReturnRoutability.AFTER):
             sa.moved(now)
         if moves:
             sa.requests.resend(now)
@@ -187,12 +227,6 @@ class RespondMobike(Task):
 def _start_proof(sa: IkeSa, now: int) -> None:
     if not sa.requests.tasks(ProveRoute):
         sa.requests.postpone(Job(ExchangeType.INFORMATIONAL, [ProveRoute()]))
-
-
-def _acceptable(sa: IkeSa, address: bytes) -> bool:
-    """A peer is never at one of our own addresses, nor at none or many (RFC 4555 3.5: local policy)."""
-    multicast = address[0] >= 0xE0 if len(address) == 4 else address[0] == 0xFF
-    return any(address) and not multicast and address not in sa.ctx.local
 
 
 def additional(sa: IkeSa) -> tuple[bytes, ...]:
@@ -209,8 +243,9 @@ def _address_payloads(sa: IkeSa, *, always: bool = False) -> list[NotifyPayload]
     return payloads
 
 
-def _store_addresses(sa: IkeSa, message: Message) -> bool:
+def _store_addresses(sa: IkeSa, received: Inbound) -> bool:
     """Whether the peer announced addresses; each announcement replaces the one before (RFC 4555 3.6)."""
+    message = received.message
     found = tuple(
         notify.data
         for size, kind in _ADDITIONAL.items()
@@ -218,6 +253,9 @@ def _store_addresses(sa: IkeSa, message: Message) -> bool:
         if len(notify.data) == size
     )
     announced = bool(found) or message.notify(NotifyType.NO_ADDITIONAL_ADDRESSES) is not None
-    if announced:
-        sa.peer_addresses = found
-    return announced
+    if not announced or (not message.header.is_response and message.header.message_id < sa.announced_by):
+        return False  # or a newer one has overtaken it
+    if not message.header.is_response:
+        sa.announced_by = message.header.message_id
+    sa.peer_addresses, sa.announced_from = found, received.src[0]
+    return True

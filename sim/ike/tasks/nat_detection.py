@@ -44,11 +44,11 @@ def has_natd(received: Inbound) -> bool:
 def detect_nat(sa: IkeSa, received: Inbound) -> bool:
     """Learn from a message whether either side is behind a NAT; True when that changes anything.
 
-    Without both hashes the peer does not do NAT traversal, and nothing is learnt.
+    Without both hashes the peer does not do NAT traversal, and nothing is learnt; nor if we do not.
     """
     path, header = sa.path, received.message.header
     sources, destinations = _hashes(received.message)
-    if not sources or not destinations:
+    if not sources or not destinations or not sa.connection.nat_traversal:
         return False
     before = (path.nat_local, path.nat_remote, path.encap)
     path.natt, path.suspected, path.faked = True, False, sa.connection.encap

@@ -23,6 +23,7 @@ from sim.ike.tasks.followup import RespondFollowUp
 from sim.ike.tasks.ike_rekey import RespondIkeRekey
 from sim.ike.tasks.intermediate import RespondIntermediate
 from sim.ike.tasks.mobike import RespondMobike, SetUpMobike
+from sim.ike.tasks.no_nats import RefuseNats
 from sim.ike.tasks.redirect import FollowRedirect, RedirectOrServe
 from sim.ike.tasks.uniqueness import KeepUnique
 
@@ -41,6 +42,7 @@ def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
     by_eap = message.find(AuthPayload) is None
     return [
         *([RespondEap()] if by_eap else [RespondAuth(), RespondAnother()]),
+        RefuseNats(),
         KeepUnique(),
         SetUpMobike(),
         Establish(),

@@ -90,7 +90,8 @@ class InitiateSaInit(Task):
         if self._cookie:
             out.add(NotifyPayload(NotifyType.COOKIE, self._cookie))
         out.add(SaPayload(sa.offered), KePayload(self._group, self._pair.public), NoncePayload(sa.nonce_i))
-        out.add(*natd_payloads(sa, sa.spi_i, NO_SPI))
+        if sa.connection.nat_traversal:
+            out.add(*natd_payloads(sa, sa.spi_i, NO_SPI))
         out.add(*_announcements(sa))
         out.add(*redirect_payloads(sa))
         if sa.connection.signs:

@@ -204,6 +204,7 @@ class Importer:
             "redirect_when": self._daemon.redirect_when(view.path[-1]),
             "qcd": self._daemon.qcd(view.path[-1]),
             "return_routability": self._daemon.return_routability(view.path[-1]),
+            "nat_traversal": self._daemon.nat_traversal(view.path[-1]),
             "children": FrozenDict({child.path[-1]: self._child(child) for child in children}),
         }
 

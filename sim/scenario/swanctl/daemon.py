@@ -22,8 +22,8 @@ from sim.wire.address import pack_address
 TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
 OWN = (
-    *("keep_alive", "retransmit", "return_routability", "window", "make_before_break", "fragment_size"),
-    *("qcd", "follow_redirects", "redirect_to", "redirect_when"),
+    *("keep_alive", "retransmit", "return_routability", "nat_traversal", "window", "make_before_break"),
+    *("fragment_size", "qcd", "follow_redirects", "redirect_to", "redirect_when"),
 )
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
@@ -79,8 +79,11 @@ class DaemonSettings:
     def redirect_when(self, name: str) -> str:
         return self.own.get(name, {}).get("redirect_when", "auth")
 
-    def return_routability(self, name: str) -> bool:
-        return parse_bool(self.own.get(name, {}).get("return_routability", "yes"))
+    def return_routability(self, name: str) -> str:
+        return _parse_routability(self.own.get(name, {}).get("return_routability", "before"))
+
+    def nat_traversal(self, name: str) -> bool:
+        return parse_bool(self.own.get(name, {}).get("nat_traversal", "yes"))
 
 
 def read_daemon(path: Path) -> DaemonSettings:
@@ -155,6 +158,13 @@ def _check_port(key: str, text: str) -> None:
         raise ValueError(f"{text} is not supported in a file: ports are chosen when the endpoint is started")
 
 
+def _parse_routability(text: str) -> str:
+    """ValueError for what is neither a time nor yes or no."""
+    if text in ("before", "after", "none"):
+        return text
+    return "before" if parse_bool(text) else "none"
+
+
 def _own(view: View) -> dict[str, str]:
     for key, setting in view.settings.items():
         try:
@@ -164,12 +174,14 @@ def _own(view: View) -> dict[str, str]:
                 parse_duration(setting.value or "")
             elif key == "fragment_size":
                 parse_size(setting.value or "")
-            elif key in ("return_routability", "make_before_break", "qcd", "follow_redirects"):
+            elif key in ("nat_traversal", "make_before_break", "qcd", "follow_redirects"):
                 parse_bool(setting.value or "")
             elif key == "redirect_to":
                 pack_address(setting.value or "")
             elif key == "redirect_when":
                 one_of("init", "auth")(setting.value or "")
+            elif key == "return_routability":
+                _parse_routability(setting.value or "")
             elif key == "window":
                 parse_number(setting.value or "")
             elif setting.value not in RETRANSMIT:

@@ -186,9 +186,13 @@ class _Writer:
         if connection.qcd:
             yield "qcd = yes"
             self._note((name, "qcd"), "strongSwan neither gives nor takes tokens of crash detection")
-        if not connection.return_routability:
-            yield "return_routability = no"
-        elif connection.mobike:
+        if not connection.nat_traversal:
+            yield "nat_traversal = no"
+            text = "strongSwan always does NAT traversal, and never forbids NATs"
+            self._note((name, "nat_traversal"), text)
+        if connection.return_routability != "before":
+            yield f"return_routability = {connection.return_routability}"
+        if connection.return_routability != "none" and connection.mobike:
             text = "strongSwan takes a new address of its peer without a test"
             self._note((name, "return_routability"), text)
 

@@ -114,17 +114,18 @@ _CONNECTIONS = st.fixed_dictionaries(
         "dpd_delay": _SECONDS,
         "keep_alive": _SECONDS | st.just("1500 ms"),
         "retransmit": st.sampled_from(["strongswan", "libreswan", "iked"]),
-        "return_routability": st.booleans(),
         "qcd": st.booleans(),
         "follow_redirects": st.booleans(),
         "redirect_to": st.none() | st.sampled_from(["198.51.100.2", "2001:db8::2"]),
         "redirect_when": st.sampled_from(["init", "auth"]),
+        "return_routability": st.sampled_from(["before", "after", "none"]),
+        "nat_traversal": st.booleans(),
         "fragmentation": st.sampled_from(["yes", "accept", "force", "no"]),
         "dscp": st.integers(0, 63),
         "fragment_size": st.sampled_from(["0 B", "200 B", "1280 B", "65535 B"]),
         "children": st.dictionaries(_NAMES, _CHILDREN, min_size=1, max_size=3),
     }
-)
+).map(lambda connection: connection | {"encap": connection["encap"] and connection["nat_traversal"]})
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
