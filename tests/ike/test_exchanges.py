@@ -103,7 +103,7 @@ def test_nothing_leaves_a_closed_sa() -> None:
 
 def test_reasons_are_named_as_notifies() -> None:
     assert reason_of(NotifyType.TS_UNACCEPTABLE) is Reason.TS_UNACCEPTABLE
-    assert reason_of(NotifyType.TS_MAX_QUEUE) is Reason.PEER_ERROR
+    assert reason_of(NotifyType.INVALID_GROUP_ID) is Reason.PEER_ERROR
     assert reason_of(12345) is Reason.PEER_ERROR
 
 
