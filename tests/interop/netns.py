@@ -42,7 +42,7 @@ class Lab:
         require_root()
         for program in ("ip", "setpriv", "ping"):
             require(program)
-        _sweep()
+        sweep(_PREFIX)
         self.folder = Path(tempfile.mkdtemp(prefix="lab"))  # a path of a Unix socket has at most 107 octets
         self._namespaces: list[Namespace] = []
         self._closing: list[Callable[[], None]] = []
@@ -209,6 +209,14 @@ def until(look: Callable[[], T | None], complaint: Callable[[], str], patience: 
         time.sleep(0.02)
 
 
+def sweep(prefix: str) -> None:
+    """Delete the namespaces named prefix-PID-... whose process is gone, and end what still runs there."""
+    for path in Path("/run/netns").glob(f"{prefix}-*"):
+        if not Path("/proc", path.name.split("-")[1]).exists():
+            _end_the_rest(path.name)
+            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
+
+
 def host(cidr: str) -> str:
     """The address of "10.0.0.1/24"."""
     return str(ip_interface(cidr).ip)
@@ -233,11 +241,3 @@ def _end_the_rest(namespace: str) -> None:
             os.kill(int(pid), signal.SIGKILL)
         except ProcessLookupError:
             continue
-
-
-def _sweep() -> None:
-    """Delete namespaces of labs whose process is gone."""
-    for path in Path("/run/netns").glob(f"{_PREFIX}-*"):
-        if not Path("/proc", path.name.split("-")[1]).exists():
-            _end_the_rest(path.name)
-            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)

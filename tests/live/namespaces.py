@@ -1,4 +1,7 @@
-"""Network namespaces that a test makes, and that are gone afterwards, also when it fails."""
+"""Network namespaces that a test makes, and that are gone afterwards, also when it fails.
+
+What a killed run left behind is swept away by the next one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests import peers
+from tests.interop.netns import sweep
 
+_PREFIX = "sim"
 _numbers = itertools.count()
 
 
@@ -17,7 +22,8 @@ _numbers = itertools.count()
 def namespace(label: str) -> Iterator[str]:
     """The name of a fresh network namespace with its loopback up; tests that run side by side get others."""
     ip = require()
-    name = f"sim-{os.getpid()}-{next(_numbers)}-{label}"
+    sweep(_PREFIX)
+    name = f"{_PREFIX}-{os.getpid()}-{next(_numbers)}-{label}"
     _run(ip, "netns", "add", name)
     try:
         _run(ip, "-n", name, "link", "set", "lo", "up")
