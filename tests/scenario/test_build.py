@@ -118,7 +118,9 @@ def test_a_queue_holds_as_many_as_it_says(limit: str, waiting: int) -> None:
 
 
 def test_mtu_is_the_longest_packet_that_passes() -> None:
-    at, below = run("links.0.mtu=1000 B"), run("links.0.mtu=999 B")
+    """Of packets that go whole or not at all."""
+    whole = "traffic.0.pmtud=probe"
+    at, below = run("links.0.mtu=1000 B", whole), run("links.0.mtu=999 B", whole)
     assert at.flows["there"].record.received == at.flows["there"].record.sent
     assert below.flows["there"].record.received == 0
     assert below.flows["back"].record.received == below.flows["back"].record.sent
