@@ -121,7 +121,7 @@ _MOMENTS: dict[str, Callable[[IkeRecord], int]] = {
 
 
 def _properties(check: ConnectionCheck, row: Row) -> Iterator[Verdict]:
-    for key in ("reason", "nat_local", "nat_remote", "encap", "ppk", "setup_round_trips"):
+    for key in ("reason", "nat_local", "nat_remote", "encap", "ppk", "resumed", "setup_round_trips"):
         wanted = getattr(check, key)
         if wanted is not None:
             yield Verdict(row[key] == wanted, f"{row['node']}: {key} {_word(row[key])}")

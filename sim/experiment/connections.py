@@ -136,6 +136,7 @@ def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) ->
         "setup_datagrams": record.setup_datagrams,
         "setup_bytes": record.setup_bytes,
         "ppk": record.ppk,
+        "resumed": record.resumed,
         "vips": [format_address(vip) for vip in record.vips],
         "dns": [format_address(server) for server in record.dns],
         "children": [_child_row(child) for child in _children_worth_showing(record.children.values())],

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from sim.crypto.cipher import Cipher
-from sim.ike.constants import ExchangeType, Flags, name_of
+from sim.ike.constants import INITIAL, ExchangeType, Flags, name_of
 from sim.ike.events import MessageReceived, MessageSent
 from sim.ike.fragments import IP_BYTES, SAFE_BYTES, UDP_BYTES, Assembly, cut, fragment_of
 from sim.ike.message import (
@@ -67,13 +67,13 @@ class Channel:
     def encode(
         self, exchange: ExchangeType, message_id: int, response: bool, payloads: Sequence[Payload]
     ) -> Encoded:
-        """The message, sealed unless it is of IKE_SA_INIT."""
+        """The message, sealed unless it is of an exchange that begins an IKE SA."""
         sa = self._sa
         flags = (Flags.INITIATOR if sa.initiator else 0) | (Flags.RESPONSE if response else 0)
         header = Header(sa.spi_i, sa.spi_r, exchange, flags, message_id)
         if sa.ctx.faults is not None:
             header, payloads = sa.ctx.faults.encode(sa, header, payloads)
-        if exchange == ExchangeType.IKE_SA_INIT:
+        if exchange in INITIAL:
             packets: tuple[bytes, ...] = (emit_message(header, payloads),)
         else:
             inside = EncryptedPayload(*emit_payloads(payloads))

@@ -301,6 +301,8 @@ class ConnectionConfig:
     redirect_to: bytes = b""
     """Where we send those who call us, if they can be sent; empty: they are served here."""
     redirect_when: RedirectWhen = RedirectWhen.AUTH
+    resumption: bool = False
+    """Whether to take up a lost IKE SA by a ticket, and to give such tickets (RFC 5723)."""
     qcd: bool = False
     """Whether to give the peer a token that will prove a crash of ours, and to heed the peer's (RFC 6290)."""
 

@@ -28,6 +28,10 @@ class ExchangeType(IntEnum):
     IKE_FOLLOWUP_KE = 44
 
 
+INITIAL = frozenset({ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME})
+"""The exchanges by which an IKE SA begins: in clear, with message ID 0."""
+
+
 @quick
 class Flags(IntEnum):
     """The bits of the header's flags octet that have a meaning (RFC 7296 3.1)."""

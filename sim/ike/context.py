@@ -11,6 +11,7 @@ from sim.ike.config import EndpointConfig
 from sim.ike.events import Event, Reason, Rejected
 from sim.ike.pool import Pools
 from sim.ike.qcd import TokenMaker
+from sim.ike.resumption import Held, TicketKey
 from sim.ike.timers import Timers
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
@@ -86,6 +87,8 @@ class Context:
         self.behind_nat: dict[bytes, list[ChildSa]] = {}
         self.pools = Pools(config.pools)
         self.tokens = TokenMaker(rand)
+        self.ticket_key = TicketKey(rand, config.epoch)
+        self.tickets: dict[str, Held] = {}
         self.detects_crashes = any(connection.qcd for connection in config.connections)
         self.virtual: dict[tuple[str, bytes], IkeSa] = {}
         self.redirects: dict[str, list[int]] = {}
@@ -102,7 +105,8 @@ class Context:
     def forget(self) -> None:
         """Everything but the addresses, the counters and the events: as after a restart.
 
-        The secret of crash detection stays as well (RFC 6290 5): that is what makes it work.
+        The secret of crash detection and the key of tickets stay as well, as on a disk: after a restart they
+        are worth most (RFC 6290 5, RFC 5723 6).
         """
         for index in (self.sas, self.by_spi, self.by_init, self.by_peer, self.by_connection, self.children):
             index.clear()
@@ -112,10 +116,12 @@ class Context:
             self.virtual,
             self.remembered,
             self.waiting,
+            self.tickets,
             self.redirects,
         ):
             kept.clear()
         self.closed.clear()
+        self.ticket_key.forget()
         self.half_open_from.clear()
         self._spis.clear()
         self.outbox.clear()

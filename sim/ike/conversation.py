@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError, IntegrityError
 from sim.ike.channel import Channel, Encoded
-from sim.ike.constants import ExchangeType, NotifyType, name_of
+from sim.ike.constants import INITIAL, ExchangeType, NotifyType, name_of
 from sim.ike.errors import PeerError, RefusedError, Scope, SupersededError, UnprovenError, reason_of
 from sim.ike.exchanges import REFUSALS, State, check_request, check_response, first_error
 from sim.ike.fragments import fragment_of
@@ -219,7 +219,7 @@ class Conversation:
         outstanding = self.sa.requests.outstanding.get(header.message_id)
         if outstanding is None or outstanding.job.exchange != header.exchange:
             self._reject("response to no request", src, f"no request {header.message_id} is outstanding")
-        elif header.exchange == ExchangeType.IKE_SA_INIT:
+        elif header.exchange in INITIAL:
             self._receive_init_response(outstanding, Inbound(message, src, dst), now)
         else:
             self._receive_protected(outstanding, message, src, dst, now)

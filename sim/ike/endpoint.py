@@ -1,6 +1,6 @@
 """The IKEv2 endpoint: octets and `now` in; events, datagrams and the next deadline out (RFC 7296, RFC 4555).
 
-Left out: message IDs shared by a cluster (RFC 6311), resumption (RFC 5723), IKE in TCP (RFC 9329).
+Left out: message IDs shared by a cluster (RFC 6311), IKE in TCP (RFC 9329).
 """
 
 from __future__ import annotations

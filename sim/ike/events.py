@@ -123,6 +123,8 @@ class IkeSaUp:
     proposal: str
     replaces: int = 0
     ppk: bool = False
+    resumed: bool = False
+    """Whether it was taken up by a ticket (RFC 5723)."""
 
 
 @value

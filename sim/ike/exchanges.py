@@ -1,6 +1,6 @@
 """What is legal: which payloads an exchange carries, in which state of the IKE SA (RFC 7296 1.2 to 1.5).
 
-IKE_INTERMEDIATE is RFC 9242's, IKE_FOLLOWUP_KE RFC 9370's.
+IKE_SESSION_RESUME is RFC 5723's, IKE_INTERMEDIATE RFC 9242's, IKE_FOLLOWUP_KE RFC 9370's.
 
 A task may assume that this table was checked. Payloads that the table does not name are ignored by whoever
 does not understand them (RFC 7296 2.5), so that extensions can add theirs.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from sim.ike.constants import FIRST_STATUS_NOTIFY, ExchangeType, NotifyType, PayloadType
+from sim.ike.constants import FIRST_STATUS_NOTIFY, INITIAL, ExchangeType, NotifyType, PayloadType
 from sim.ike.errors import PeerError, Scope
 from sim.ike.message import Message
 from sim.ike.payloads import NotifyPayload
@@ -64,8 +64,11 @@ _EITHER = frozenset({_AUTH, PayloadType.EAP})
 _TS = frozenset({PayloadType.TS_I, PayloadType.TS_R})
 _INIT = Rule(required=frozenset({_SA, _KE, _NONCE}))
 
+_RESUME = Rule(required=frozenset({_NONCE}))
+
 REQUESTS = {
     ExchangeType.IKE_SA_INIT: _INIT,
+    ExchangeType.IKE_SESSION_RESUME: _RESUME,
     ExchangeType.IKE_AUTH: Rule(
         required=frozenset({_ID_I}), once=frozenset({_ID_R, _AUTH}), together=_TS | {_SA}
     ),
@@ -78,6 +81,7 @@ REQUESTS = {
 }
 RESPONSES = {
     ExchangeType.IKE_SA_INIT: _INIT,
+    ExchangeType.IKE_SESSION_RESUME: _RESUME,
     ExchangeType.IKE_AUTH: Rule(required=frozenset({_ID_R}), together=_TS | {_SA}, either=_EITHER),
     ExchangeType.CREATE_CHILD_SA: Rule(
         required=frozenset({_SA, _NONCE}), once=frozenset({_KE}), together=_TS
@@ -112,7 +116,7 @@ REFUSALS = frozenset(
 """The errors in a protected response that end an IKE SA which is being set up (RFC 7296 2.21.2)."""
 
 
-_STATELESS = (NotifyType.COOKIE, NotifyType.REDIRECT)
+_STATELESS = (NotifyType.COOKIE, NotifyType.REDIRECT, NotifyType.TICKET_NACK)
 """What a responder may say instead of an answer, before it keeps any state."""
 
 
@@ -134,7 +138,7 @@ def check_response(message: Message, *, opened: bool = False) -> None:
         text = "a critical payload of the response is unknown"
         raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, text)
     exchange = message.header.exchange
-    initial = exchange == ExchangeType.IKE_SA_INIT
+    initial = exchange in INITIAL
     stateless = initial and any(message.notify(kind) is not None for kind in _STATELESS)
     if not stateless and first_error(message) is None:
         _check(_response_problem(message.shape, exchange, opened))

@@ -68,7 +68,7 @@ class Lifetimes:
         if self.authenticated_at < 0:
             self.authenticated_at = now
         if config.reauth_time and not self.reauth_at:
-            self.reauth_at = now + self._reauth_time()
+            self.reauth_at = self.authenticated_at + self._reauth_time()
         if self.reauth_at:
             sa.ctx.timers.arm((sa.ike_id, "reauth"), max(now, self.reauth_at), self._reauth_due)
 

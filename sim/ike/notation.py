@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.ike.constants import ExchangeType, NotifyType, PayloadType, name_of
+from sim.ike.constants import INITIAL, ExchangeType, NotifyType, PayloadType, name_of
 from sim.ike.shapes import Shape, remembered
 
 _SIDED: dict[int, str] = {PayloadType.KE: "KE", PayloadType.NONCE: "N", PayloadType.SA: "SA"}
@@ -24,9 +24,9 @@ _SA_SUFFIX: dict[int, str] = {ExchangeType.IKE_SA_INIT: "1", ExchangeType.IKE_AU
 
 @remembered
 def notation(shape: Shape, exchange: int, response: bool) -> str:
-    """The payloads of a message of this shape; in every exchange but IKE_SA_INIT they are inside SK {...}."""
+    """The payloads of a message of this shape; inside SK {...} unless it begins an IKE SA."""
     names = ", ".join([_name(kind, response, exchange) for kind in shape])
-    if exchange == ExchangeType.IKE_SA_INIT:
+    if exchange in INITIAL:
         return f"HDR, {names}" if names else "HDR"
     return f"HDR, SK {{{names}}}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sim.crypto.errors import CryptoError
 from sim.ike.config import ConnectionConfig, RedirectWhen
-from sim.ike.constants import ExchangeType, Flags, NotifyType, name_of
+from sim.ike.constants import INITIAL, ExchangeType, Flags, NotifyType, name_of
 from sim.ike.conversation import digest_of
 from sim.ike.cookie import CookieJar
 from sim.ike.errors import PeerError, reason_of
@@ -32,6 +32,7 @@ from sim.ike.qcd import hear_hint, hear_of_crash, is_hint, shows_crash, tokens_f
 from sim.ike.redirect import redirect_payload, redirected_at, takes_redirects
 from sim.ike.sa import IkeSa
 from sim.ike.tasks.base import Inbound, Outgoing
+from sim.ike.tasks.resume import RespondResume, ResumeChoice, choose_session
 from sim.ike.tasks.sa_init import Choice, RespondSaInit, choose
 from sim.wire.address import Sock, format_sock
 from sim.wire.buffer import Buf, WireError
@@ -74,7 +75,7 @@ class Reception:
             self._refuse("unsupported version", NotifyType.INVALID_MAJOR_VERSION, text, header, src, dst, now)
             return
         message = parse_message(data, header)
-        if header.exchange == ExchangeType.IKE_SA_INIT and not header.is_response:
+        if header.exchange in INITIAL and not header.is_response:
             self._initial(message, src, dst, now)
             return
         sa = self._ctx.by_spi.get(header.spi_r if header.from_initiator else header.spi_i)
@@ -105,7 +106,7 @@ class Reception:
     def _initial(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         ctx, header = self._ctx, message.header
         if header.message_id or header.spi_r != NO_SPI or header.spi_i == NO_SPI or not header.from_initiator:
-            raise WireError("an IKE_SA_INIT request with a message ID, SPIr or no SPIi")
+            raise WireError("a first request with a message ID, SPIr or no SPIi")
         # By the whole message: two peers behind one NAT may have chosen the same SPI (RFC 7296 2.1).
         digest = digest_of(message)
         known = ctx.by_init.get(digest)
@@ -115,10 +116,14 @@ class Reception:
         try:
             check_request(message)
             if self._admit(message, src, dst, now):
-                choice = choose(self._candidates(src, dst), message, ctx)
-                if self._redirect(choice, message, src, dst):
-                    return
-                self._accept(choice, digest, Inbound(message, src, dst), now)
+                candidates = self._candidates(src, dst)
+                choice: Choice | ResumeChoice
+                if header.exchange == ExchangeType.IKE_SESSION_RESUME:
+                    choice = choose_session(candidates, message, ctx, now)
+                else:
+                    choice = choose(candidates, message, ctx)
+                if not self._redirect(choice, message, src, dst):
+                    self._accept(choice, digest, Inbound(message, src, dst), now)
         except PeerError as error:
             self._turn_away(error, header, src, dst, now)
         except CryptoError as error:
@@ -156,7 +161,7 @@ class Reception:
         self._answer(message.header, (NotifyPayload(NotifyType.COOKIE, made),), src, dst)
         return False
 
-    def _redirect(self, choice: Choice, message: Message, src: Sock, dst: Sock) -> bool:
+    def _redirect(self, choice: Choice | ResumeChoice, message: Message, src: Sock, dst: Sock) -> bool:
         """Send the initiator elsewhere (RFC 5685 3), if it can be sent; nothing is kept of it."""
         to = redirected_at(choice.candidates[0], RedirectWhen.INIT, dst[0])
         if not to or not takes_redirects(message):
@@ -170,12 +175,13 @@ class Reception:
         named, for_any = self._by_remote.get(src[0], []), self._by_remote.get(b"", [])
         return tuple(c for c in (*named, *for_any) if not c.local_addrs or dst[0] in c.local_addrs)
 
-    def _accept(self, choice: Choice, digest: bytes, received: Inbound, now: int) -> None:
+    def _accept(self, choice: Choice | ResumeChoice, digest: bytes, received: Inbound, now: int) -> None:
         """Make a half-open IKE SA; CryptoError leaves none."""
         ctx = self._ctx
         path = Path(received.dst, received.src)
         sa = IkeSa(ctx, choice.candidates, False, received.message.header.spi_i, path, now)
-        task, out = RespondSaInit(choice), Outgoing()
+        task = RespondSaInit(choice) if isinstance(choice, Choice) else RespondResume(choice)
+        out = Outgoing()
         try:
             task.process(sa, received, now)
         except (CryptoError, WireError):
@@ -191,7 +197,8 @@ class Reception:
         conversation = sa.conversation
         conversation.expected = conversation.first_protected = 1
         payloads = conversation.report(received)
-        response = conversation.channel.encode(ExchangeType.IKE_SA_INIT, 0, True, out.all())
+        exchange = ExchangeType(received.message.header.exchange)
+        response = conversation.channel.encode(exchange, 0, True, out.all())
         sa.init_r = response.packets[0]
         conversation.answer(received, payloads, response)
 
@@ -202,7 +209,8 @@ class Reception:
         if error.notify == NotifyType.INVALID_SYNTAX:
             self._ctx.reject("malformed message", src, error.text, header.spi_i, error.reason)
             return
-        self._ctx.reject(error.notify.name, src, error.text, header.spi_i, error.reason)
+        why = Reason.NONE if error.notify == NotifyType.TICKET_NACK else error.reason  # IKE_SA_INIT follows
+        self._ctx.reject(error.notify.name, src, error.text, header.spi_i, why)
         if self._ctx.may_notify(now):
             self._answer(header, (error.payload(),), src, dst)
 

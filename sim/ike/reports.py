@@ -49,6 +49,7 @@ def ike_up(sa: IkeSa, replaces: int = 0) -> IkeSaUp:
         sa.proposal,
         replaces,
         sa.ppk,
+        sa.alternatives.resumed is not None,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from sim.ike.channel import Channel, Encoded
-from sim.ike.constants import ExchangeType
+from sim.ike.constants import INITIAL
 from sim.ike.path_test import Pair, other_pairs, waits
 from sim.ike.tasks.base import Job, Outgoing, Task, build_all
 from sim.ike.window import announce_window
@@ -158,12 +158,12 @@ class Requests:
         build_all(job.speakers, self.sa, out, now)
         announce_window(self.sa, out, job.exchange)
         # IKE_SA_INIT keeps its ID 0 through cookies and new groups (RFC 7296 2.2).
-        message_id = 0 if job.exchange == ExchangeType.IKE_SA_INIT else self._next_id
+        message_id = 0 if job.exchange in INITIAL else self._next_id
         self._next_id = message_id + 1
         encoded = self.channel.encode(job.exchange, message_id, False, out.all())
         outstanding = Outstanding(job, encoded)
         self.outstanding[message_id] = outstanding
-        if job.exchange == ExchangeType.IKE_SA_INIT:
+        if job.exchange in INITIAL:
             self.sa.init_i = encoded.packets[0]
         self._send(outstanding, now)
         for action in out.then:
@@ -185,7 +185,10 @@ class Requests:
         outstanding = self.outstanding.get(message_id)
         if outstanding is None:
             return
-        if outstanding.tries < len(waits(self.sa)):
+        tries = len(waits(self.sa))
+        if any(task.hasty for task in outstanding.job.tasks):
+            tries = (tries + 1) // 2
+        if outstanding.tries < tries:
             self._send(outstanding, now)
         else:
             self.sa.timed_out(outstanding.encoded, len(outstanding.tested), now)

@@ -36,6 +36,7 @@ from sim.ike.proposals import IkeSuite, Proposal, format_proposal
 from sim.ike.recovery import action_after
 from sim.ike.reports import child_down, child_retired, child_up, ike_up, keys_derived, path_changed
 from sim.ike.requests import Requests
+from sim.ike.resumption import drop_ticket, take_ticket
 from sim.ike.tasks.another_auth import initiate_another
 from sim.ike.tasks.auth import Establish, InitiateAuth
 from sim.ike.tasks.auth_lifetime import HeedLifetime
@@ -53,7 +54,9 @@ from sim.ike.tasks.intermediate import InitiateIntermediate
 from sim.ike.tasks.mobike import SetUpMobike
 from sim.ike.tasks.no_nats import wait_for_set_up
 from sim.ike.tasks.redirect import FollowInAuth
+from sim.ike.tasks.resume import InitiateResume, InitiateResumedAuth, begin_anew
 from sim.ike.tasks.sa_init import InitiateSaInit
+from sim.ike.tasks.ticket import RequestTicket, ask_for_ticket
 from sim.ike.view import view_of
 from sim.ike.watch import Watch
 from sim.ike.window import heed_window
@@ -292,14 +295,17 @@ class IkeSa:
         """Go on to IKE_AUTH, with the first of the Child SAs that are wanted."""
         eap = self.connection.local.method is Method.EAP
         first = self.wanted.pop(0) if self.wanted and not wants_childless(self) else None
+        proofs: list[Task] = [InitiateEap() if eap else InitiateAuth(), *initiate_another(self)]
+        if self.alternatives.resumed is not None:
+            proofs = [InitiateResumedAuth()]
         tasks: list[Task] = [
-            InitiateEap() if eap else InitiateAuth(),
-            *initiate_another(self),
+            *proofs,
             FollowInAuth(first),
             SetUpMobike(),
             Establish(),
             HeedLifetime(),
             PassToken(),
+            RequestTicket(),
         ]
         if self.connection.vips:
             tasks.append(RequestConfiguration())
@@ -450,6 +456,7 @@ class IkeSa:
         self.watch.start(now)
         self.lifetimes.start_ike(now)
         renew_token(self, now)
+        ask_for_ticket(self, now)
 
     def hand_over(self, now: int) -> None:
         """Another IKE SA has taken over; a last request of either side is still to come."""
@@ -469,7 +476,7 @@ class IkeSa:
             self._afterwards = self.all_wanted()
             self.end_politely(Reason.REAUTHENTICATED, text, now)
         elif self.ctx.sas.get(self.successor) is None:
-            new = connect(self.ctx, self.connection, self.all_wanted(), now)
+            new = connect(self.ctx, self.connection, self.all_wanted(), now, fresh=True)
             if new is not None:
                 self.successor, new.breaks = new.ike_id, self.ike_id
 
@@ -589,6 +596,11 @@ class IkeSa:
         )
         if tested:
             text += f", and by {tested} other path{'s' if tested > 1 else ''}"
+        if self.requests.tasks(InitiateResume):
+            self.requests.abandon()
+            begin_anew(self)
+            self.requests.pump(now)
+            return
         if self.state is State.CONNECTING and self.connection.keyingtries != self.tries:
             self._afterwards = self.all_wanted()
         if self.reason is Reason.NONE:
@@ -616,6 +628,7 @@ class IkeSa:
             reason, text = self.reason, self.text
         self.reason, self.text = reason, text
         self.ctx.unindex(self)
+        drop_ticket(self, reason)
         for child in list(self.children.values()):
             self.remove_child(child, reason, text)
         for spi_in in list(self.retired):
@@ -687,14 +700,20 @@ def _packet_of(child: ChildSa) -> PacketSelectors | None:
 
 
 def connect(
-    ctx: Context, config: ConnectionConfig, wanted: Iterable[Wanted], now: int, wait: int = 0
+    ctx: Context,
+    config: ConnectionConfig,
+    wanted: Iterable[Wanted],
+    now: int,
+    wait: int = 0,
+    *,
+    fresh: bool = False,
 ) -> IkeSa | None:
-    """Begin an IKE SA, after `wait`, from the address that fits, or wait for such an address."""
+    """Begin an IKE SA, after `wait`, from the address that fits, or wait for one; `fresh` without ticket."""
     path = path_to(config, ctx)
     if path is None:
         ctx.waiting.update({(config.name, child.name): packet for child, packet in wanted})
         return None
-    return initiate(ctx, config, path, wanted, now, wait=wait)
+    return initiate(ctx, config, path, wanted, now, wait=wait, fresh=fresh)
 
 
 def path_to(config: ConnectionConfig, ctx: Context) -> Path | None:
@@ -715,10 +734,12 @@ def initiate(
     *,
     wait: int = 0,
     sent_by: bytes = b"",
+    fresh: bool = False,
 ) -> IkeSa:
     """Begin an IKE SA, for Child SAs with the selectors of the packets that asked for them.
 
-    It sets out after `wait`. `sent_by` is the gateway that has redirected us to this one.
+    It sets out after `wait`. `sent_by` is the gateway that has redirected us to this one. A ticket of its is
+    used unless the proof shall be `fresh`.
     """
     sa = IkeSa(ctx, (config,), True, ctx.new_ike_spi(), path, now)
     sa.alternatives.redirected_from = sent_by
@@ -726,14 +747,19 @@ def initiate(
     ctx.index(sa)
     sa.wanted.extend(wanted)
     if wait:
-        ctx.timers.arm((sa.ike_id, "start"), now + wait, lambda due: _set_out(sa, due))
+        ctx.timers.arm((sa.ike_id, "start"), now + wait, lambda due: _set_out(sa, due, fresh=fresh))
     else:
-        _set_out(sa, now)
+        _set_out(sa, now, fresh=fresh)
     return sa
 
 
-def _set_out(sa: IkeSa, now: int) -> None:
-    sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+def _set_out(sa: IkeSa, now: int, *, fresh: bool) -> None:
+    """By the ticket for this gateway, if there is one that may be used."""
+    held = None if fresh else take_ticket(sa.ctx, sa.connection, sa.path.remote[0], now)
+    if held is None:
+        sa.requests.submit(Job(ExchangeType.IKE_SA_INIT, [InitiateSaInit(sa)]), now)
+    else:
+        sa.requests.submit(Job(ExchangeType.IKE_SESSION_RESUME, [InitiateResume(sa, held)]), now)
 
 
 def _inner_hosts(child: ChildSa) -> list[bytes]:

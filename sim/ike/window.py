@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.ike.constants import ExchangeType, NotifyType
+from sim.ike.constants import INITIAL, ExchangeType, NotifyType
 from sim.ike.message import Message
 from sim.ike.payloads import NotifyPayload
 from sim.ike.tasks.base import Outgoing
@@ -20,7 +20,7 @@ MAX_WINDOW = 64
 """However many a peer would take, we have no more requests outstanding."""
 
 _BYTES = 4
-_TOO_EARLY = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_INTERMEDIATE)
+_TOO_EARLY = (*INITIAL, ExchangeType.IKE_INTERMEDIATE)
 
 
 def announce_window(sa: IkeSa, out: Outgoing, exchange: int) -> None:

@@ -104,6 +104,7 @@ def connection_config(name: str, connection: Connection) -> ConnectionConfig:
         keyingtries=connection.keyingtries,
         window=connection.window,
         dscp=connection.dscp,
+        resumption=connection.resumption,
         qcd=connection.qcd,
         follow_redirects=connection.follow_redirects,
         redirect_to=b"" if connection.redirect_to is None else pack_address(connection.redirect_to),

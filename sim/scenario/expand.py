@@ -19,7 +19,7 @@ _SHARED = (
     *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
     *("rekey_time", "over_time", "rand_time", "fragmentation", "fragment_size"),
     *("ppk", "ppk_id", "ppk_required", "dscp"),
-    *("qcd", "follow_redirects", "redirect_to", "redirect_when"),
+    *("resumption", "qcd", "follow_redirects", "redirect_to", "redirect_when"),
 )
 _SHARED_CHILD = (
     *("mode", "iptfs", "esp_proposals", "ah_proposals", "replay_window", "copy_df"),

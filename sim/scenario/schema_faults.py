@@ -18,7 +18,13 @@ from sim.scenario.schema_traffic import Span, Time
 from sim.scenario.schema_types import Model, Name
 
 Exchange = Literal[
-    "IKE_SA_INIT", "IKE_INTERMEDIATE", "IKE_AUTH", "CREATE_CHILD_SA", "INFORMATIONAL", "IKE_FOLLOWUP_KE"
+    "IKE_SA_INIT",
+    "IKE_INTERMEDIATE",
+    "IKE_AUTH",
+    "CREATE_CHILD_SA",
+    "INFORMATIONAL",
+    "IKE_FOLLOWUP_KE",
+    "IKE_SESSION_RESUME",
 ]
 
 

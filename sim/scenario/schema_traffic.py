@@ -128,6 +128,8 @@ class ConnectionCheck(Model):
     nat_remote: bool | None = None
     encap: bool | None = None
     ppk: bool | None = None
+    resumed: bool | None = None
+    """Whether it was taken up by a ticket."""
     setup_round_trips: int | None = None
     """Exactly how many; two are the fewest, each additional key exchange takes one more."""
 

@@ -421,6 +421,9 @@ class _IkeSettings(Model):
     """Where the responder sends those who call it, if they can be sent; None: it serves them."""
     redirect_when: Literal["init", "auth"] = "auth"
     """At once, without a state or a proof, or when both have proved who they are."""
+    resumption: bool = False
+    """Whether an IKE SA that was lost is taken up again by a ticket, without a key exchange and without
+    another authentication (RFC 5723). strongSwan has no such setting."""
     qcd: bool = False
     """Whether each end gives the other a token that proves later that it has restarted, so that nobody waits
     for a peer that knows nothing any more (RFC 6290). strongSwan has no such setting."""

@@ -97,8 +97,8 @@ class IkeRecord:
     `state` is connecting, established, closed (ended after it was up) or failed (never came up). Times are
     ns, -1 for never; `reason_at` is that of the reason. `esp_remote` is where ESP goes, if IKE
     goes elsewhere. `sent`, `received` and `retransmits` count messages.
-    `setup_` is what IKE_SA_INIT, IKE_INTERMEDIATE and IKE_AUTH took: answers to a first request, and all
-    messages with their datagrams and octets from the IKE header on, repeated ones too.
+    `setup_` is what IKE_SA_INIT or IKE_SESSION_RESUME, IKE_INTERMEDIATE and IKE_AUTH took: answers to a first
+    request, and all messages with their datagrams and octets from the IKE header on, repeated ones too.
     `vips` are the virtual IPs that it has or had, this host's or the peer's; `dns` came with this host's own.
     """
 
@@ -129,6 +129,7 @@ class IkeRecord:
     setup_datagrams: int = 0
     setup_bytes: int = 0
     ppk: bool = False
+    resumed: bool = False
     vips: list[bytes] = field(default_factory=list)
     dns: tuple[bytes, ...] = ()
     failed_child: str = ""
@@ -247,6 +248,7 @@ def _up(record: IkeRecord, event: IkeSaUp, now: int) -> None:
     record.local, record.remote, record.encap = event.local, event.remote, event.encap
     record.nat_local, record.nat_remote = event.nat_local, event.nat_remote
     record.ppk = event.ppk
+    record.resumed = record.resumed or event.resumed
     if not event.replaces:
         record.established_at = now
 
@@ -304,7 +306,7 @@ def _virtual_ip(record: IkeRecord, event: VirtualIpAssigned, _now: int) -> None:
         record.vips.append(event.address)
 
 
-_SETUP = frozenset({"IKE_SA_INIT", "IKE_INTERMEDIATE", "IKE_AUTH"})
+_SETUP = frozenset({"IKE_SA_INIT", "IKE_SESSION_RESUME", "IKE_INTERMEDIATE", "IKE_AUTH"})
 
 
 def _count_setup(record: IkeRecord, event: MessageSent | MessageReceived) -> None:

@@ -62,7 +62,7 @@ def narrate(node: str, event: Event, at: int) -> LogEntry | None:
 def _ike_up(node: str, event: IkeSaUp, at: int) -> LogEntry:
     nat = {(True, True): "both ends", (True, False): "this end", (False, True): "the peer"}
     behind = nat.get((event.nat_local, event.nat_remote))
-    up = "rekeyed" if event.replaces else "up"
+    up = "rekeyed" if event.replaces else "resumed" if event.resumed else "up"
     detail = (
         f"IKE SA {up}: {event.local_id} {format_sock(event.local)} - {format_sock(event.remote)} "
         f"{event.remote_id}, {event.proposal}"

@@ -46,6 +46,7 @@ CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("nat_remote", STILL, "connection: rw, node: moon", "nat_remote: true", "nat_remote: false"),
     ("encap", STILL, "connection: rw", "encap: true", "encap: false"),
     ("ppk", STILL, "connection: rw", "ppk: false", "ppk: true"),
+    ("resumed", STILL, "connection: rw", "resumed: false", "resumed: true"),
     ("setup_round_trips", STILL, "connection: rw", "setup_round_trips: 2", "setup_round_trips: 3"),
     ("sas", STILL, "child: net, connection: rw", "sas: 1", "sas: 2"),
     ("cpu", SHARED, "child: net, connection: rw", "cpu: all, sas: 1", "cpu: all, sas: 0"),

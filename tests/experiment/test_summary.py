@@ -36,6 +36,7 @@ CONNECTION = {
         "setup_datagrams",
         "setup_bytes",
         "ppk",
+        "resumed",
         "vips",
         "dns",
         "children",

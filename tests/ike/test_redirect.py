@@ -10,8 +10,11 @@ from sim.ike.config import EndpointConfig, RedirectWhen
 from sim.ike.constants import ExchangeType, Flags, NotifyType
 from sim.ike.events import ChildSaUp, IkeSaDown, IkeSaUp, Reason, Rejected
 from sim.ike.message import Header, emit_message, parse_message
-from sim.ike.payloads import NoncePayload, NotifyPayload
-from sim.ike.redirect import Gateway
+from sim.ike.payloads import EapPayload, NoncePayload, NotifyPayload
+from sim.ike.redirect import Gateway, redirect_payload
+from sim.ike.sa import IkeSa
+from sim.ike.tasks.base import Outgoing
+from sim.ike.tasks.eap import RespondEap
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
@@ -129,6 +132,26 @@ def test_rfc5685_4_with_eap_the_last_answer_redirects() -> None:
     pair.settle()
     assert [event.remote[0] for event in pair.a.all(IkeSaUp)] == [SUN]
     assert len(pair.a.all(ChildSaUp)) == 1
+
+
+def test_rfc5685_4_with_eap_the_first_answer_may_redirect_too() -> None:
+    """The gateway has proved itself in it; EAP does not take place."""
+    a, b = replace(initiator(), follow_redirects=True), responder()
+    pair = Pairs(a, b)
+    original = RespondEap.build
+
+    def build(task: RespondEap, sa: IkeSa, out: Outgoing, now: int) -> None:
+        original(task, sa, out, now)
+        if sa.path.local[0] == B:
+            out.payloads = [one for one in out.payloads if not isinstance(one, EapPayload)]
+            out.add(redirect_payload(SUN))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RespondEap, "build", build)
+        pair.initiate()
+        pair.settle()
+    assert [event.remote[0] for event in pair.a.all(IkeSaUp)] == [SUN]
+    assert pair.a.last(IkeSaDown).reason is Reason.REDIRECTED
 
 
 def test_rfc5685_4_who_does_not_go_is_deleted_after_a_while() -> None:

@@ -561,6 +561,7 @@ CASES: dict[str, Case] = {
         *QUIET, "tunnels.rw.follow_redirects=true", "tunnels.rw.redirect_to=198.51.100.2",
         "tunnels.rw.redirect_when=init",
     ),
+    "Tunnel.resumption": _case(*QUIET, "tunnels.rw.resumption=true"),
     "Tunnel.qcd": _case("tunnels.rw.qcd=true"),
     "Tunnel.nat_traversal": _case("tunnels.rw.nat_traversal=false"),
     "Tunnel.children": _case("tunnels.rw.children={other: {remote_ts: [10.1.0.0/16]}}"),
@@ -815,6 +816,7 @@ CASES: dict[str, Case] = {
     "ConnectionCheck.nat_remote": _case("checks.0.nat_remote=true"),
     "ConnectionCheck.encap": _case("checks.0.encap=false"),
     "ConnectionCheck.ppk": _case("checks.0.ppk=true"),
+    "ConnectionCheck.resumed": _case("checks.0.resumed=true"),
     "ConnectionCheck.setup_round_trips": _case("checks.0.setup_round_trips=3"),
     "ChildCheck.child": _case(
         CHILDREN, f"{CHILD[:-4]}.other={{remote_ts: [10.99.0.0/16], start: none}}", "checks.0.child=other"

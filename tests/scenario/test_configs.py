@@ -70,6 +70,7 @@ SETTINGS: list[tuple[str, Any, str, Any]] = [
     ("ppk_required", True, "ppk_required", True),
     ("dscp", 48, "dscp", 48),
     ("qcd", True, "qcd", True),
+    ("resumption", True, "resumption", True),
     ("follow_redirects", True, "follow_redirects", True),
     ("redirect_to", "198.51.100.2", "redirect_to", pack_address("198.51.100.2")),
     ("redirect_when", "init", "redirect_when", RedirectWhen.INIT),

@@ -26,7 +26,8 @@ class AnnounceLifetime(Task):
     def build(self, sa: IkeSa, out: Outgoing, now: int) -> None:
         lifetime = sa.connection.reauth_time
         if lifetime and not sa.connection.remote_addrs:
-            seconds = max(1, lifetime // NS_PER_S).to_bytes(_BYTES, "big")
+            left = sa.lifetimes.authenticated_at + lifetime - now
+            seconds = max(1, left // NS_PER_S).to_bytes(_BYTES, "big")
             out.add_last(NotifyPayload(NotifyType.AUTH_LIFETIME, seconds))
 
 

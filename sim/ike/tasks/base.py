@@ -70,12 +70,13 @@ class Task:
 
     `alone` is that its exchange may not overlap another one of ours, however large the window; `survives`
     that it is asked for anew if its IKE SA is replaced before the answer came; `binding` that the answer
-    matters even if the IKE SA has ended meanwhile. `continues_in` is the exchange of its next message, if
-    that is another one than before.
+    matters even if the IKE SA has ended meanwhile; `hasty` that half as many retransmissions are enough.
+    `continues_in` is the exchange of its next message, if that is another one than before.
     """
 
     alone = False
     binding = False
+    hasty = False
     survives = False
     continues_in: ExchangeType | None = None
 

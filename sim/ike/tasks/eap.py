@@ -28,6 +28,7 @@ from sim.ike.identity import Identity
 from sim.ike.message import Message
 from sim.ike.payloads import AuthPayload, EapPayload, IdPayload, NotifyPayload
 from sim.ike.proof import check_session_proof, failed, session_proof, verify
+from sim.ike.redirect import wanted_gateway
 from sim.ike.tasks.auth import (
     OwnProof,
     expected_responder,
@@ -78,6 +79,8 @@ class InitiateEap(Task):
             raise refusal(sa, message, Method.EAP)
         if self._eap is None:
             self._eap = self._meet(sa, message, now)
+            if payload is None and message.find(AuthPayload) and wanted_gateway(sa, message):
+                return Step.DONE  # it has proved itself, and sends us elsewhere (RFC 5685 4)
         elif self._answer is None:
             self._conclude(sa, message, self._eap.msk)
             return Step.DONE

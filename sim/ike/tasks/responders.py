@@ -25,6 +25,8 @@ from sim.ike.tasks.intermediate import RespondIntermediate
 from sim.ike.tasks.mobike import RespondMobike, SetUpMobike
 from sim.ike.tasks.no_nats import RefuseNats
 from sim.ike.tasks.redirect import FollowRedirect, RedirectOrServe
+from sim.ike.tasks.resume import RespondResumedAuth
+from sim.ike.tasks.ticket import OfferTicket
 from sim.ike.tasks.uniqueness import KeepUnique
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ def responder_tasks(sa: IkeSa, message: Message) -> list[Task]:
 
 def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
     """Whoever sends no AUTH wants EAP (RFC 7296 2.16)."""
+    served = RedirectOrServe(AssignConfiguration(), OfferTicket(), RespondChild(ExchangeType.IKE_AUTH))
+    if sa.alternatives.resumed is not None:
+        return [RespondResumedAuth(), KeepUnique(), SetUpMobike(), Establish(), *_told(), served]
     by_eap = message.find(AuthPayload) is None
     return [
         *([RespondEap()] if by_eap else [RespondAuth(), RespondAnother()]),
@@ -46,10 +51,14 @@ def _authenticate(sa: IkeSa, message: Message) -> list[Task]:
         KeepUnique(),
         SetUpMobike(),
         Establish(),
-        AnnounceLifetime(),
-        PassToken(),
-        RedirectOrServe(AssignConfiguration(), RespondChild(ExchangeType.IKE_AUTH)),
+        *_told(),
+        served,
     ]
+
+
+def _told() -> list[Task]:
+    """What the initiator hears once it has proved itself."""
+    return [AnnounceLifetime(), PassToken()]
 
 
 def _inform(sa: IkeSa, message: Message) -> list[Task]:
@@ -60,6 +69,7 @@ def _inform(sa: IkeSa, message: Message) -> list[Task]:
         RespondMobike(),
         HeedLifetime(),
         TakeToken(),
+        OfferTicket(),
         FollowRedirect(),
         RespondConfiguration(),
         RespondDelete(),

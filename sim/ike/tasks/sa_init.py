@@ -66,14 +66,33 @@ _MAX_COOKIES = 3
 _COOKIE_BYTES = range(1, 65)
 
 
-class InitiateSaInit(Task):
+class EchoesCookie(Task):
+    """An initiator's first request, which a responder in need may want again with a cookie (2.6)."""
+
+    def __init__(self) -> None:
+        self._cookie = b""
+        self._cookies = 0
+
+    def _take_cookie(self, sa: IkeSa, cookie: bytes, now: int) -> None:
+        if len(cookie) not in _COOKIE_BYTES:
+            raise WireError(f"a cookie of {len(cookie)} octets (RFC 7296 2.6)")
+        if self._cookies == _MAX_COOKIES or cookie == self._cookie:
+            text = "the responder goes on asking for cookies"
+            _remember(
+                sa, Reason.COOKIE_REFUSED, f"{format_sock(sa.path.remote)} takes no cookie: {text}", now
+            )
+            raise WireError(text)
+        self._cookies += 1
+        self._cookie = cookie
+
+
+class InitiateSaInit(EchoesCookie):
     """Ask until the responder agrees; its answers are not authentic before IKE_AUTH."""
 
     def __init__(self, sa: IkeSa) -> None:
+        super().__init__()
         sa.offered = offer(sa.connection.proposals)
         sa.nonce_i = sa.ctx.rand(NONCE_BYTES)
-        self._cookie = b""
-        self._cookies = 0
         self._groups = groups_of(sa.offered)
         faults = sa.ctx.faults
         first = self._groups[0] if faults is None else faults.guess(sa, self._groups)
@@ -108,24 +127,12 @@ class InitiateSaInit(Task):
         elif cookie is not None:
             self._take_cookie(sa, cookie.data, now)
         elif message.notify(NotifyType.REDIRECT) is not None:
-            self._redirected(sa, message, now)
+            redirected(sa, message, now)
             return Step.DONE
         else:
             self._agree(sa, received, now)
             return Step.DONE
         return Step.MORE
-
-    def _take_cookie(self, sa: IkeSa, cookie: bytes, now: int) -> None:
-        if len(cookie) not in _COOKIE_BYTES:
-            raise WireError(f"a cookie of {len(cookie)} octets (RFC 7296 2.6)")
-        if self._cookies == _MAX_COOKIES or cookie == self._cookie:
-            text = "the responder goes on asking for cookies"
-            _remember(
-                sa, Reason.COOKIE_REFUSED, f"{format_sock(sa.path.remote)} takes no cookie: {text}", now
-            )
-            raise WireError(text)
-        self._cookies += 1
-        self._cookie = cookie
 
     def _another_group(self, sa: IkeSa, data: bytes, now: int) -> None:
         group = int.from_bytes(data, "big")
@@ -142,25 +149,6 @@ class InitiateSaInit(Task):
         text = f"{format_sock(sa.path.remote)} refused IKE_SA_INIT: {name}; we offered {_list(sa.offered)}"
         _remember(sa, reason_of(error.type), text, now)
         raise UnprovenError(f"{name} in answer to IKE_SA_INIT, which anyone can send: we go on trying")
-
-    def _redirected(self, sa: IkeSa, message: Message, now: int) -> None:
-        """Begin anew with another gateway; this one keeps no state (RFC 5685 3)."""
-        gateway = wanted_gateway(sa, message)
-        if gateway is None:
-            raise WireError("a redirection, and we have not said that we follow any (RFC 5685 3)")
-        check_nonce(sa, gateway)
-        here = format_sock(sa.path.remote)
-        try:
-            path = way_to(sa, gateway, now)
-        except RedirectError as error:
-            if error.reason is Reason.REDIRECT_LOOP:
-                sa.end(error.reason, error.text, now)
-                return
-            _remember(sa, error.reason, error.text, now)
-            raise UnprovenError(error.text) from error
-        sa.go_to(path, sa.all_wanted(), now)
-        to = format_sock(path.remote)
-        sa.end(Reason.REDIRECTED, f"{here} redirected us to {to} in answer to IKE_SA_INIT (RFC 5685)", now)
 
     def _agree(self, sa: IkeSa, received: Inbound, now: int) -> None:
         message = received.message
@@ -215,6 +203,26 @@ class InitiateSaInit(Task):
             text = no_signing(connection, hashes)
             _remember(sa, Reason.NO_COMMON_SIGNATURE, text, now)
             raise UnprovenError(text)
+
+
+def redirected(sa: IkeSa, message: Message, now: int) -> None:
+    """Begin anew with another gateway; this one keeps no state (RFC 5685 3)."""
+    gateway = wanted_gateway(sa, message)
+    if gateway is None:
+        raise WireError("a redirection, and we have not said that we follow any (RFC 5685 3)")
+    check_nonce(sa, gateway)
+    here = format_sock(sa.path.remote)
+    try:
+        path = way_to(sa, gateway, now)
+    except RedirectError as error:
+        if error.reason is Reason.REDIRECT_LOOP:
+            sa.end(error.reason, error.text, now)
+            return
+        _remember(sa, error.reason, error.text, now)
+        raise UnprovenError(error.text) from error
+    sa.go_to(path, sa.all_wanted(), now)
+    to = format_sock(path.remote)
+    sa.end(Reason.REDIRECTED, f"{here} redirected us to {to} in answer to IKE_SA_INIT (RFC 5685)", now)
 
 
 @dataclass(slots=True)
@@ -298,13 +306,24 @@ class RespondSaInit(Task):
 def _announcements(sa: IkeSa) -> list[NotifyPayload]:
     """What an initiator can do beyond RFC 7296 (RFC 7383 2.3, RFC 9242 3.1)."""
     wanted = []
-    if sa.connection.fragmentation is not Fragmentation.NO:
-        wanted.append(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
     if any(map(offers_additional, sa.connection.proposals)):
         wanted.append(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
     if sa.connection.uses_ppk:
         wanted.append(NotifyType.USE_PPK)
-    return [NotifyPayload(kind) for kind in wanted]
+    return [*announce_fragmentation(sa), *(NotifyPayload(kind) for kind in wanted)]
+
+
+def announce_fragmentation(sa: IkeSa) -> list[NotifyPayload]:
+    """That we can join fragments (RFC 7383 2.3)."""
+    if sa.connection.fragmentation is Fragmentation.NO:
+        return []
+    return [NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)]
+
+
+def heed_fragmentation(sa: IkeSa, message: Message) -> None:
+    """Use fragments if both sides can join them."""
+    announced = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    sa.fragmentation = announced and sa.connection.fragmentation is not Fragmentation.NO
 
 
 def _answers(sa: IkeSa) -> list[NotifyPayload]:
@@ -321,8 +340,7 @@ def _answers(sa: IkeSa) -> list[NotifyPayload]:
 
 def _learn(sa: IkeSa, message: Message, chosen: Proposal) -> None:
     """What both sides can do, and which key exchanges they have to make yet."""
-    announced = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
-    sa.fragmentation = announced and sa.connection.fragmentation is not Fragmentation.NO
+    heed_fragmentation(sa, message)
     heed_ppk(sa, message)
     sa.additional = additional_exchanges(chosen)
     if sa.additional:

@@ -23,7 +23,7 @@ TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
 OWN = (
     *("keep_alive", "retransmit", "return_routability", "nat_traversal", "window", "make_before_break"),
-    *("fragment_size", "qcd", "follow_redirects", "redirect_to", "redirect_when"),
+    *("fragment_size", "resumption", "qcd", "follow_redirects", "redirect_to", "redirect_when"),
 )
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
@@ -65,6 +65,9 @@ class DaemonSettings:
     def iptfs_of(self, name: str, child: str) -> dict[str, object]:
         """How a Child SA uses AGGFRAG mode, as a scenario says it."""
         return self.own_iptfs.get((name, child), self.iptfs)
+
+    def resumption(self, name: str) -> bool:
+        return parse_bool(self.own.get(name, {}).get("resumption", "no"))
 
     def qcd(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("qcd", "no"))
@@ -174,7 +177,7 @@ def _own(view: View) -> dict[str, str]:
                 parse_duration(setting.value or "")
             elif key == "fragment_size":
                 parse_size(setting.value or "")
-            elif key in ("nat_traversal", "make_before_break", "qcd", "follow_redirects"):
+            elif key in ("nat_traversal", "make_before_break", "resumption", "qcd", "follow_redirects"):
                 parse_bool(setting.value or "")
             elif key == "redirect_to":
                 pack_address(setting.value or "")

@@ -183,6 +183,9 @@ class _Writer:
             self._note((name, "redirect_to"), "strongSwan redirects by `swanctl --redirect` alone")
         if connection.redirect_when != "auth":
             yield f"redirect_when = {connection.redirect_when}"
+        if connection.resumption:
+            yield "resumption = yes"
+            self._note((name, "resumption"), "strongSwan neither makes nor uses tickets")
         if connection.qcd:
             yield "qcd = yes"
             self._note((name, "qcd"), "strongSwan neither gives nor takes tokens of crash detection")

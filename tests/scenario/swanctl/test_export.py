@@ -115,6 +115,7 @@ _CONNECTIONS = st.fixed_dictionaries(
         "keep_alive": _SECONDS | st.just("1500 ms"),
         "retransmit": st.sampled_from(["strongswan", "libreswan", "iked"]),
         "qcd": st.booleans(),
+        "resumption": st.booleans(),
         "follow_redirects": st.booleans(),
         "redirect_to": st.none() | st.sampled_from(["198.51.100.2", "2001:db8::2"]),
         "redirect_when": st.sampled_from(["init", "auth"]),
