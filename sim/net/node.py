@@ -18,6 +18,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Protocol
 
+from sim.net.by_source import by_source, other_ports, sender, source
 from sim.net.engine import Simulation
 from sim.net.gate import BLOCKED, Gate, Rule
 from sim.net.icmp_filter import filtered
@@ -390,7 +391,7 @@ class IpNode:
             return
         port = self.routes.lookup(dst)
         assert port is not None
-        self._output(packet, port, now)
+        self._output(packet, self._others(dst, port).get(source(data), port), now)
 
     def transmit_within(self, packet: Packet, mtu: int, now: int) -> None:
         """As `transmit`, for a packet of our own that is to go in fragments of at most `mtu` octets."""
@@ -487,10 +488,16 @@ class IpNode:
             way: Way = (self._loop_back, ip.MAX_V6_PACKET_BYTES)
         elif port is None:
             way = (self._no_route, ip.MAX_V6_PACKET_BYTES)
+        elif others := self._others(dst, port):
+            way = (by_source(port, others), min(port.mtu, *(other.mtu for other in others.values())))
         else:
-            way = (port.send if port.link is None else port.link.send, port.mtu)
+            way = (sender(port), port.mtu)
         self._ways[dst] = way
         return way
+
+    def _others(self, dst: bytes, port: Port) -> dict[bytes, Port]:
+        """The other ways out of a host that may be at several addresses at once: see `by_source`."""
+        return {} if self._hook is None else other_ports(self.ports, self.routes, dst, port)
 
     def _learn(self, dst: bytes) -> None:
         """Let the next packet to `dst` take the first branch of `receive`."""
