@@ -49,6 +49,17 @@ class Policy:
             _lie_in(wide, own) for own, wide in sides
         )
 
+    def crosses(self, other: Policy) -> bool:
+        """Whether each covers a part of what the other one covers, and something else."""
+        sides = [(self.local_ts, other.local_ts), (self.remote_ts, other.remote_ts)]
+        if not all(_meet(own, theirs) for own, theirs in sides):
+            return False
+        return not any(all(_lie_in(pair[at], pair[1 - at]) for pair in sides) for at in (0, 1))
+
+
+def _meet(some: tuple[Selector, ...], others: tuple[Selector, ...]) -> bool:
+    return any(one.intersect(other) is not None for one in some for other in others)
+
 
 def _lie_in(parts: tuple[Selector, ...], wide: tuple[Selector, ...]) -> bool:
     return all(any(selector.contains(part) for selector in wide) for part in parts)

@@ -69,16 +69,19 @@ class Spd:
         """Put the policy of a new pair of SAs before its equals, but for those for a part of it with an SA.
 
         So of two SAs for the same traffic the newer is used, and one for a part of it keeps that part. Those
-        in `behind` count as having one: they ask for it, and until then keep their part from this one.
+        in `behind` keep what they share with it, as their order decides: a part of it, though they may only
+        ask for an SA as yet, or what lies across it. A successor of theirs is put before this one again.
         """
-        keeping = tuple(behind)
-        inner = [
+        before = [
             rank
             for rank, old in self._by_remote.within(policy.remote_ts)
-            if old.priority == policy.priority and (old.spi_in or old in keeping) and old.is_inside(policy)
+            if old.priority == policy.priority and old.spi_in and old.is_inside(policy)
         ]
-        if inner:
-            self._put_after(policy, max(inner))
+        for old in behind:
+            if old.priority == policy.priority and (old.is_inside(policy) or old.crosses(policy)):
+                before += self._ranks_of(old)
+        if before:
+            self._put_after(policy, max(before))
         else:
             self.add(policy, first=True)
 
@@ -143,8 +146,12 @@ class Spd:
             self._put(policy, policy.priority * _BAND + _BAND // 2 + at * _GAP)
 
     def _rank(self, policy: Policy) -> int | None:
+        return next(iter(self._ranks_of(policy)), None)
+
+    def _ranks_of(self, policy: Policy) -> list[int]:
+        """The places of a policy, which may stand in the list more than once."""
         ranks = self._called.get((policy.name, policy.spi_in), ())
-        return next((rank for rank in ranks if self._by_rank[rank] == policy), None)
+        return [rank for rank in ranks if self._by_rank[rank] == policy]
 
     def _rank_of(self, policy: Policy) -> int:
         rank = self._rank(policy)

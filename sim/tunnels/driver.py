@@ -119,6 +119,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.virtual_ips = VirtualIps(config.connections)
         self._connections = {connection.name: connection for connection in config.connections}
         self._sas: Counter[_Key] = Counter()  # how many pairs of SAs a child has
+        self._policies: dict[_Key, dict[int, Policy]] = {}  # those of its SAs, by inbound SPI
         self._traps: dict[_Key, Trap] = {}
         self._held: dict[_Key, deque[P]] = {}
         self._asked: dict[_Key, tuple[Selector, Selector]] = {}
@@ -378,6 +379,8 @@ class IpsecDriver(IkeDriver, Generic[P]):
             self.engine.install(
                 self._spec(event), now, self._special(event), successor_of=old, replaces=event.replaces
             )
+            policies = self._policies.setdefault((event.connection, event.child), {})
+            policies[event.spi_in] = self.engine.sad[event.spi_in].policy
             if not bound:
                 self._released.append(((event.connection, event.child), event.spi_in))
         elif isinstance(event, ChildSaRetired):
@@ -385,6 +388,7 @@ class IpsecDriver(IkeDriver, Generic[P]):
         elif isinstance(event, ChildSaDown):
             pair = self.engine.sad.get(event.spi_in)
             self.engine.remove(event.spi_in)
+            self._policies.get((event.connection, event.child), {}).pop(event.spi_in, None)
             self._sas[event.connection, event.child] -= not (pair is not None and pair.is_bound)
             self._trap(event)
         elif isinstance(event, PathChanged):
@@ -409,12 +413,17 @@ class IpsecDriver(IkeDriver, Generic[P]):
     def _special(self, event: ChildSaUp) -> list[Policy]:
         """The policies that a new SA does not stand before, as their order decides (RFC 4301 4.4.1).
 
-        Those of children that stand before its own in the configuration, and can ask for SAs of their own.
+        Those of children that stand before its own in the configuration: of their SAs, and where they can
+        ask for one.
         """
         children = self._connections[event.connection].children
         earlier = takewhile(lambda name: name != event.child, (child.name for child in children))
-        found = (self._traps.get((event.connection, name)) for name in earlier)
-        return [trap.policy for trap in found if trap is not None and not trap.mute]
+        found: list[Policy] = []
+        for key in ((event.connection, name) for name in earlier):
+            found += self._policies.get(key, {}).values()
+            trap = self._traps.get(key)
+            found += [trap.policy] if trap is not None and not trap.mute else []
+        return found
 
     def _trap(self, event: ChildSaDown) -> None:
         """From now on a packet may ask for this Child SA, if close_action or dpd_action is trap."""

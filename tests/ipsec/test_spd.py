@@ -25,7 +25,11 @@ class ListSpd:
         inner = [
             at
             for at, old in enumerate(self.policies)
-            if old.priority == policy.priority and (old.spi_in or old in behind) and old.is_inside(policy)
+            if old.priority == policy.priority
+            and (
+                ((old.spi_in or old in behind) and old.is_inside(policy))
+                or (old in behind and lies_across(old, policy))
+            )
         ]
         self.policies.insert(inner[-1] + 1 if inner else self.start(policy), policy)
 
@@ -41,6 +45,24 @@ class ListSpd:
 
     def inbound(self, traffic: Traffic) -> Policy | None:
         return next((p for p in self.policies if covers_both(traffic, p.remote_ts, p.local_ts)), None)
+
+
+def lies_across(one: Policy, other: Policy) -> bool:
+    """By trying every host, protocol and port that the strategies know of."""
+    ends = [
+        (host, protocol, port)
+        for host in (NEAR, bytes([10, 2, 0, 0]), *(bytes([10, 1, 0, octet]) for octet in range(16)))
+        for protocol in (1, 6, 17)
+        for port in (79, 80, 90, 91)
+    ]
+
+    def parts(policy: Policy) -> list[set[tuple[bytes, int, int]]]:
+        sides = (policy.local_ts, policy.remote_ts)
+        return [{end for end in ends if any(selector.matches(*end) for selector in side)} for side in sides]
+
+    mine, theirs = parts(one), parts(other)
+    shared = [a & b for a, b in zip(mine, theirs, strict=True)]
+    return all(shared) and shared != mine and shared != theirs
 
 
 def _selector(first: int, last: int, protocol: int, ports: tuple[int, int]) -> Selector:

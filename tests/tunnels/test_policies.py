@@ -288,3 +288,36 @@ def short_lived(ttl: int, now: int) -> Packet:
     while data[8] > ttl:
         ip.decrement_ttl(data)
     return Packet(data, now)
+
+
+ACROSS = (
+    "tunnels.sites.children={a: {local_ts: [10.1.0.0/16], remote_ts: ['10.2.0.0-10.2.0.100'], start: trap},"
+    " b: {local_ts: [10.1.0.0/16], remote_ts: ['10.2.0.5-10.2.0.200'], start: at once}}"
+)
+
+
+def protecting_child(lab: Lab) -> str:
+    """Which child's SA takes a packet for what both are for."""
+    engine = lab.stack("moon").engine
+    spi = engine.protecting(udp.build((ALICE, 7), (BOB, 7), b"x"))
+    return engine.sad[spi].policy.child if spi is not None else ""
+
+
+def test_equal_children_that_overlap_stand_as_in_the_file_whoever_is_rekeyed() -> None:
+    """RFC 4301 4.4.1: the order of the SPD decides, not which SA is the newest."""
+    lab = Lab(ACROSS.replace("trap", "at once")).up()
+    lab.run(NS_PER_S)
+    assert protecting_child(lab) == "a"
+    for child in ("a", "b", "a"):
+        for node in ("moon", "sun"):
+            lab.stack(node).command("rekey", "sites", child, lab.now)
+            lab.run(NS_PER_S)
+            assert protecting_child(lab) == "a", (node, child)
+
+
+def test_an_earlier_child_asks_for_what_it_shares_with_a_later_one_that_is_up() -> None:
+    lab = Lab(ACROSS).up()
+    lab.run(NS_PER_S)
+    lab.world.nodes["alice"].send(Packet(udp.build((ALICE, 7), (BOB, 7), b"x"), lab.now), lab.now)
+    lab.run(NS_PER_S)
+    assert protecting_child(lab) == "a"
