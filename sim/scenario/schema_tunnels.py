@@ -124,7 +124,8 @@ def _flags(flags: tuple[str, ...]) -> tuple[str, ...]:
 Flag = Literal["all", "local_addr", "remote_addr", "protocol", "local_port", "remote_port"]
 Populated = Annotated[Many[Flag], AfterValidator(_flags)]
 
-_OF_OUTER_HEADERS = ("copy_dscp", "copy_ecn", "dscp_map", "outer_dscp", "outer_ttl", "flow_label")
+_FROM_INNER_HEADERS = ("copy_dscp", "copy_ecn", "dscp_map", "flow_label")
+_OF_OUTER_HEADERS = (*_FROM_INNER_HEADERS, "outer_dscp", "outer_ttl")
 
 
 class _Child(Model):
@@ -217,10 +218,17 @@ class _Child(Model):
     @model_validator(mode="after")
     def _has_what_its_keys_are_for(self) -> Self:
         fields = type(self).model_fields
-        for key in _OF_OUTER_HEADERS if self.mode == "transport" else ():
+        idle, why = {
+            "transport": (_OF_OUTER_HEADERS, "in transport mode there is no outer header"),
+            "iptfs": (
+                (*_FROM_INNER_HEADERS, "fragment"),
+                "an outer packet of mode iptfs is of many inner ones (RFC 9347 2.2.5)",
+            ),
+        }.get(self.mode, ((), ""))
+        for key in idle:
             if getattr(self, key) != fields[key].get_default(call_default_factory=True):
-                raise ValueError(f"{key} is for tunnel mode: in transport mode there is no outer header")
-        if self.mode == "tunnel" and self.shared_nat != "tunnel":
+                raise ValueError(f"{key} is for tunnel mode: {why}")
+        if self.mode in ("tunnel", "iptfs") and self.shared_nat != "tunnel":
             raise ValueError(
                 "shared_nat is for transport mode: in tunnel mode inner addresses tell clients apart"
             )
