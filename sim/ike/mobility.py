@@ -102,10 +102,27 @@ def _leave_dead_address(sa: IkeSa, now: int) -> None:
 
 def _finish_elsewhere(sa: IkeSa, now: int) -> None:
     """Its last request, or the answer to the peer's, goes by another address."""
+    if sa.heir is not None and sa.heir.state is State.ESTABLISHED:
+        _tell_here_as_well(sa, sa.heir, now)
+        return
     path = sa.path
-    if address := _way_out(sa):
-        path.move((address, path.local[1]), path.remote)
+    for remote in peers(sa) if path.local[0] not in sa.ctx.local else ():
+        for local in usable(sa, remote)[:1]:
+            path.move((local, path.local[1]), (remote, path.remote[1]))
+            sa.requests.resend(now)
+            return
+
+
+def _tell_here_as_well(sa: IkeSa, heir: IkeSa, now: int) -> None:
+    """The peer may not know yet that its rekeying was answered: the new IKE SA's update means nothing to it.
+
+    What it repeats goes on to where we were, unless it is told in the old one, too.
+    """
+    reconsider(heir, now)
+    if heir.requests.tasks(UpdateAddresses):
         sa.requests.resend(now)
+        if not sa.requests.busy:
+            tell_move(sa, (sa.path.local, sa.path.remote), now)
 
 
 def _way_out(sa: IkeSa) -> bytes:

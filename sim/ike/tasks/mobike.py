@@ -73,8 +73,8 @@ class UpdateAddresses(Task):
             out.add(*_address_payloads(sa, always=True))
 
     def process(self, sa: IkeSa, received: Inbound, now: int) -> Step:
-        if self._version != sa.path.version:
-            return Step.DONE  # a newer change made this answer void; its own update waits already
+        if self._version != sa.path.version or sa.state is not State.ESTABLISHED:
+            return Step.DONE  # a newer change made this answer void, or the IKE SA's successor has its own
         if refused(received):
             self._insist(sa, now)
         elif received.message.notify(NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
