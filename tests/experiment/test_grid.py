@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.cli import app
-from sim.experiment.grid.cell import KINDS, Cell, Outcome
+from sim.experiment.grid.cell import KINDS, Cell, Outcome, Pace
+from sim.experiment.grid.errors import GridError
 from sim.experiment.grid.study import grid, one_cell
 from sim.experiment.grid.text import code
 from sim.net.nat import NAT_PRESETS
+from sim.scenario.errors import ScenarioError
 
 RUNNER = CliRunner()
 BLOCKED = "near box: NAT drops what uses port 500"
@@ -42,6 +44,26 @@ def test_a_short_silence_is_no_matter() -> None:
     timeout_s = NAT_PRESETS["home"].udp_timeout // 10**9
     for silence, outcome in ((timeout_s - 1, Outcome.SURVIVED), (timeout_s + 1, Outcome.LOST)):
         assert one_cell("home", "none", keepalive=False, silence_s=silence).idle.outcome is outcome
+
+
+def test_one_cell_can_be_tried_faster_and_with_changed_boxes() -> None:
+    """Another time-out, other ports, and everything sooner: what the comparison with real boxes needs."""
+    quick = Pace(keepalive=1, liveness=2, speak=1, event=2, end=7)
+    for timeout, outcome in (("2 s", Outcome.LOST), ("4 s", Outcome.SURVIVED)):
+        changes = {"near": {"udp_timeout": timeout, "port_assignment": "random"}}
+        result = one_cell("home", "none", keepalive=False, silence_s=3, pace=quick, changes=changes)
+        assert result.idle.outcome is outcome
+        assert "[4500]" not in result.seen.partition(" - ")[2]
+        assert result.reboot.outcome is Outcome.SURVIVED
+
+
+def test_a_cell_names_a_change_that_fits_no_box() -> None:
+    with pytest.raises(GridError, match="no box 'far' to change here: near is home, far is none"):
+        one_cell("home", "none", changes={"far": {"udp_timeout": "2 s"}})
+    with pytest.raises(ScenarioError, match="udp_time"):
+        one_cell("home", "none", changes={"near": {"udp_time": "2 s"}})
+    with pytest.raises(GridError, match="silence"):
+        one_cell("home", "none", silence_s=0)
 
 
 def test_a_blocked_port_keeps_the_tunnel_down_and_is_named() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from sim.net.nat import NAT_PRESETS
 
@@ -25,6 +27,31 @@ class Cell:
     def settings(self) -> str:
         words = ("on" if self.keepalive else "off"), ("on" if self.mobike else "off")
         return "keepalive {}, MOBIKE {}".format(*words)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When things happen, in s of a run; a grid that is compared with real boxes cannot wait so long.
+
+    `keepalive` and `liveness` are intervals. The inside speaks `speak` after it was called in vain. Something
+    happens to the near box at `event`, and what has not come back a second before `end` is lost.
+    """
+
+    keepalive: float = 20
+    liveness: float = 10
+    speak: float = 5
+    event: float = 5
+    end: float = 65
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a cell is tried on. `near` and `far` are keys of a topology that change these boxes' presets."""
+
+    silence_s: float
+    pace: Pace = Pace()
+    near: Mapping[str, Any] = field(default_factory=dict)
+    far: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Outcome(StrEnum):

@@ -10,53 +10,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.experiment.grid.cell import NO_NAT, Cell
+from sim.experiment.grid.cell import NO_NAT, Cell, Terms
 
 _PUBLIC_ALICE, _PUBLIC_MOON = "203.0.113.10/24", "198.51.100.1/24"
-EVENT_AT, UNTIL = 5, 65
-"""When something happens to the near box, and the end of that trial, in s."""
-
-DPD_S = 10
 _PACKET = {"kind": "cbr", "size": "100 B", "rate": "8 kbit/s", "start": "1 s"}
 
 
-def idle(cell: Cell, silence_s: int) -> dict[str, Any]:
+def idle(cell: Cell, terms: Terms) -> dict[str, Any]:
     """Set up, be silent, then bob calls alice, who speaks herself only later; no liveness checks."""
-    call_at = 1 + silence_s
+    call_at = 1 + terms.silence_s
+    speak_at = call_at + terms.pace.speak
     calls = [
         {"name": "call", "kind": "ping", "from": "bob", "to": "alice", "start": f"{call_at} s", "count": 1},
-        {
-            "name": "speak",
-            "kind": "ping",
-            "from": "alice",
-            "to": "bob",
-            "start": f"{call_at + 5} s",
-            "count": 5,
-        },
+        {"name": "speak", "kind": "ping", "from": "alice", "to": "bob", "start": f"{speak_at} s", "count": 5},
     ]
-    return _scene(cell, call_at + 20, calls, [], dpd=0)
+    return _scene(cell, terms, speak_at + 15, calls, [], liveness=0)
 
 
-def disturbed(cell: Cell, event: dict[str, Any]) -> dict[str, Any]:
+def disturbed(cell: Cell, terms: Terms, event: dict[str, Any]) -> dict[str, Any]:
     """Packets both ways, ten a second, while something happens to the near box."""
+    pace = terms.pace
     flows = [
         {"name": "up", "from": "alice", "to": "bob", **_PACKET},
         {"name": "down", "from": "bob", "to": "alice", **_PACKET},
     ]
-    return _scene(cell, UNTIL, flows, [{"at": f"{EVENT_AT} s", "node": "near", **event}], dpd=DPD_S)
+    events = [{"at": f"{pace.event} s", "node": "near", **event}]
+    return _scene(cell, terms, pace.end, flows, events, liveness=pace.liveness)
 
 
 def _scene(
-    cell: Cell, duration: int, traffic: list[dict[str, Any]], events: list[dict[str, Any]], dpd: int
+    cell: Cell,
+    terms: Terms,
+    duration: float,
+    traffic: list[dict[str, Any]],
+    events: list[dict[str, Any]],
+    *,
+    liveness: float,
 ) -> dict[str, Any]:
-    nodes, links = _network(cell)
+    nodes, links = _network(cell, terms)
     tunnel = {
         "initiator": "alice",
         "responder": "moon",
         "auth": {"psk": "grid", "local_id": "alice", "remote_id": "moon"},
         "mobike": cell.mobike,
-        "keep_alive": "20 s" if cell.keepalive else "0 s",
-        "dpd_delay": f"{dpd} s",
+        "keep_alive": f"{terms.pace.keepalive if cell.keepalive else 0} s",
+        "dpd_delay": f"{liveness} s",
         "children": {"net": {"remote_ts": ["10.1.0.0/16"], "dpd_action": "restart"}},
     }
     return {
@@ -70,15 +68,15 @@ def _scene(
     }
 
 
-def _network(cell: Cell) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _network(cell: Cell, terms: Terms) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     nodes: dict[str, Any] = {
         "core": {"kind": "router", "interfaces": {"near": "203.0.113.1/24", "far": "198.51.100.254/24"}},
         "bob": {"kind": "host", "interfaces": {"eth": "10.1.0.10/16"}},
     }
     links: list[dict[str, Any]] = [{"ends": ["moon:lan", "bob:eth"]}]
-    for name, kind, own, inner, outer, make in (
-        ("near", cell.near, "alice:wan", "192.168.1", _PUBLIC_ALICE, _host),
-        ("far", cell.far, "moon:wan", "172.16.0", _PUBLIC_MOON, _gateway),
+    for name, kind, changes, own, inner, outer, make in (
+        ("near", cell.near, terms.near, "alice:wan", "192.168.1", _PUBLIC_ALICE, _host),
+        ("far", cell.far, terms.far, "moon:wan", "172.16.0", _PUBLIC_MOON, _gateway),
     ):
         if kind == NO_NAT:
             make(nodes, outer)
@@ -86,7 +84,7 @@ def _network(cell: Cell) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             continue
         make(nodes, f"{inner}.10/24")
         interfaces = {"lan": f"{inner}.1/24", "wan": outer}
-        nodes[name] = {"kind": "nat", "preset": kind, "interfaces": interfaces}
+        nodes[name] = {"kind": "nat", "preset": kind, "interfaces": interfaces, **changes}
         links.append({"ends": [own, f"{name}:lan"], "delay": "1 ms"})
         links.append({"ends": [f"{name}:wan", f"core:{name}"], "delay": "9 ms"})
     if cell.far != NO_NAT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sim.experiment.grid.cell import KINDS, Cell, CellResult
+from sim.experiment.grid.cell import KINDS, NO_NAT, Cell, CellResult, Pace, Terms
 from sim.experiment.grid.errors import GridError
 from sim.experiment.grid.trials import run_cell
 
@@ -88,8 +88,7 @@ def grid(
     kinds = _checked(presets)
     if not keepalive or not mobike:
         raise GridError("nothing to try: keepalive and mobike each need at least one of True and False")
-    if silence_s <= 0 or (jobs is not None and jobs <= 0):
-        raise GridError("the silence, in s, and the number of jobs are above 0")
+    _check_above_0(silence_s, 1 if jobs is None else jobs)
     cells = [Cell(a, b, ka, mob) for ka, mob, a, b in product(keepalive, mobike, kinds, kinds)]
     results = _on_all_cores(cells, silence_s, seed, jobs or os.cpu_count() or 1, progress)
     return Grid(tuple(results), silence_s, seed)
@@ -101,19 +100,30 @@ def one_cell(
     *,
     keepalive: bool = True,
     mobike: bool = True,
-    silence_s: int = SILENCE_S,
+    silence_s: float = SILENCE_S,
     seed: int = 1,
     out: str | Path | None = None,
+    pace: Pace | None = None,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> CellResult:
-    """Run one cell; `out` gets a folder for each trial, with capture and keys. GridError as for `grid`."""
+    """Run one cell; `out` gets a folder for each trial, with capture and keys. GridError as for `grid`.
+
+    `changes` are keys of a topology for the boxes "near" and "far", such as {"near": {"udp_timeout": "2 s"}};
+    ScenarioError for those that a NAT does not have, GridError for a box that is not there.
+    """
     near, far = _checked([near])[0], _checked([far])[0]
-    return run_cell(Cell(near, far, keepalive, mobike), silence_s, seed, None if out is None else Path(out))
+    for box in changes or {}:
+        if {"near": near, "far": far}.get(box, NO_NAT) == NO_NAT:
+            raise GridError(f"no box {box!r} to change here: near is {near}, far is {far}")
+    _check_above_0(silence_s)
+    terms = Terms(silence_s, pace or Pace(), **dict(changes or {}))
+    return run_cell(Cell(near, far, keepalive, mobike), terms, seed, None if out is None else Path(out))
 
 
 def _on_all_cores(
     cells: list[Cell], silence_s: int, seed: int, jobs: int, progress: Progress | None
 ) -> list[CellResult]:
-    work = partial(run_cell, silence_s=silence_s, seed=seed)
+    work = partial(run_cell, terms=Terms(silence_s), seed=seed)
     results = []
     # Forking a process that has threads, as one in Jupyter has, can hang: start afresh.
     with ProcessPoolExecutor(min(jobs, len(cells)), get_context("spawn")) as pool:
@@ -122,6 +132,11 @@ def _on_all_cores(
             if progress is not None:
                 progress(len(results), len(cells))
     return results
+
+
+def _check_above_0(silence_s: float, jobs: int = 1) -> None:
+    if silence_s <= 0 or jobs <= 0:
+        raise GridError("the silence, in s, and the number of jobs are above 0")
 
 
 def _checked(presets: Iterable[str] | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.experiment.flows import outage_entries
 from sim.experiment.grid import scene
-from sim.experiment.grid.cell import NO_NAT, Cell, CellResult, Outcome, Trial
+from sim.experiment.grid.cell import NO_NAT, Cell, CellResult, Outcome, Terms, Trial
 from sim.experiment.result import Result
 from sim.experiment.run import run
 from sim.scenario.load import load_plain
@@ -18,14 +18,14 @@ REBIND: dict[str, Any] = {"do": "rebind"}
 REBOOT: dict[str, Any] = {"do": "reboot", "gap": "1 s"}
 
 
-def run_cell(cell: Cell, silence_s: int, seed: int, out: Path | None = None) -> CellResult:
+def run_cell(cell: Cell, terms: Terms, seed: int, out: Path | None = None) -> CellResult:
     """All trials of one cell; with `out`, a folder for each with its capture and keys."""
-    quiet = _run(scene.idle(cell, silence_s), seed, out, "idle")
+    quiet = _run(scene.idle(cell, terms), seed, out, "idle")
     setup = _setup(quiet)
     rebind = reboot = _NOTHING
     if setup["up"] and cell.near != NO_NAT:
-        rebind = _disturb(cell, REBIND, seed, out, "rebind")
-        reboot = _disturb(cell, REBOOT, seed, out, "reboot")
+        rebind = _disturb(cell, terms, REBIND, seed, out, "rebind")
+        reboot = _disturb(cell, terms, REBOOT, seed, out, "reboot")
     return CellResult(
         cell, idle=_idle(quiet) if setup["up"] else _NOTHING, rebind=rebind, reboot=reboot, **setup
     )
@@ -71,25 +71,27 @@ def _dropped(result: Result) -> str:
     return f"{most['node']} box: {most['reason']}"
 
 
-def _disturb(cell: Cell, event: dict[str, Any], seed: int, out: Path | None, name: str) -> Trial:
-    result = _run(scene.disturbed(cell, event), seed, out, name)
+def _disturb(
+    cell: Cell, terms: Terms, event: dict[str, Any], seed: int, out: Path | None, name: str
+) -> Trial:
+    result = _run(scene.disturbed(cell, terms, event), seed, out, name)
     outages = [
         outage
         for flow in result.summary["flows"]
         for outage in flow["outages"]
-        if outage["to_s"] > scene.EVENT_AT
+        if outage["to_s"] > terms.pace.event
     ]
     longest = max((outage["to_s"] - outage["from_s"] for outage in outages), default=0.0)
     last = max((outage["to_s"] for outage in outages), default=0.0)
-    survived = last < scene.UNTIL - 1
+    survived = last < terms.pace.end - 1
     return Trial(
         Outcome.SURVIVED if survived else Outcome.LOST,
         round(longest, 3),
-        "" if survived else _told(result) or _dropped(result),
+        "" if survived else _told(result, terms.pace.event) or _dropped(result),
     )
 
 
-def _told(result: Result) -> str:
+def _told(result: Result, since_s: float) -> str:
     """What explains the last outage, in the words of a run."""
-    found = [entry.detail for entry in outage_entries(result.world) if entry.at > scene.EVENT_AT * NS_PER_S]
+    found = [entry.detail for entry in outage_entries(result.world) if entry.at > since_s * NS_PER_S]
     return found[-1].split("; ", 1)[1] if found else ""
