@@ -12,11 +12,16 @@ def masquerade(router: Namespace, outside: str, *, random_ports: bool = False) -
     With `random_ports` a flow gets another port whenever its mapping was forgotten; otherwise Linux keeps the
     port of the source where it can.
     """
+    translate(router, outside, "masquerade fully-random" if random_ports else "masquerade")
+
+
+def translate(router: Namespace, outside: str, how: str) -> None:
+    """Forward, and translate what leaves by this interface as a statement of nftables says, from now on."""
     require("nft")
     router.forward()
-    how = "masquerade fully-random" if random_ports else "masquerade"
     chain = f'type nat hook postrouting priority srcnat; policy accept; oifname "{outside}" {how};'
-    router.run("nft", "-f", "-", stdin=f"table ip home {{ chain out {{ {chain} }}; }}\n")
+    instead = "table ip home\ndelete table ip home\n"
+    router.run("nft", "-f", "-", stdin=f"{instead}table ip home {{ chain out {{ {chain} }}; }}\n")
 
 
 def forget(router: Namespace) -> None:

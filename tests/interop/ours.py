@@ -6,6 +6,7 @@ It is the object that `ipsec-sim peer` runs; test_command.py runs the command it
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -30,12 +31,15 @@ from tests.interop.netns import Lab, Namespace, until
 
 T = TypeVar("T")
 
+_numbers = itertools.count()
+
 
 class Ours:
     """A running peer; `limits` are those of `EndpointConfig`, `retransmit` is for all its connections.
 
     `keys` is a folder for what decrypts its messages. What is asked or told from outside is done in
-    its own thread, between two packets.
+    its own thread, between two packets. Its TUN device has a name of its own, because a program that another
+    thread is just starting may hold that of an earlier peer open for a moment longer.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class Ours:
         if retransmit is not None:
             one = replace(one, retransmit=retransmit)
         self._config = EndpointConfig((one,), pools=pools, **limits)
-        self._options = PeerOptions(tun="ours", keys=keys)
+        self._options = PeerOptions(tun=f"ours{next(_numbers)}", keys=keys)
         self.namespace = namespace
         self.history: list[Event] = []
         self.said: list[str] = []
