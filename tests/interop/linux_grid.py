@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
 
-from sim.experiment.grid import Cell, Outcome, Pace
+from sim.experiment.grid.cell import Cell, Outcome, Pace
 from sim.live.netns import inside
 from sim.traffic.record import FlowRecord
 from sim.units import NS_PER_MS, NS_PER_S

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sim.experiment.grid import Cell, CellResult, Outcome, Pace, one_cell
+from sim.experiment.grid.cell import Cell, CellResult, Outcome, Pace
+from sim.experiment.grid.study import one_cell
 from tests.interop.linux_grid import PUBLIC_ALICE, LinuxCell, Seen
 from tests.interop.netns import Lab
 
