@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -65,6 +66,7 @@ class Ours:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"ours-{namespace.label}", daemon=True)
         lab.on_close(self.close)
+        until(lambda: not ports_held(namespace), lambda: f"others have IKE's ports in {namespace.label}")
         self._thread.start()
         until(lambda: "listening" in self.said or not self._thread.is_alive(), self.story)
         assert self._thread.is_alive(), self.story()
@@ -204,6 +206,13 @@ class _Diary(Reporter):
 
     def say(self, event: str, detail: str, **more: Any) -> None:
         self._ours.said.append(event)
+
+
+def ports_held(namespace: Namespace) -> bool:
+    """Whether UDP 500 or 4500 is taken: a program that is just starting may hold an earlier peer's socket."""
+    tables = (Path(f"/proc/thread-self/net/{name}") for name in ("udp", "udp6"))
+    text = inside(namespace.name, lambda: "".join(table.read_text() for table in tables if table.exists()))
+    return re.search(r":(01F4|1194) 0+:0000 ", text) is not None
 
 
 def schema_of(connection: Connection) -> Schema:
