@@ -21,7 +21,10 @@ from sim.wire.ip import IpHeader, Protocol
 TIMEOUT_NS = 30 * NS_PER_S
 """How long a datagram may stay incomplete. RFC 791 3.2 suggests 15 s, RFC 1122 3.3.2 60 to 120 s; Linux and
 this project take 30 s."""
-MAX_BYTES = 1 << 20
+MAX_BYTES = 4 << 20
+"""How much memory the incomplete datagrams of a host may take: Linux's net.ipv4.ipfrag_high_thresh."""
+DATAGRAM_COST, FRAGMENT_COST = 1280, 256
+"""What a datagram, and each of its fragments, takes beside the octets: objects of Python, measured."""
 
 _LENGTH_TO_FLAGS = Struct(">HHH")  # total length, identification, flags and offset, at offset 2
 _TCP_LEAST_BYTES = 16  # tmin of RFC 1858 3.2.1: ports, sequence numbers, flags
@@ -130,7 +133,7 @@ class _Partial:
 
     `pieces` maps an offset in octets to the data there and `starts` has these offsets in order; `first` is
     the fragment at 0, None until it comes; `total` is known from the last fragment on; `charge` counts
-    octets held, headers included.
+    what it takes of memory.
     """
 
     __slots__ = ("charge", "deadline_at", "ecn", "first", "pieces", "received", "starts", "total")
@@ -142,7 +145,7 @@ class _Partial:
         self.starts: list[int] = []
         self.total: int | None = None
         self.received = 0
-        self.charge = 0
+        self.charge = DATAGRAM_COST
         self.ecn: set[int] = set()
 
     @property
@@ -166,7 +169,7 @@ class _Partial:
         self.starts.insert(index, start)
         self.pieces[start] = data
         self.received += len(data)
-        self.charge += len(piece.packet)
+        self.charge += FRAGMENT_COST + len(piece.packet)
         return None
 
     def _overlaps(self, index: int, start: int, end: int) -> bool:
@@ -201,8 +204,8 @@ class _Partial:
 class Reassembler:
     """Joins the fragments that arrive at one node, in bounded memory.
 
-    `refused` counts, by reason, fragments and datagrams that were given up. `max_bytes` bounds the octets of
-    all fragments held, their headers included; beyond it the oldest datagrams are given up.
+    `refused` counts, by reason, fragments and datagrams that were given up. `max_bytes` bounds the memory of
+    all fragments held, as far as it is known; beyond it the oldest datagrams are given up.
     """
 
     def __init__(self, timeout_ns: int = TIMEOUT_NS, max_bytes: int = MAX_BYTES) -> None:
@@ -260,6 +263,7 @@ class Reassembler:
             partial = None
         if partial is None:
             partial = self._partials[key] = _Partial(now + self._timeout_ns)
+            self._held_bytes += partial.charge
         elif partial.pieces.get(piece.start) == piece.data:
             self.refused["duplicate fragment"] += 1
             return None

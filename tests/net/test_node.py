@@ -26,7 +26,7 @@ from sim.net.packet import Packet
 from sim.units import NS_PER_MS, NS_PER_S
 from sim.wire import icmp, ip, udp
 from sim.wire.address import pack_address
-from sim.wire.fragment import MAX_BYTES
+from sim.wire.fragment import DATAGRAM_COST, FRAGMENT_COST, MAX_BYTES
 from sim.wire.fragment6 import fragment6
 from sim.wire.icmp import IcmpMessage
 from sim.wire.ip import IpHeader
@@ -401,7 +401,7 @@ def test_a_flood_of_ipv6_fragments_takes_bounded_memory_and_is_counted() -> None
     for number in range(2000):
         first[44:48] = number.to_bytes(4, "big")
         pair.b.enter(Packet(bytearray(first), 0), pair.pb, 0)
-    held = MAX_BYTES // len(first)
+    held = MAX_BYTES // (DATAGRAM_COST + FRAGMENT_COST + len(first))
     assert pair.b.drops == {"reassembly buffer full": 2000 - held}
     pair.sim.run(LATER)
     assert pair.b.drops["reassembly time exceeded"] == held

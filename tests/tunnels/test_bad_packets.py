@@ -208,9 +208,8 @@ def test_a_reassembly_flood_takes_bounded_memory() -> None:
         if number % 10_000 == 9_999:
             used.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    flat = used[3:]  # full by then: 1 MiB of fragments of 36 octets
-    assert all(after < 1.05 * before for before, after in pairwise(flat)), used
-    assert max(used) < 40 * MAX_BYTES
+    assert all(after < 1.05 * before for before, after in pairwise(used)), used  # full from the first on
+    assert max(used) < 1.3 * MAX_BYTES
     assert held.refused["reassembly buffer full"] > 20_000
 
 

@@ -14,7 +14,7 @@ from sim.units import NS_PER_S
 from sim.wire import icmp, ip
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
-from sim.wire.fragment import TIMEOUT_NS, Reassembler, fragment
+from sim.wire.fragment import DATAGRAM_COST, FRAGMENT_COST, TIMEOUT_NS, Reassembler, fragment
 from sim.wire.ip import Protocol
 from tests.wire.samples import packets
 
@@ -212,7 +212,7 @@ def test_a_late_fragment_does_not_join_one_whose_time_is_over() -> None:
 
 
 def test_memory_is_bounded_and_the_oldest_datagram_is_given_up() -> None:
-    reassembler = Reassembler(max_bytes=10_000)
+    reassembler = Reassembler(max_bytes=10_000 + 7 * (DATAGRAM_COST + FRAGMENT_COST))
     for identification in range(100):
         reassembler.add(_piece(0, 1400, True, identification=identification), identification)
     assert reassembler.refused == {"reassembly buffer full": 93}

@@ -22,7 +22,7 @@ from sim.units import NS_PER_S
 from sim.wire import icmp, ip
 from sim.wire.address import pack_address
 from sim.wire.buffer import WireError
-from sim.wire.fragment import TIMEOUT_NS, Reassembler
+from sim.wire.fragment import DATAGRAM_COST, FRAGMENT_COST, TIMEOUT_NS, Reassembler
 from sim.wire.fragment6 import FRAGMENT_HEADER_BYTES, FragmentHeader, fragment6, locate, parse_header
 from sim.wire.ip import Protocol
 from tests.wire.samples import packets
@@ -216,7 +216,7 @@ def test_time_is_over_and_the_first_fragment_is_returned() -> None:
 
 
 def test_memory_is_bounded_and_the_oldest_datagram_is_given_up() -> None:
-    reassembler = Reassembler(max_bytes=10_000)
+    reassembler = Reassembler(max_bytes=10_000 + 6 * (DATAGRAM_COST + FRAGMENT_COST))
     for identification in range(100):
         reassembler.add(_piece(0, 1400, True, identification=identification), identification)
     assert reassembler.refused == {"reassembly buffer full": 94}
