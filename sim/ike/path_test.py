@@ -64,9 +64,13 @@ def heed_path(sa: IkeSa, outstanding: Outstanding, received: Inbound, now: int) 
 
 
 def waits(sa: IkeSa) -> tuple[int, ...]:
-    """When requests are repeated: as configured, but with MOBIKE a responder waits longer (RFC 4555 3.11)."""
+    """When requests are repeated: as configured, but with MOBIKE a responder waits longer (RFC 4555 3.11).
+
+    Not for the answer to its Delete: that SA is down already, and nothing is left to move.
+    """
     delays = sa.connection.retransmit.delays
-    return _patient(delays) if sa.mobike and not sa.began else delays
+    moves = sa.mobike and sa.state is not State.DELETING
+    return _patient(delays) if moves and not sa.began else delays
 
 
 @lru_cache

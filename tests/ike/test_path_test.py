@@ -229,6 +229,18 @@ def test_c80_without_mobike_a_responder_is_as_patient_as_an_initiator() -> None:
     assert pair.b.last(IkeSaDown).reason is Reason.TIMEOUT
 
 
+def test_c80_a_responder_waits_for_the_answer_to_its_delete_no_longer_than_an_initiator() -> None:
+    """What is down already has nothing left to move."""
+    pair = Pair(b=NO_PROOF).establish()
+    pair.rewrite = lambda datagram: None
+    pair.command(pair.b, lambda end: end.delete(1, pair.now))
+    assert [view.state for view in pair.b.endpoint.sas] == ["deleting"]
+    pair.drive(sum(NO_PROOF.retransmit.delays) + NS_PER_S)
+
+    assert [view.state for view in pair.b.endpoint.sas] == ["closed"]
+    assert pair.b.last(IkeSaDown).reason is Reason.DELETED
+
+
 def test_c80_a_responder_answers_after_four_minutes_of_silence() -> None:
     """Its own request has waited, and is answered when the initiator is there again."""
     pair = Pair(b=NO_PROOF).establish()
