@@ -202,6 +202,7 @@ def _connection(case: Case, local: str, remote: str, *, ours: bool) -> Connectio
         remote_addrs=(pack_address(remote),),
         encap=True,
         dpd_delay=100 * NS_PER_MS if ours and not case.deleted else 0,
+        mobike=case.role == "we initiate" or case.deleted,  # else we wait minutes (RFC 4555 3.11)
         retransmit=_SOON,
     )
 
