@@ -12,13 +12,16 @@ from itertools import pairwise
 
 import pytest
 
-from sim.ike.events import IkeSaDown, PathChanged
+from sim.ike.config import RetransmitPolicy
+from sim.ike.events import IkeSaDown, MessageReceived, PathChanged
 from sim.ipsec.sad import Pair
+from sim.units import NS_PER_MS
+from sim.wire.address import pack_address
 from tests.interop.nat import forget
 from tests.interop.netns import Lab, Namespace, until
 from tests.interop.ours import Ours
 from tests.interop.ping import Pings, replies, start_pinging, stop_pinging
-from tests.interop.scene import OUTSIDE, Scene, connections, ground, set_up
+from tests.interop.scene import INITIATOR, OUTSIDE, RESPONDER, ROLES, Role, Scene, connections, ground, set_up
 from tests.interop.sniffer import Sniffer
 
 INTERVAL = 0.05
@@ -27,6 +30,8 @@ AT_MOST_LOST = round(1 / INTERVAL)
 PACKETS = 30
 """So many each way at least: ten before something happens and twenty after it."""
 ANYWHERE = {"local": "%any"}
+SECOND = "203.0.113.3"
+SHORT = RetransmitPolicy((100 * NS_PER_MS,) * 20)
 
 Numbers = dict[int, list[int]]
 
@@ -111,6 +116,63 @@ def test_we_follow_ourselves_with_the_same_sa(lab: Lab) -> None:
     for wire, ours, was in zip(wires, (calling, answering), before, strict=True):
         assert not ours.events(IkeSaDown)
         assert_same_sa_goes_on(was, ours, wire.close())
+
+
+def test_a_gateway_of_strongswan_s_is_found_at_its_other_address(lab: Lab) -> None:
+    """The path to its first address breaks, and nobody is told: our liveness check finds the other (3.10)."""
+    ours = {"local": "%any", "settings": {"dpd_delay": "200 ms"}}
+    scene = set_up(lab, "we initiate", ours=ours, theirs=ANYWHERE, retransmit=SHORT)
+    scene.responder.ip("address", "add", f"{SECOND}/24", "dev", "eth0")
+    scene.establish()
+    scene.ours.event(MessageReceived, lambda event: "N(ADDITIONAL_IP4_ADDRESS)" in event.payloads)
+
+    pings = ping_over(scene, lambda: cut_off(scene.responder, RESPONDER))
+
+    assert scene.ours.sa().remote[0] == pack_address(SECOND)
+    assert scene.ours.sent("N(UPDATE_SA_ADDRESSES)")
+    assert_recovered(scene, pings)
+
+
+def test_our_gateway_tells_strongswan_its_other_address(lab: Lab) -> None:
+    """The first one is gone: we may move alone, and strongSwan follows (RFC 4555 3.5)."""
+    scene = set_up(lab, "we respond", ours=ANYWHERE)
+    scene.responder.ip("address", "add", f"{SECOND}/24", "dev", "eth0")
+    scene.establish()
+
+    pings = ping_over(scene, lambda: lose_first(scene.responder, RESPONDER))
+
+    assert scene.ours.sa().local[0] == pack_address(SECOND)
+    assert scene.theirs.sa().remote[0] == SECOND
+    assert_recovered(scene, pings)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_initiator_goes_from_ipv4_to_ipv6(lab: Lab, role: Role) -> None:
+    """It knows the responder's address there from ADDITIONAL_IP6_ADDRESS alone (RFC 4555 3.4)."""
+    scene = set_up(lab, role, ours=ANYWHERE, theirs=ANYWHERE)
+    for namespace, address in ((scene.initiator, "2001:db8::1"), (scene.responder, "2001:db8::2")):
+        namespace.ip("address", "add", f"{address}/64", "dev", "eth0", "nodad")
+    scene.establish()
+
+    pings = ping_over(scene, lambda: lose_first(scene.initiator, INITIATOR["veth"]))
+
+    assert len(scene.ours.sa().remote[0]) == len(scene.ours.sa().local[0]) == 16
+    assert_recovered(scene, pings)
+
+
+def cut_off(host: Namespace, address: str) -> None:
+    """Nothing comes to an address or leaves from it, without a word."""
+    rules = f"""table inet broken {{
+        chain in {{ type filter hook input priority 0; ip daddr {address} drop; }}
+        chain out {{ type filter hook output priority 0; ip saddr {address} drop; }}
+    }}"""
+    host.run("nft", "-f", "-", stdin=rules)
+
+
+def lose_first(host: Namespace, address: str) -> None:
+    """The IPv4 address that the interface has had from the beginning; others stay."""
+    host.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/eth0/promote_secondaries")
+    host.ip("address", "del", f"{address}/24", "dev", "eth0")
 
 
 def ping_over(scene: Scene, happens: Callable[[], None]) -> Pings:
