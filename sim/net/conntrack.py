@@ -9,18 +9,22 @@ keeps its port, or the port that another of its entries has, wherever that leave
 outside nothing comes in that does not match a reply; UDP that was not asked for reaches the box itself, and
 the entry that it makes stands in the way of a mapping with that reply.
 
-The model is nf_conntrack and nf_nat of Linux 6; tests/interop compares the two. Left out: the states of TCP,
-protocols without ports, helpers, limits.
+The model is nf_conntrack and nf_nat of Linux 6; tests/interop compares the two. TCP has its states. Left out:
+protocols without ports, helpers, limits; what Linux calls invalid and lets out untranslated is dropped here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from sim.net.conntrack_tcp import TcpState, is_ignored, next_state, state_timeout
 from sim.net.nat_profile import NatProfile, PortAssignment
+from sim.net.nat_tcp import RST
 from sim.units import NS_PER_S
 from sim.wire.address import Sock
 from sim.wire.ip import Protocol
+
+NO_PORT = "NAT has no port left"
 
 _STREAM_AFTER = 2 * NS_PER_S  # an exchange that lasts longer is no query
 _ROUNDS = (128, 64, 32, 16)  # ports tried one after the other, each round from another start
@@ -32,7 +36,17 @@ _Key = tuple[int, Sock, Sock]
 class Entry:
     """One tracked exchange; `internal` None is the box itself. It is dead from `expires_at` on."""
 
-    __slots__ = ("asked", "born_at", "expires_at", "external", "internal", "protocol", "remote", "replied")
+    __slots__ = (
+        "asked",
+        "born_at",
+        "expires_at",
+        "external",
+        "internal",
+        "protocol",
+        "remote",
+        "replied",
+        "state",
+    )
 
     def __init__(
         self, protocol: int, internal: Sock | None, external: Sock, remote: Sock, born_at: int
@@ -44,6 +58,8 @@ class Entry:
         self.born_at = born_at
         self.expires_at = born_at
         self.replied = False
+        self.state = TcpState.NONE
+        """Of TCP."""
         self.asked = True
         """Whether the inside began it; a rule lets the outside begin."""
 
@@ -75,27 +91,37 @@ class ConnectionTracker:
         return len(self._by_origin)
 
     def outbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
-        """The external endpoint for a packet from inside; None when no port was found."""
+        """The external endpoint for a packet from inside; None when no port was found, or see `refusal`."""
         entry = self._by_origin.get((protocol, src, dst))
         if entry is None or entry.expires_at <= now:
+            if protocol == Protocol.TCP and next_state(TcpState.NONE, flags, answers=False) is None:
+                return None
             external = None if self.exhausted else self._assign(protocol, src, dst, now)
             if external is None:
                 return None
             entry = self._add(Entry(protocol, src, external, dst, now), now)
-        entry.replied = not entry.asked or entry.replied
-        self._refresh(entry, now)
-        return entry.external
+        return entry.external if self._passes(entry, flags, now, answers=not entry.asked) else None
+
+    def refusal(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int) -> str:
+        """Why `outbound` gave nothing."""
+        if protocol == Protocol.TCP:
+            entry = self._by_origin.get((protocol, src, dst))
+            alive = entry is not None and entry.expires_at > now
+            state = entry.state if entry is not None and alive else TcpState.NONE
+            answers = entry is not None and alive and not entry.asked
+            if next_state(state, flags, answers=answers) is None:
+                return "no segment of a known connection"
+        return NO_PORT
 
     def inbound(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int = 0) -> Sock | None:
         """The internal endpoint for a packet from outside; None when it answers nothing."""
         entry = self._live((protocol, dst, src), now)
         if entry is None:
-            return self._forwarded(protocol, src, dst, now)
+            return self._forwarded(protocol, src, dst, now, flags)
         if entry.internal is None:
             return None
-        self._refresh(entry, now)
-        entry.replied = entry.asked or entry.replied
-        return entry.internal
+        internal = entry.internal
+        return internal if self._passes(entry, flags, now, answers=entry.asked) else None
 
     def forward(self, protocol: int, port: int, internal: Sock) -> None:
         """Let what comes to a port of the external address in, to `internal` (a rule of dnat).
@@ -165,14 +191,38 @@ class ConnectionTracker:
         self.addresses = addresses
         self.clear()
 
-    def _forwarded(self, protocol: int, src: Sock, dst: Sock, now: int) -> Sock | None:
+    def _forwarded(self, protocol: int, src: Sock, dst: Sock, now: int, flags: int) -> Sock | None:
         """Begin what a rule lets in."""
         internal = self._rules.get((protocol, dst[1])) if dst[0] == self.address else None
-        if internal is not None:
-            entry = Entry(protocol, internal, dst, src, now)
-            entry.asked = False
-            self._refresh(self._add(entry, now), now)
+        if internal is None:
+            return None
+        if protocol == Protocol.TCP and next_state(TcpState.NONE, flags, answers=False) is None:
+            return None
+        entry = Entry(protocol, internal, dst, src, now)
+        entry.asked = False
+        self._passes(self._add(entry, now), flags, now, answers=False)
         return internal
+
+    def _passes(self, entry: Entry, flags: int, now: int, *, answers: bool) -> bool:
+        """Whether a packet belongs to an entry, whose state and life then follow it."""
+        if entry.protocol != Protocol.TCP:
+            entry.replied = answers or entry.replied
+            self._refresh(entry, now)
+            return True
+        state = next_state(entry.state, flags, answers=answers)
+        if state is None:
+            return False
+        if answers and flags & RST and not entry.replied:
+            self._remove(entry)  # nothing was ever established
+            return True
+        entry.replied = answers or entry.replied
+        if not is_ignored(entry.state, flags, answers=answers):
+            if state is TcpState.SYN_SENT and not answers:
+                entry.replied = False  # begins, or begins again
+            entry.state = state
+            profile = self.profile
+            entry.expires_at = now + state_timeout(state, profile.tcp_timeout, profile.tcp_state_timeouts)
+        return True
 
     def _refresh(self, entry: Entry, now: int) -> None:
         """UDP that went both ways and on for a while is a stream, and may be silent for longer."""
@@ -229,7 +279,8 @@ class ConnectionTracker:
             if expired is not None:
                 self._remove(expired)
             self._by_origin[entry.protocol, entry.internal, entry.remote] = entry
-            self._by_source.setdefault((entry.protocol, entry.internal), []).append(entry)
+            if entry.asked:  # what a rule let in gives its port to nothing else
+                self._by_source.setdefault((entry.protocol, entry.internal), []).append(entry)
         self._by_reply[_reply(entry)] = entry
         return entry
 

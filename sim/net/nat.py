@@ -239,9 +239,10 @@ class NatBox(IpNode):
             if not self._may_leave(packet, port, now):
                 return
             src = self._habits.apart(data, src)
-            external = self.nat.outbound(protocol, src, remote, now, tcp_flags(data, protocol))
+            flags = tcp_flags(data, protocol)
+            external = self.nat.outbound(protocol, src, remote, now, flags)
             if external is None:
-                self.drop(packet, "NAT has no port left", now)
+                self.drop(packet, self.nat.refusal(protocol, src, remote, now, flags), now)
                 return
             self._translate(data, SRC, external)
             self.transmit(packet, now)

@@ -125,7 +125,7 @@ class Nat64:
         box = self._box
         external = box.nat.outbound(talk.protocol, talk.src, remote, now, talk.flags)
         if external is None:
-            box.drop(packet, "NAT has no port left", now)
+            box.drop(packet, box.nat.refusal(talk.protocol, talk.src, remote, now, talk.flags), now)
             return
         header = ip.parse(packet.data)
         new = siit.to_v4(packet.data, header, external, remote, identification, box.next_identification())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -142,6 +142,8 @@ class NatProfile:
     """Be a `ConnectionTracker`, whose mapping and filtering follow from what it is, and not a `NatTable`."""
     udp_stream_timeout: int | None = None
     """Of a connection tracker, for UDP that goes both ways for more than 2 s."""
+    tcp_state_timeouts: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Of a connection tracker, by state of TCP, where they differ from Linux's: see `conntrack_tcp`."""
 
     def __post_init__(self) -> None:
         low, high = self.port_range

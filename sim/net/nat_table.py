@@ -128,6 +128,10 @@ class NatTable:
             mapping.expires_at = mapping.permits[view] = now + self.profile.timeout(protocol)
         return mapping.internal
 
+    def refusal(self, _protocol: int, _src: Sock, _dst: Sock, _now: int, _flags: int) -> str:
+        """Why `outbound` gave nothing."""
+        return "NAT has no port left"
+
     def forward(self, protocol: int, port: int, internal: Sock) -> None:
         """Let what comes to a port of the first external address in, to `internal`: a rule that stays.
 

@@ -102,6 +102,8 @@ def _tracker(model: NatNode) -> Iterator[Found]:
     if model.preset != "linux":
         if model.udp_stream_timeout is not None:
             yield ("udp_stream_timeout",), "only the preset linux tells streams from other UDP"
+        if model.tcp_state_timeouts:
+            yield ("tcp_state_timeouts",), "only the preset linux has Linux's states of TCP"
         return
     for key in _NOT_TRACKED:
         if getattr(model, key) is not None:

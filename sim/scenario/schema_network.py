@@ -64,6 +64,9 @@ DependsOn = Literal["endpoint-independent", "address-dependent", "address-and-po
 """What else a NAT's mapping, or its filter, depends on (RFC 4787 4.1 and 5)."""
 
 
+TcpStateName = Literal[
+    "syn_sent", "syn_recv", "fin_wait", "close_wait", "last_ack", "time_wait", "close"
+]  # fmt: skip
 IcmpKind = Literal["errors", "too-big", "unreachable", "time-exceeded", "parameter-problem", "echo"]
 MAX_COUNT = 10_000
 Cpus = Annotated[int, Field(ge=1, le=1024)]
@@ -143,6 +146,11 @@ class NatNode(_Node):
     """Of established connections."""
     tcp_transitory_timeout: Annotated[Duration, Field(gt=0)] | None = None
     """Of connections that open or close."""
+    tcp_state_timeouts: Annotated[
+        dict[TcpStateName, Annotated[Duration, Field(gt=0)]], AfterValidator(FrozenDict)
+    ] = Field(default_factory=FrozenDict)  # type: ignore[arg-type]
+    """Of preset `linux`, where they differ from net.netfilter.nf_conntrack_tcp_timeout_*; `tcp_timeout` is
+    that of established connections."""
     refresh: Literal["outbound", "any"] | None = None
     """Which packets keep a mapping alive (RFC 4787 4.3)."""
     port_assignment: Literal["preserving", "contiguous", "random", "parity", "block"] | None = None

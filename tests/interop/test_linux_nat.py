@@ -28,13 +28,18 @@ from sim.live.netns import inside, run_ip
 from sim.wire import icmp
 from sim.wire.address import pack_address
 from tests.live.namespaces import namespace
+from tests.net.segments import tcp_segment
 from tests.peers import require
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]  # time-outs of seconds must pass, twice
 
-NAT, S1, S2 = "203.0.113.1", "203.0.113.2", "203.0.113.3"
+NAT, S1, S2, OWN = "203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"
 CLIENTS = ("192.168.1.10", "192.168.2.10")
 TIMES = {"udp_timeout": 2, "udp_timeout_stream": 5, "icmp_timeout": 2}
+TCP_TIMES = {
+    "syn_sent": 2, "syn_recv": 3, "fin_wait": 3, "close_wait": 2, "last_ack": 2, "time_wait": 3, "close": 2,
+    "established": 5,
+}  # fmt: skip
 SOON = 0.5  # what has not come by then does not come
 
 Verdicts = dict[str, object]
@@ -51,7 +56,10 @@ nodes:
     udp_timeout: {TIMES["udp_timeout"]} s
     udp_stream_timeout: {TIMES["udp_timeout_stream"]} s
     icmp_timeout: {TIMES["icmp_timeout"]} s
-    interfaces: {{lan1: 192.168.1.1/24, lan2: 192.168.2.1/24, wan: {NAT}/24}}
+    tcp_timeout: {TCP_TIMES["established"]} s
+    tcp_state_timeouts: {{{", ".join(f"{k}: {v} s" for k, v in TCP_TIMES.items() if k != "established")}}}
+    interfaces: {{lan1: 192.168.1.1/24, lan2: 192.168.2.1/24, wan: [{NAT}/24, {OWN}/24]}}
+    EXTRA
   s: {{kind: host, interfaces: {{eth: [{S1}/24, {S2}/24]}}}}
 links:
   - {{ends: [c1:eth, nat:lan1]}}
@@ -60,14 +68,47 @@ links:
 """
 
 
+FORWARD = "iifname wan udp dport 5500 dnat to 192.168.1.10:5501"
+"""Of the chain prerouting."""
+
+
 def test_our_linux_nat_is_like_linux(tmp_path: Path) -> None:
-    with real_nat() as hosts:
+    with real_nat(FORWARD) as hosts:
         theirs = probe(hosts)
-    with simulated_nat(tmp_path) as hosts:
+    with simulated_nat(
+        tmp_path, f"forward: [{{protocol: udp, port: 5500, to: {CLIENTS[0]}, to_port: 5501}}]"
+    ) as hosts:
         ours = probe(hosts)
     assert ours == theirs
     expected = {"port kept": True, "mapping is independent": True, "ports shared": True, "hairpin": "refused"}
     assert theirs | expected == theirs, "the probes themselves work"
+    assert theirs["in time"] == dict.fromkeys(STATES, True)
+    assert theirs["too late"] == dict.fromkeys(STATES, False)
+
+
+@pytest.mark.parametrize("how", ["random", "fully-random"])
+def test_random_ports_are_like_those_of_linux(tmp_path: Path, how: str) -> None:
+    """Every remote sees another port, and a port is free for another remote all the same."""
+    with real_nat(postrouting=f"oifname wan masquerade {how}") as hosts:
+        theirs = _random(hosts)
+    with simulated_nat(tmp_path, "port_assignment: random") as hosts:
+        ours = _random(hosts)
+    assert ours == theirs
+    assert theirs["port kept"] is False
+
+
+def test_one_to_one_is_like_that_of_linux(tmp_path: Path) -> None:
+    """snat and dnat of an address, whatever the port and protocol."""
+    to, at = (
+        f"ip saddr {CLIENTS[1]} oifname wan snat to {OWN}",
+        f"iifname wan ip daddr {OWN} dnat to {CLIENTS[1]}",
+    )
+    with real_nat(at, postrouting=f"{to}; oifname wan masquerade", own=OWN) as hosts:
+        theirs = _one_to_one(hosts)
+    with simulated_nat(tmp_path, f"one_to_one: {{{CLIENTS[1]}: {OWN}}}") as hosts:
+        ours = _one_to_one(hosts)
+    assert ours == theirs
+    assert theirs == dict.fromkeys(theirs, True)
 
 
 class Hosts:
@@ -96,6 +137,10 @@ class Hosts:
         sock.settimeout(SOON)
         return sock
 
+    def keep(self, sock: socket.socket) -> socket.socket:
+        self._sockets.append(sock)
+        return sock
+
     def close(self) -> None:
         for sock in self._sockets:
             sock.close()
@@ -104,10 +149,11 @@ class Hosts:
 def probe(hosts: Hosts) -> Verdicts:
     """All probes; ports and identifiers of one are of no other."""
     found: Verdicts = {}
-    for ask in (_mapping, _filtering, _collisions, _uninvited, _hairpin, _identifiers):
+    for ask in (_mapping, _filtering, _collisions, _uninvited, _hairpin, _identifiers, _forwarded):
         found |= ask(hosts)
-    with ThreadPoolExecutor(4) as together:
-        for future in [together.submit(ask, hosts) for ask in (_short, _stream, _refreshed, _icmp_timeout)]:
+    asks = (_short, _stream, _refreshed, _icmp_timeout, _begun, _states)
+    with ThreadPoolExecutor(len(asks)) as together:
+        for future in [together.submit(ask, hosts) for ask in asks]:
             found |= future.result()
     return found
 
@@ -183,6 +229,133 @@ def _identifiers(hosts: Hosts) -> Verdicts:
         "answers come back": [_echo_answered(one, 77), _echo_answered(other, 77)],
         "the box answers a ping": _echo_answered(server, 79),
     }
+
+
+def _forwarded(hosts: Hosts) -> Verdicts:
+    """What a rule lets in, its answer, and what the same socket sends by itself."""
+    inside_, server, other = hosts.udp(0, 5501), hosts.udp(S1, 7090), hosts.udp(S2, 7090)
+    return {
+        "let in": _arrives(server, (NAT, 5500), inside_),
+        "answer to what was let in": _seen(inside_, server),
+        "let in from another": _arrives(other, (NAT, 5500), inside_),
+        "of the same socket": _seen(inside_, hosts.udp(S2, 7091)),
+    }
+
+
+def _random(hosts: Hosts) -> Verdicts:
+    client, servers = hosts.udp(0, 5000), [hosts.udp(*at) for at in ((S1, 7000), (S1, 7001), (S2, 7000))]
+    seen = [_seen(client, server) for server in servers]
+    return {
+        "port kept": 5000 in seen,
+        "different": len(set(seen)) == 3,
+        "high": min(seen) >= 1024,
+        "stays": [_seen(client, server) for server in servers] == seen,
+        "answers": [
+            _arrives(server, (NAT, port), client) for server, port in zip(servers, seen, strict=True)
+        ],
+        "low stays low": _seen(hosts.udp(0, 400), servers[0]) < 512,
+    }
+
+
+def _one_to_one(hosts: Hosts) -> Verdicts:
+    client, server, other = hosts.udp(1, 5100), hosts.udp(S1, 7100), hosts.udp(S2, 7101)
+    echo, far = hosts.icmp(hosts.clients[1]), hosts.icmp(hosts.server)
+    unasked = _arrives(other, (OWN, 5100), client)
+    kept = _seen(client, server) == 5100
+    answered = _arrives(server, (OWN, 5100), client)
+    masqueraded = _seen(hosts.udp(0, 5100), server) == 5100
+    found: Verdicts = {"unasked": unasked, "kept": kept, "answered": answered, "beside": masqueraded}
+    echo.sendto(_echo(S1, 81), (S1, 0))
+    far.sendto(_echo(OWN, 82), (OWN, 0))
+    return found | {"ping out": _echo_answered(echo, 81), "ping in": _echo_answered(far, 82)}
+
+
+SYN, FIN, RST, ACK = 2, 1, 4, 16
+OPEN = (("c", SYN), ("s", SYN | ACK), ("c", ACK))
+STATES: dict[str, tuple[tuple[tuple[str, int], ...], int]] = {
+    "syn_sent": ((("c", SYN),), SYN | ACK),
+    "syn_recv": ((("c", SYN), ("s", SYN | ACK)), SYN | ACK),
+    "established": (OPEN, ACK),
+    "fin_wait": ((*OPEN, ("c", FIN | ACK)), FIN | ACK),
+    "close_wait": ((*OPEN, ("c", FIN | ACK), ("s", ACK)), ACK),
+    "last_ack": ((*OPEN, ("c", FIN | ACK), ("s", FIN | ACK)), FIN | ACK),
+    "time_wait": ((*OPEN, ("c", FIN | ACK), ("s", FIN | ACK), ("c", ACK)), ACK),
+    "close": ((*OPEN, ("c", RST | ACK)), ACK),
+}
+"""The segments that lead to a state of TCP, and one of the server that tells whether it lives."""
+
+
+class Segments:
+    """TCP without TCP: single segments of client 0 and of the server, who make none of their own."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.ends = {"c": hosts.clients[0], "s": hosts.server}
+        self.out = {end: self._raw(hosts, netns, socket.IPPROTO_RAW) for end, netns in self.ends.items()}
+        for netns in self.ends.values():
+            _nft(netns, "filter hook output priority 0; tcp flags rst meta mark != 7 drop")
+
+    def _raw(self, hosts: Hosts, netns: str, protocol: int) -> socket.socket:
+        sock = inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 7)
+        return hosts.keep(sock)
+
+    def passes(self, hosts: Hosts, end: str, port: int, flags: int) -> bool:
+        """Whether a segment of an end arrives at the other; the client's port is kept by the NAT."""
+        client, server = (pack_address(CLIENTS[0]), port), (pack_address(S1), 80)
+        ends = (client, server) if end == "c" else (server, (pack_address(NAT), port))
+        ear = self._raw(hosts, self.ends["s" if end == "c" else "c"], socket.IPPROTO_TCP)
+        ear.settimeout(SOON)
+        self.out[end].sendto(tcp_segment(*ends, flags), (S1 if end == "c" else NAT, 0))
+        return _hears_segment(ear, (ends[0][1], ends[1][1], flags))
+
+
+def _begun(hosts: Hosts) -> Verdicts:
+    """What begins a connection, and what belongs to none."""
+    segments = Segments(hosts)
+
+    def run(port: int, *steps: tuple[str, int]) -> list[bool]:
+        return [segments.passes(hosts, end, port, flags) for end, flags in steps]
+
+    return {
+        "in the middle": run(9000, ("c", ACK), ("s", ACK)),
+        "from outside": run(9001, ("s", SYN), ("s", ACK)),
+        "refused": run(9002, ("c", SYN), ("s", RST | ACK), ("s", SYN | ACK)),
+        "reset by the server": run(9003, *OPEN, ("s", RST | ACK), ("s", ACK), ("c", ACK)),
+        "SYN of the server": run(9004, *OPEN, ("s", SYN), ("s", ACK)),
+        "both open": run(9005, ("c", SYN), ("s", SYN), ("c", SYN | ACK), ("s", ACK)),
+        "again": run(9006, *OPEN, ("c", RST | ACK), ("c", SYN), ("s", SYN | ACK), ("c", ACK)),
+    }
+
+
+def _states(hosts: Hosts) -> Verdicts:
+    """Each state shortly before it ends, and shortly after."""
+    segments = Segments(hosts)
+
+    def lives(name: str, port: int, wait: float) -> bool:
+        steps, last = STATES[name]
+        for end, flags in steps:
+            segments.passes(hosts, end, port, flags)
+        time.sleep(TCP_TIMES[name] + wait)
+        return segments.passes(hosts, "s", port, last)
+
+    with ThreadPoolExecutor(16) as together:
+        early = {n: together.submit(lives, n, 9100 + at, -0.9) for at, n in enumerate(STATES)}
+        late = {n: together.submit(lives, n, 9200 + at, 0.7) for at, n in enumerate(STATES)}
+    return {
+        "in time": {name: future.result() for name, future in early.items()},
+        "too late": {name: future.result() for name, future in late.items()},
+    }
+
+
+def _hears_segment(ear: socket.socket, wanted: tuple[int, int, int]) -> bool:
+    try:
+        while True:
+            packet = ear.recv(200)
+            ports = struct.unpack_from(">HH", packet, 20)
+            if (*ports, packet[33]) == wanted:
+                return True
+    except TimeoutError:
+        return False
 
 
 def _short(hosts: Hosts) -> Verdicts:
@@ -314,32 +487,39 @@ def _checksum(data: bytearray) -> bytes:
 
 
 @contextmanager
-def real_nat() -> Iterator[Hosts]:
-    """Linux itself between the hosts."""
-    nft = require("nft")
+def real_nat(
+    prerouting: str = "", postrouting: str = "oifname wan masquerade", own: str | None = None
+) -> Iterator[Hosts]:
+    """Linux itself between the hosts, with rules of nftables; `own` is another address of the box."""
+    require("nft")
     before = _conntrack_times()
     with ExitStack() as stack:
         c1, c2, nat, s = (stack.enter_context(namespace(name)) for name in ("c1", "c2", "nat", "s"))
         for name, value in TIMES.items():
             inside(nat, _writer(f"/proc/sys/net/netfilter/nf_conntrack_{name}", str(value)))
+        for name, value in TCP_TIMES.items():
+            inside(nat, _writer(f"/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{name}", str(value)))
+        inside(nat, _writer("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal", "1"))
         inside(nat, _writer("/proc/sys/net/ipv4/ip_forward", "1"))
         _veth(nat, "lan1", ["192.168.1.1/24"], c1, [f"{CLIENTS[0]}/24"])
         _veth(nat, "lan2", ["192.168.2.1/24"], c2, [f"{CLIENTS[1]}/24"])
         _veth(nat, "wan", [f"{NAT}/24"], s, [f"{S1}/24", f"{S2}/24"])
         run_ip("route", "add", "default", "via", "192.168.1.1", netns=c1)
         run_ip("route", "add", "default", "via", "192.168.2.1", netns=c2)
-        chain = 'type nat hook postrouting priority srcnat; oifname "wan" masquerade;'
-        rules = f"table ip home {{ chain out {{ {chain} }}; }}"
-        subprocess.run(["ip", "netns", "exec", nat, nft, "-f", "-"], input=rules, text=True, check=True)
+        if own is not None:
+            run_ip("address", "add", f"{own}/24", "dev", "wan", netns=nat)
+        _nft(nat, f"nat hook postrouting priority srcnat; {postrouting}")
+        if prerouting:
+            _nft(nat, f"nat hook prerouting priority dstnat; {prerouting}")
         assert _conntrack_times() == before, "the times of a namespace are its own"
         yield _closing(stack, Hosts((c1, c2), s))
 
 
 @contextmanager
-def simulated_nat(folder: Path) -> Iterator[Hosts]:
+def simulated_nat(folder: Path, extra: str) -> Iterator[Hosts]:
     """Our NAT box between the hosts, which are attached by TUN."""
     topology = folder / "linux-nat.yaml"
-    topology.write_text(TOPOLOGY)
+    topology.write_text(TOPOLOGY.replace("EXTRA", extra))
     with ExitStack() as stack:
         c1, c2, s = (stack.enter_context(namespace(name)) for name in ("c1", "c2", "s"))
         words = [f"--attach={node}=eth@{netns}" for node, netns in (("c1", c1), ("c2", c2), ("s", s))]
@@ -360,6 +540,14 @@ def _closing(stack: ExitStack, hosts: Hosts) -> Hosts:
 def _end(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
+
+
+def _nft(netns: str, chain: str) -> None:
+    """Another chain of a table of its own in a namespace."""
+    name = "t" + os.urandom(4).hex()
+    rules = f"table ip {name} {{ chain one {{ type {chain}; }}; }}"
+    command = ["ip", "netns", "exec", netns, "nft", "-f", "-"]
+    subprocess.run(command, input=rules, text=True, check=True)
 
 
 def _veth(one: str, name: str, own: list[str], other: str, its: list[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from sim.net.conntrack import ConnectionTracker
 from sim.net.nat_profile import NAT_PRESETS
 from sim.units import NS_PER_S
@@ -103,3 +105,48 @@ def test_expired_entries_are_swept_away() -> None:
     for n in range(10_000):
         out(table, (A, 1024 + n), (R, 1), at=n)
     assert len(table) < 200
+
+
+def test_what_a_rule_let_in_gives_its_port_to_nothing_else() -> None:
+    """Linux looks for a source's port among what the source began."""
+    table = tracker()
+    table.forward(Protocol.UDP, 5500, (A, 5501))
+    assert table.inbound(Protocol.UDP, (S, 7), (table.address, 5500), now=0) == (A, 5501)
+    assert table.outbound(Protocol.UDP, (A, 5501), (S, 7), now=0) == (table.address, 5500)
+    assert table.outbound(Protocol.UDP, (A, 5501), (S, 8), now=0) == (table.address, 5501)
+
+
+@pytest.mark.parametrize(
+    ("segments", "lives"),
+    [
+        ("c2", 120), ("c2 s18", 60), ("c2 s18 c16", 432_000), ("c2 s18 c16 c17", 120),
+        ("c2 s18 c16 c17 s16", 60), ("c2 s18 c16 c17 s17", 30), ("c2 s18 c16 c17 s17 c16", 120),
+        ("c2 s18 c16 s20", 10), ("c16", 432_000),
+    ],
+)  # fmt: skip
+def test_each_state_of_tcp_lives_as_long_as_in_linux(segments: str, lives: int) -> None:
+    """net.netfilter.nf_conntrack_tcp_timeout_*, by the flags of segments of client and server."""
+    table = tracker()
+    client, server = (A, 5000), (S, 80)
+    for text in segments.split():
+        flags = int(text[1:])
+        if text[0] == "c":
+            assert table.outbound(Protocol.TCP, client, server, 0, flags) == (table.address, 5000)
+        else:
+            assert table.inbound(Protocol.TCP, server, (table.address, 5000), 0, flags) == client
+    (entry,) = table.mappings(0)
+    assert entry.expires_at == lives * NS_PER_S
+
+
+def test_a_connection_that_is_refused_is_forgotten_at_once() -> None:
+    table = tracker()
+    table.outbound(Protocol.TCP, (A, 5000), (S, 80), 0, 2)
+    assert table.inbound(Protocol.TCP, (S, 80), (table.address, 5000), 0, 20) == (A, 5000)
+    assert list(table.mappings(0)) == []
+
+
+def test_what_belongs_to_no_connection_makes_none() -> None:
+    table = tracker()
+    assert table.outbound(Protocol.TCP, (A, 5000), (S, 80), 0, 17) is None
+    assert table.refusal(Protocol.TCP, (A, 5000), (S, 80), 0, 17) == "no segment of a known connection"
+    assert len(table) == 0

@@ -408,6 +408,9 @@ CASES: dict[str, Case] = {
     "NatNode.port_assignment": _case("nodes.home.port_assignment=random"),
     "NatNode.tcp_timeout": _case(*QUIET[:2], *TCP, "nodes.home.tcp_timeout=500 ms"),
     "NatNode.tcp_transitory_timeout": _case(*QUIET[:2], *TCP, "nodes.home.tcp_transitory_timeout=50 ms"),
+    "NatNode.tcp_state_timeouts": _case(
+        *QUIET[:2], TCP[1], "nodes.home.preset=linux", "nodes.home.tcp_state_timeouts={syn_sent: 50 ms}"
+    ),
     "NatNode.refresh": _case(
         UNCHECKED, STILL, "nodes.home.udp_timeout=1 s", "tunnels.rw.keep_alive=0 s",
         "traffic=[{name: p, kind: cbr, from: bob, to: alice, size: 99 B, rate: 8 kbit/s, start: 500 ms}]",

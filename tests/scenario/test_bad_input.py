@@ -85,6 +85,8 @@ CASES = {
             (f"forward: [{_RULE}, {_RULE}]", ".forward.1.port", "has a rule already"),
             (f"forward: [{_RULE}, {_RULE.replace('500', '501')}]", ".forward.1.to", "to 1.1.1.1 port 7"),
             (f"one_to_one: {{1.1.1.1: 198.18.0.10}}, forward: [{_RULE}]", ".forward", "is left for ports"),
+            ("tcp_state_timeouts: {close: 1 s}", ".tcp_state_timeouts", "only the preset linux"),
+            ("preset: linux, tcp_state_timeouts: {closed: 1 s}", ".tcp_state_timeouts.closed", "close"),
             ("nat64: 10.0.0.0/8", ".nat64", "not an IPv6 prefix"),
             ("nat64: 'fd00::/80'", ".nat64", "/32, /40, /48, /56, /64, /96"),
             ("nat64: '64:ff9b::/96'", ".nat64", "nothing inside has IPv6"),
