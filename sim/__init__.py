@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sim.experiment import plots
     from sim.experiment.grid.study import grid
+    from sim.experiment.keepalive import keepalive_cost
     from sim.experiment.overhead import byte_map, overhead
     from sim.experiment.packet_map import packet_map
     from sim.experiment.packets import packets
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from sim.scenario.schema import Scenario
 
 __all__ = [
-    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "grid", "load", "overhead",
-    "packet_map", "packets", "plots", "run",
+    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "grid", "keepalive_cost", "load",
+    "overhead", "packet_map", "packets", "plots", "run",
 ]  # fmt: skip
 
 _HOME = {
@@ -39,6 +40,7 @@ _HOME = {
     "byte_map": "sim.experiment.overhead",
     "expand": "sim.scenario.expand",
     "grid": "sim.experiment.grid.study",
+    "keepalive_cost": "sim.experiment.keepalive",
     "load": "sim.scenario.load",
     "overhead": "sim.experiment.overhead",
     "packet_map": "sim.experiment.packet_map",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import ge, le
 from typing import Any
 
 from sim.experiment.child_checks import Verdict, child_check_name, child_verdicts
@@ -67,6 +68,7 @@ def _verdicts(world: World, check: Check, connections: list[Row], flows: list[Ro
     for row in rows:
         yield _state(world, check, row)
         yield from _properties(check, row)
+        yield from _interval(check, row)
 
 
 def _state(world: World, check: ConnectionCheck, row: Row) -> Verdict:
@@ -125,6 +127,15 @@ def _properties(check: ConnectionCheck, row: Row) -> Iterator[Verdict]:
         wanted = getattr(check, key)
         if wanted is not None:
             yield Verdict(row[key] == wanted, f"{row['node']}: {key} {_word(row[key])}")
+
+
+def _interval(check: ConnectionCheck, row: Row) -> Iterator[Verdict]:
+    """Of NAT keepalives, at the ends that are behind a NAT."""
+    seconds = row["keepalives"]["interval_s"]
+    for limit, holds in ((check.min_keepalive, ge), (check.max_keepalive, le)):
+        if limit is not None and row["nat_local"]:
+            found = f"{row['node']}: a keepalive every {seconds:g} s"
+            yield Verdict(holds(seconds, limit / NS_PER_S), found)
 
 
 def _word(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from sim.experiment.failures import Failure, failures, hear_doubts
+from sim.experiment.keepalive import MONTH_S
 from sim.ike.events import Reason
 from sim.ike.exchanges import State
 from sim.scenario.world import World
@@ -52,7 +53,8 @@ def _rows(node: str, stack: IpsecDriver[Any]) -> Iterator[tuple[Row, bytes]]:
         mine = [record for record in records if _name(stack, record) == name]
         for record in _worth_showing(mine, half_open) or [_idle(stack, name)]:
             explained = _explained(record, mine)
-            yield _row(node, name, record, explained), explained.spi_i
+            row = _row(node, name, record, explained) | {"keepalives": _keepalives(stack, record)}
+            yield row, explained.spi_i
 
 
 def _idle(stack: IpsecDriver[Any], name: str) -> IkeRecord:
@@ -141,6 +143,17 @@ def _row(node: str, connection: str, record: IkeRecord, explained: IkeRecord) ->
         "dns": [format_address(server) for server in record.dns],
         "children": [_child_row(child) for child in _children_worth_showing(record.children.values())],
     }
+
+
+def _keepalives(stack: IpsecDriver[Any], record: IkeRecord) -> Row:
+    """What kept the mapping; `per_month` is thirty days like the time that it was measured in."""
+    count = record.keepalives
+    span = count.until_at - record.established_at
+    scale = MONTH_S * NS_PER_S / span if count.until_at >= 0 and span > 0 else 0.0
+    values = {"sent": count.sent, "probes": count.probes, "bytes": count.bytes, "wakeups": count.wakeups}
+    interval = stack.endpoint.keepalive_interval(record.ike_id)
+    month = {key: round(value * scale) for key, value in values.items()}
+    return {**values, "interval_s": interval / NS_PER_S, "per_month": month}
 
 
 def _children_worth_showing(children: Iterable[ChildRecord]) -> Iterator[ChildRecord]:

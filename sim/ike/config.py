@@ -301,6 +301,12 @@ class ConnectionConfig:
     redirect_to: bytes = b""
     """Where we send those who call us, if they can be sent; empty: they are served here."""
     redirect_when: RedirectWhen = RedirectWhen.AUTH
+    keepalive_adaptive: bool = False
+    """Whether `keepalive` is only where the search for the longest safe interval begins."""
+    keepalive_max: int = 110 * NS_PER_S
+    """No longer one is tried: RFC 4787 REQ-5 has every NAT keep a mapping for two minutes."""
+    radio_tail: int = 10 * NS_PER_S
+    """How long a radio stays awake after a packet: a keepalive after a longer pause wakes it up."""
     resumption: bool = False
     """Whether to take up a lost IKE SA by a ticket, and to give such tickets (RFC 5723)."""
     qcd: bool = False

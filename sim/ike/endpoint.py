@@ -244,6 +244,11 @@ class IkeEndpoint:
         """The connections that we would set up if this host had an address for them."""
         return {name for name, _ in self._ctx.waiting}
 
+    def keepalive_interval(self, ike_id: int) -> int:
+        """Between the NAT keepalives of an IKE SA, in ns, as it is now; 0 where there are none."""
+        sa = self._ctx.sas.get(ike_id)
+        return 0 if sa is None else sa.watch.interval
+
     def connection_of(self, own_spi: bytes) -> str:
         """The connection of the IKE SA with this SPI of ours, as far as it is known; "" for none."""
         sa = self._ctx.by_spi.get(own_spi)

@@ -346,6 +346,20 @@ class FaultApplied:
 
 
 @value
+class KeepaliveSent:
+    """A NAT keepalive left, or a `probe` of the mapping was answered; `size` is octets of IP packets.
+
+    `woke` is that the host had been quiet for longer than a radio stays awake.
+    """
+
+    ike_id: int
+    connection: str
+    size: int
+    woke: bool
+    probe: bool = False
+
+
+@value
 class MessageSent:
     """One message left; `payloads` is RFC 7296 1.2 notation, `retransmission` counts from 0.
 
@@ -399,6 +413,7 @@ Event = (
     | Rejected
     | NatShared
     | FaultApplied
+    | KeepaliveSent
     | MessageSent
     | MessageReceived
 )

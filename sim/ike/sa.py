@@ -435,6 +435,7 @@ class IkeSa:
         new.seen_as = self.seen_as
         new.lifetimes.inherit(self.lifetimes)
         new.alternatives.inherit(self.alternatives)
+        new.watch.inherit(self.watch)
         new.followed_by = self.followed_by
         self.ctx.by_spi[new.own_spi] = new
         return new

@@ -19,7 +19,16 @@ _SHARED = (
     *("unique", "childless", "keyingtries", "window", "reauth_time", "make_before_break"),
     *("rekey_time", "over_time", "rand_time", "fragmentation", "fragment_size"),
     *("ppk", "ppk_id", "ppk_required", "dscp"),
-    *("resumption", "qcd", "follow_redirects", "redirect_to", "redirect_when"),
+    *(
+        "keepalive_policy",
+        "keepalive_max",
+        "radio_tail",
+        "resumption",
+        "qcd",
+        "follow_redirects",
+        "redirect_to",
+        "redirect_when",
+    ),
 )
 _SHARED_CHILD = (
     *("mode", "iptfs", "esp_proposals", "ah_proposals", "replay_window", "copy_df"),

@@ -128,6 +128,9 @@ class ConnectionCheck(Model):
     nat_remote: bool | None = None
     encap: bool | None = None
     ppk: bool | None = None
+    min_keepalive: Span | None = None
+    """How long at least the interval of NAT keepalives has become."""
+    max_keepalive: Span | None = None
     resumed: bool | None = None
     """Whether it was taken up by a ticket."""
     setup_round_trips: int | None = None

@@ -379,6 +379,13 @@ class _IkeSettings(Model):
     initiator checks its mapping as well after that time without an IKE message."""
     keep_alive: Interval = 20 * NS_PER_S
     """Interval of NAT keepalives; 0 s: none. In strongSwan this is `charon.keep_alive`."""
+    keepalive_policy: Literal["fixed", "adaptive"] = "fixed"
+    """`adaptive` begins with `keep_alive`, tries longer idle times with MOBIKE's NAT detection, and stays
+    below the one after which the NAT has forgotten; strongSwan has no such setting."""
+    keepalive_max: Interval = 110 * NS_PER_S
+    """No longer interval is tried."""
+    radio_tail: Annotated[Duration, Field(ge=0)] = 10 * NS_PER_S
+    """How long a radio stays awake after a packet; a keepalive after a longer pause counts as a wake-up."""
     retransmit: Literal["strongswan", "libreswan", "iked"] = "strongswan"
     """Whose timing unanswered requests are repeated with."""
     unique: Literal["no", "never", "keep", "replace"] = "no"

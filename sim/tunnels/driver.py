@@ -27,6 +27,7 @@ from sim.ike.events import (
     ChildSaUp,
     Event,
     IkeSaDown,
+    KeepaliveSent,
     MessageReceived,
     MessageSent,
     PathChanged,
@@ -70,7 +71,7 @@ MAX_FLOW_SAS = 4096
 MAX_SAS = 32
 """Pairs of SAs that packets may ask for of one child whose peer narrows the selectors to single flows."""
 
-_HARMLESS = frozenset({MessageSent, MessageReceived})
+_HARMLESS = frozenset({MessageSent, MessageReceived, KeepaliveSent})
 """Most events: nothing but the ledger and the observer care."""
 
 RESTARTED = "lost in a restart"

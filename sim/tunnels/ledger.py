@@ -20,6 +20,7 @@ from sim.ike.events import (
     IkeKeysDerived,
     IkeSaDown,
     IkeSaUp,
+    KeepaliveSent,
     MessageReceived,
     MessageSent,
     PathChanged,
@@ -91,6 +92,20 @@ class ChildRecord:
 
 
 @dataclass(slots=True)
+class Keepalives:
+    """What kept a mapping: keepalives, answered probes, octets of their IP packets, wake-ups of a radio.
+
+    `until_at` is the last of them, in ns.
+    """
+
+    sent: int = 0
+    probes: int = 0
+    bytes: int = 0
+    wakeups: int = 0
+    until_at: int = -1
+
+
+@dataclass(slots=True)
 class IkeRecord:
     """One IKE SA, from the first message on, with the IKE SAs that replaced it when it was rekeyed.
 
@@ -130,6 +145,7 @@ class IkeRecord:
     setup_bytes: int = 0
     ppk: bool = False
     resumed: bool = False
+    keepalives: Keepalives = field(default_factory=Keepalives)
     vips: list[bytes] = field(default_factory=list)
     dns: tuple[bytes, ...] = ()
     failed_child: str = ""
@@ -325,6 +341,15 @@ def _sent(record: IkeRecord, event: MessageSent, _now: int) -> None:
         record.spi_i, record.local, record.remote = event.spi_i, event.src, event.dst
 
 
+def _kept(record: IkeRecord, event: KeepaliveSent, now: int) -> None:
+    count = record.keepalives
+    count.sent += not event.probe
+    count.probes += event.probe
+    count.bytes += event.size
+    count.wakeups += event.woke
+    count.until_at = now
+
+
 def _received(record: IkeRecord, event: MessageReceived, _now: int) -> None:
     record.received += 1
     _count_setup(record, event)
@@ -342,6 +367,7 @@ _ENTER: dict[type, Callable[[IkeRecord, Any, int], None]] = {
     ChildSaDown: _child_down,
     ChildFailed: _child_failed,
     VirtualIpAssigned: _virtual_ip,
+    KeepaliveSent: _kept,
     MessageSent: _sent,
     MessageReceived: _received,
 }

@@ -46,6 +46,8 @@ CASES: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("nat_remote", STILL, "connection: rw, node: moon", "nat_remote: true", "nat_remote: false"),
     ("encap", STILL, "connection: rw", "encap: true", "encap: false"),
     ("ppk", STILL, "connection: rw", "ppk: false", "ppk: true"),
+    ("min_keepalive", STILL, "connection: rw", "min_keepalive: 20 s", "min_keepalive: 21 s"),
+    ("max_keepalive", STILL, "connection: rw", "max_keepalive: 20 s", "max_keepalive: 19 s"),
     ("resumed", STILL, "connection: rw", "resumed: false", "resumed: true"),
     ("setup_round_trips", STILL, "connection: rw", "setup_round_trips: 2", "setup_round_trips: 3"),
     ("sas", STILL, "child: net, connection: rw", "sas: 1", "sas: 2"),

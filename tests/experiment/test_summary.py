@@ -37,6 +37,7 @@ CONNECTION = {
         "setup_bytes",
         "ppk",
         "resumed",
+        "keepalives",
         "vips",
         "dns",
         "children",

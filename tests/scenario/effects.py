@@ -102,6 +102,7 @@ ELSE = (
     "connections={moon: {else: {remote_addrs: [198.51.100.254], psk: x,"
     " children: {c: {remote_ts: [10.99.0.0/16]}}}}}"
 )
+KEPT = (UNCHECKED, STILL, "traffic=[]", "duration=20 s", "tunnels.rw.keep_alive=1 s")
 FOLLOWING = "tunnels.rw.follow_redirects=true"
 REDIRECT = (
     UNCHECKED,
@@ -564,6 +565,11 @@ CASES: dict[str, Case] = {
         *QUIET, "tunnels.rw.follow_redirects=true", "tunnels.rw.redirect_to=198.51.100.2",
         "tunnels.rw.redirect_when=init",
     ),
+    "Tunnel.keepalive_policy": _case(*KEPT, "tunnels.rw.keepalive_policy=adaptive"),
+    "Tunnel.keepalive_max": _case(
+        *KEPT, "tunnels.rw.keepalive_policy=adaptive", "tunnels.rw.keepalive_max=1500 ms"
+    ),
+    "Tunnel.radio_tail": _case(*KEPT, "tunnels.rw.radio_tail=100 ms"),
     "Tunnel.resumption": _case(*QUIET, "tunnels.rw.resumption=true"),
     "Tunnel.qcd": _case("tunnels.rw.qcd=true"),
     "Tunnel.nat_traversal": _case("tunnels.rw.nat_traversal=false"),
@@ -819,6 +825,8 @@ CASES: dict[str, Case] = {
     "ConnectionCheck.nat_remote": _case("checks.0.nat_remote=true"),
     "ConnectionCheck.encap": _case("checks.0.encap=false"),
     "ConnectionCheck.ppk": _case("checks.0.ppk=true"),
+    "ConnectionCheck.min_keepalive": _case(STILL, "checks.0.min_keepalive=30 s"),
+    "ConnectionCheck.max_keepalive": _case(STILL, "checks.0.max_keepalive=10 s"),
     "ConnectionCheck.resumed": _case("checks.0.resumed=true"),
     "ConnectionCheck.setup_round_trips": _case("checks.0.setup_round_trips=3"),
     "ChildCheck.child": _case(

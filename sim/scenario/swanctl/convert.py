@@ -202,6 +202,7 @@ class Importer:
             "follow_redirects": self._daemon.follow_redirects(view.path[-1]),
             "redirect_to": self._daemon.redirect_to(view.path[-1]),
             "redirect_when": self._daemon.redirect_when(view.path[-1]),
+            **self._daemon.keepalives(view.path[-1]),
             "resumption": self._daemon.resumption(view.path[-1]),
             "qcd": self._daemon.qcd(view.path[-1]),
             "return_routability": self._daemon.return_routability(view.path[-1]),

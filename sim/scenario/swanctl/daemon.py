@@ -23,7 +23,17 @@ TIMING = {"strongswan": (4.0, 1.8, 5), "iked": (2.0, 2.0, 5)}
 """retransmit_timeout, _base and _tries of the presets that strongSwan can follow exactly."""
 OWN = (
     *("keep_alive", "retransmit", "return_routability", "nat_traversal", "window", "make_before_break"),
-    *("fragment_size", "resumption", "qcd", "follow_redirects", "redirect_to", "redirect_when"),
+    *(
+        "fragment_size",
+        "keepalive_policy",
+        "keepalive_max",
+        "radio_tail",
+        "resumption",
+        "qcd",
+        "follow_redirects",
+        "redirect_to",
+        "redirect_when",
+    ),
 )
 _SECTIONS = ("charon", "charon-systemd")
 _PORTS = {"port": 500, "port_nat_t": 4500}
@@ -65,6 +75,11 @@ class DaemonSettings:
     def iptfs_of(self, name: str, child: str) -> dict[str, object]:
         """How a Child SA uses AGGFRAG mode, as a scenario says it."""
         return self.own_iptfs.get((name, child), self.iptfs)
+
+    def keepalives(self, name: str) -> dict[str, str]:
+        """How keepalives adapt, as a scenario says it."""
+        keys = ("keepalive_policy", "keepalive_max", "radio_tail")
+        return {key: text for key in keys if (text := self.own.get(name, {}).get(key)) is not None}
 
     def resumption(self, name: str) -> bool:
         return parse_bool(self.own.get(name, {}).get("resumption", "no"))
@@ -181,6 +196,10 @@ def _own(view: View) -> dict[str, str]:
                 parse_bool(setting.value or "")
             elif key == "redirect_to":
                 pack_address(setting.value or "")
+            elif key in ("keepalive_max", "radio_tail"):
+                parse_duration(setting.value or "")
+            elif key == "keepalive_policy":
+                one_of("fixed", "adaptive")(setting.value or "")
             elif key == "redirect_when":
                 one_of("init", "auth")(setting.value or "")
             elif key == "return_routability":

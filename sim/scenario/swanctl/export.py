@@ -183,6 +183,12 @@ class _Writer:
             self._note((name, "redirect_to"), "strongSwan redirects by `swanctl --redirect` alone")
         if connection.redirect_when != "auth":
             yield f"redirect_when = {connection.redirect_when}"
+        if connection.keepalive_policy != "fixed":
+            yield f"keepalive_policy = {connection.keepalive_policy}"
+            self._note((name, "keepalive_policy"), "strongSwan sends keepalives at a fixed interval")
+        for key in ("keepalive_max", "radio_tail"):
+            if getattr(connection, key) != type(connection).model_fields[key].default:
+                yield f"{key} = {format_duration(getattr(connection, key))}"
         if connection.resumption:
             yield "resumption = yes"
             self._note((name, "resumption"), "strongSwan neither makes nor uses tickets")
