@@ -65,6 +65,13 @@ class Conversation:
         """Whether the peer may still repeat a request that only this IKE SA can answer."""
         return self.expected > self.first_protected
 
+    @property
+    def keeps_path(self) -> bool:
+        """Whether IKE_AUTH goes on, and with MOBIKE: its first request's addresses count (RFC 4555 3.3)."""
+        if self._serving is None or not self.sa.connection.mobike:
+            return False
+        return self._serving.opening.message.notify(NotifyType.MOBIKE_SUPPORTED) is not None
+
     def receive(self, message: Message, src: Sock, dst: Sock, now: int) -> None:
         """A message with our SPIs; what is wrong with it changes nothing unless a key holder sent it."""
         try:

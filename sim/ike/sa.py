@@ -375,7 +375,8 @@ class IkeSa:
         path = self.path
         if self.state is State.HALF_OPEN:
             # The port moves, and MOBIKE counts from the addresses of the first IKE_AUTH (RFC 4555 3.3).
-            path.local, path.remote = received.dst, received.src
+            if not self.conversation.keeps_path:
+                path.local, path.remote = received.dst, received.src
         elif received.src != path.remote and self.follows_peer:
             path.move(path.local, received.src)
             self.moved(now)

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from sim.ike.context import Datagram
-from sim.ike.events import IkeSaDown, IkeSaUp, MessageReceived, Reason
+from sim.ike.events import IkeSaDown, IkeSaUp, MessageReceived, PathChanged, Reason
 from sim.ike.view import SaView
 from sim.units import NS_PER_S
 from sim.wire.address import pack_address
 from tests.ike.pair import CONNECTION_A, CONNECTION_B, HOME, LATENCY, NAT, A, End, NatBox, Pair
+from tests.ike.test_eap import initiator as eap_initiator
+from tests.ike.test_eap import responder as eap_responder
 
 CAFE = pack_address("192.0.2.77")
 LTE = pack_address("100.64.0.10")
@@ -84,6 +86,25 @@ def test_c72_both_ends_agree_on_the_new_address(
     assert child_a.local[1] == (4500 if child_a.encap or mobike in ("both", "a") else 500)
     with_nat = (a.nat_local, a.nat_remote, b.nat_local, b.nat_remote)
     assert with_nat == (after in natted, False, False, after in natted)
+
+
+@pytest.mark.parametrize("mobike", [True, False])
+@pytest.mark.parametrize("rounds", range(1, 5))
+def test_c72_a_move_in_the_middle_of_eap_is_told_afterwards(rounds: int, mobike: bool) -> None:
+    """The addresses are those of the first IKE_AUTH request until the update comes (RFC 4555 3.3)."""
+    pair = Pair(eap_initiator(mobike=mobike), eap_responder())
+    pair.initiate()
+    pair.drive((2 + 2 * rounds) * LATENCY - 1)
+    assert not pair.up
+    pair.a_addr = CAFE
+    pair.drive(10 * NS_PER_S)
+
+    if mobike:
+        assert pair.b.last(IkeSaUp).remote == (A, 4500)
+        assert pair.b.last(PathChanged).remote == (CAFE, 4500)
+    (child_a,), (child_b,) = pair.a.children.values(), pair.b.children.values()
+    assert child_a.local == child_b.remote
+    assert child_a.local[0] == CAFE
 
 
 @pytest.mark.parametrize("position", AUTH)

@@ -64,6 +64,23 @@ def test_c80_the_gateway_s_first_address_dies_and_the_second_is_found() -> None:
     assert len(pair.a.children) == 1
 
 
+def test_c80_messages_come_in_strongswan_s_order() -> None:
+    """Probe, UPDATE_SA_ADDRESSES with NAT detection, COOKIE2 (golden 2.8)."""
+    pair = Pair(WATCHFUL)
+    pair.set_addresses(pair.a, [A, CAFE])
+    pair.establish()
+    Broken(pair, (A, B))
+    said = len(pair.a.ladder), len(pair.b.ladder)
+    pair.drive(DPD + TESTED_AT + NS_PER_S)
+
+    natd = "N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP)"
+    probe, cookie = f"HDR, SK {{{natd}}}", "HDR, SK {N(COOKIE2)}"
+    # Three times from the first address, and once from the second.
+    update = f"HDR, SK {{N(UPDATE_SA_ADDRESSES), {natd}, N(ADDITIONAL_IP4_ADDRESS)}}"
+    assert pair.a.ladder[said[0] :] == [probe] * 4 + [update, cookie]
+    assert pair.b.ladder[said[1] :] == [probe, probe, cookie]
+
+
 def test_c80_and_back_again_when_that_one_dies() -> None:
     """The first address is no additional one, but it is known."""
     pair = multihomed([A], [B, WAN2])
