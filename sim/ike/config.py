@@ -128,13 +128,21 @@ class RetransmitPolicy:
     """When a request is sent again: the waits after the first sending and after each further one.
 
     The last wait ends with giving up, so `len(delays)` is the number of times that a request leaves.
+    A responder with MOBIKE repeats the last one until `patience` has passed (RFC 4555 3.11).
     """
 
     delays: tuple[int, ...]
+    patience: int = 300 * NS_PER_S
 
     def __post_init__(self) -> None:
         if not self.delays or min(self.delays) <= 0:
             raise ValueError("a retransmission policy needs at least one wait, each longer than 0")
+
+    @property
+    def patient(self) -> tuple[int, ...]:
+        """The waits of whoever has to leave its peer time to find another path."""
+        last = self.delays[-1]
+        return self.delays + (last,) * max(0, -(-(self.patience - sum(self.delays)) // last))
 
     @classmethod
     def exponential(cls, first: int, tenths: int, tries: int) -> RetransmitPolicy:

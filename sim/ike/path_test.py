@@ -13,7 +13,6 @@ requests is made anew. Only the initiator tests; the responder waits for it, at 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sim.ike.candidates import peers, usable
@@ -21,7 +20,6 @@ from sim.ike.exchanges import State
 from sim.ike.mobility import start_update
 from sim.ike.tasks.base import Inbound
 from sim.ike.tasks.mobike import UpdateAddresses
-from sim.units import NS_PER_S
 from sim.wire.address import Sock
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ MAX_PAIRS = 32
 
 _TESTED_FROM = 2
 """How often a request has left before its next copies are tests."""
-_PATIENCE = 300 * NS_PER_S
 
 
 def other_pairs(sa: IkeSa, tries: int) -> list[Pair]:
@@ -68,13 +65,6 @@ def waits(sa: IkeSa) -> tuple[int, ...]:
 
     Not for the answer to its Delete: that SA is down already, and nothing is left to move.
     """
-    delays = sa.connection.retransmit.delays
+    policy = sa.connection.retransmit
     moves = sa.mobike and sa.state is not State.DELETING
-    return _patient(delays) if moves and not sa.began else delays
-
-
-@lru_cache
-def _patient(delays: tuple[int, ...]) -> tuple[int, ...]:
-    """The last wait again and again, until five minutes have passed."""
-    missing = _PATIENCE - sum(delays)
-    return delays + (delays[-1],) * max(0, -(-missing // delays[-1]))
+    return policy.patient if moves and not sa.began else policy.delays

@@ -56,7 +56,7 @@ class Ours:
     ) -> None:
         one = connection_config("home", schema_of(connection))
         if retransmit is not None:
-            one = replace(one, retransmit=retransmit)
+            one = replace(one, retransmit=replace(retransmit, patience=0))
         self._config = EndpointConfig((one,), pools=pools, **limits)
         self._options = PeerOptions(tun=f"ours{next(_numbers)}", keys=keys)
         self.namespace = namespace

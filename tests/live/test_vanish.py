@@ -33,7 +33,7 @@ PEERS = 10
 PER_PEER_BYTES = 10_000
 """What the endpoint may remember of one that is gone."""
 T = TypeVar("T")
-_SOON = RetransmitPolicy((100 * NS_PER_MS,) * 3)
+_SOON = RetransmitPolicy((100 * NS_PER_MS,) * 3, patience=0)
 
 Role = Literal["we initiate", "we respond"]
 
