@@ -51,8 +51,10 @@ def _parse(text: str, scenario: Scenario) -> Attachment:
     model = scenario.nodes.get(node)
     if model is None:
         raise LiveError(f"--attach {text}: there is no node {node}; known: {', '.join(scenario.nodes)}")
-    if model.kind == "nat":
-        raise LiveError(f"--attach {text}: {node} is a nat; a real host can be a host, a gateway or a router")
+    if model.kind in ("nat", "firewall"):
+        raise LiveError(
+            f"--attach {text}: {node} is a {model.kind}; a real host can be a host, a gateway or a router"
+        )
     names = list(model.interfaces)
     if interface is None and len(names) > 1:
         raise LiveError(f"--attach {text}: {node} has the interfaces {', '.join(names)}: name each of them")

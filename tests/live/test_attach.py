@@ -45,3 +45,10 @@ def test_every_interface_has_a_device_of_its_own() -> None:
 def test_what_cannot_be_is_one_sentence(texts: list[str], complaint: str) -> None:
     with pytest.raises(LiveError, match=complaint):
         parse_attachments(texts, SCENARIO)
+
+
+def test_a_firewall_is_no_place_for_a_real_host() -> None:
+    text = TEXT.replace("home: {kind: nat,", "home: {kind: firewall,")
+    assert text != TEXT
+    with pytest.raises(LiveError, match="home is a firewall"):
+        parse_attachments(["home=t"], load_text(text))

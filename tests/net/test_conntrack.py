@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sim.net.conntrack import ConnectionTracker
 from sim.net.nat_profile import NAT_PRESETS
@@ -150,3 +152,39 @@ def test_what_belongs_to_no_connection_makes_none() -> None:
     assert table.outbound(Protocol.TCP, (A, 5000), (S, 80), 0, 17) is None
     assert table.refusal(Protocol.TCP, (A, 5000), (S, 80), 0, 17) == "no segment of a known connection"
     assert len(table) == 0
+
+
+_TCP_STEPS = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.sampled_from([(A, 5000), (B, 5000)]),
+        st.sampled_from([(R, 80), (R, 81), (S, 80)]),
+        st.sampled_from([2, 18, 16, 17, 4, 20, 0]),
+        st.integers(0, 100),
+    ),
+    max_size=60,
+)
+
+
+@given(_TCP_STEPS)
+def test_whatever_segments_come_no_two_connections_have_one_answer(
+    steps: list[tuple[bool, Sock, Sock, int, int]],
+) -> None:
+    """A port and remote lead to one client, who has sent there; a connection keeps its port."""
+    table, now = tracker(), 0
+    known: dict[tuple[Sock, Sock], Sock] = {}  # external and remote: client
+    for outward, client, remote, flags, pause in steps:
+        now += pause * NS_PER_S
+        alive = {(e.internal, e.remote): e.external for e in table.mappings(now)}
+        if outward:
+            external = table.outbound(Protocol.TCP, client, remote, now, flags)
+            if external is not None:
+                assert alive.get((client, remote), external) == external
+                known[external, remote] = client
+        else:
+            external = alive.get((client, remote), (E, 5000))
+            answered = table.inbound(Protocol.TCP, remote, external, now, flags)
+            assert answered in (None, known.get((external, remote)))
+            assert answered is None or (answered, remote) in alive
+        living = [(e.external, e.remote) for e in table.mappings(now)]
+        assert len(living) == len(set(living))

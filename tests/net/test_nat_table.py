@@ -365,8 +365,10 @@ def test_a_new_address_starts_with_an_empty_table() -> None:
 
 
 SOCKS = st.tuples(
-    st.sampled_from([b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"]), st.sampled_from([1, 500, 4500, 9000])
+    st.sampled_from([b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02", b"\x20\x01" + bytes(14)]),
+    st.sampled_from([1, 500, 4500, 9000]),
 )
+"""IPv4 hosts, and an IPv6 one of a NAT64, which share the ports of one box."""
 REMOTES = st.sampled_from([A1, A2, B1])
 
 
