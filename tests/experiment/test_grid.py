@@ -165,3 +165,12 @@ def test_wrong_options_are_told(arguments: list[str], said: str) -> None:
     assert answer.exit_code == 2
     assert said in answer.output
     assert "Traceback" not in answer.output
+
+
+def test_the_readme_shows_what_the_command_prints() -> None:
+    readme = Path("README.md").read_text()
+    _, _, rest = readme.partition("$ .venv/bin/ipsec-sim grid none home symmetric --keepalive off\n")
+    shown = rest.partition("```")[0]
+    answer = RUNNER.invoke(app, ["grid", "none", "home", "symmetric", "--keepalive", "off", "--jobs", "1"])
+    printed = [line.rstrip() for line in answer.stdout.splitlines()]
+    assert shown.splitlines() == printed[: len(shown.splitlines())]
