@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sim.experiment import plots
     from sim.experiment.grid.study import grid
+    from sim.experiment.interval import interval
     from sim.experiment.keepalive import keepalive_cost
     from sim.experiment.overhead import byte_map, overhead
     from sim.experiment.packet_map import packet_map
     from sim.experiment.packets import packets
     from sim.experiment.result import Result
     from sim.experiment.run import run
+    from sim.experiment.sweep import sweep
     from sim.scenario.build import build
     from sim.scenario.errors import ScenarioError
     from sim.scenario.expand import expand
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from sim.scenario.schema import Scenario
 
 __all__ = [
-    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "grid", "keepalive_cost", "load",
-    "overhead", "packet_map", "packets", "plots", "run",
+    "Result", "Scenario", "ScenarioError", "build", "byte_map", "expand", "grid", "interval",
+    "keepalive_cost", "load", "overhead", "packet_map", "packets", "plots", "run", "sweep",
 ]  # fmt: skip
 
 _HOME = {
@@ -45,7 +47,9 @@ _HOME = {
     "overhead": "sim.experiment.overhead",
     "packet_map": "sim.experiment.packet_map",
     "packets": "sim.experiment.packets",
+    "interval": "sim.experiment.interval",
     "run": "sim.experiment.run",
+    "sweep": "sim.experiment.sweep",
 }
 _MODULES = {"plots": "sim.experiment.plots"}
 

@@ -289,6 +289,30 @@ def grid(
         _print(answer)
 
 
+@app.command()
+def sweep(
+    topology: Topology,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=V1,V2,...", help="Values of one setting, in all combinations. Repeatable."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each combination: seeds 1 to N.")] = 1,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .csv or .parquet; without it CSV is printed.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores if left out.")] = None,
+) -> None:
+    """Run one scenario over a grid of settings and seeds: a table with a row for each run."""
+    from sim.experiment.sweep_command import run_sweep
+
+    with _readable_errors(), _progress_bar("runs") as progress:
+        told = run_sweep(topology, vary or (), seeds, overrides or (), out, jobs, progress)
+    typer.echo(told, nl=False)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def decode(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run (--out).")],
