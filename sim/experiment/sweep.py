@@ -45,31 +45,31 @@ def sweep(
     seeds: int | Sequence[int] = 1,
     *,
     measure: Measure | None = None,
-    labels: Callable[[Variant], Row] | None = None,
+    labels: Sequence[Row] | None = None,
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """A row for each variant and seed: overrides, `seed`, and what `measure` takes (see `numbers`).
 
-    `vary` is a grid, or the variants themselves. `seeds` counts from 1, or lists them. `labels` says what
-    the table has of a variant instead of its overrides. `processes` is at most the number of cores if None;
-    1 stays in this process. `progress` is told how many of how many runs are done. ScenarioError, before
-    anything runs, for a variant that cannot be built.
+    `vary` is a grid, or the variants themselves. `seeds` counts from 1, or lists them. `labels` is what
+    the table has of each variant instead of its overrides. `processes` is at most the number of cores if
+    None; 1 stays in this process. `progress` is told how many of how many runs are done. ScenarioError,
+    before anything runs, for a variant that cannot be built.
     """
     variants = grid(vary) if isinstance(vary, Mapping) else [dict(variant) for variant in vary]
     numbers_of = range(1, seeds + 1) if isinstance(seeds, int) else seeds
     jobs = [(variant, seed) for variant in variants for seed in numbers_of]
+    told = [label for label in labels or variants for _ in numbers_of]
     if not jobs or len(jobs) > MAX_RUNS:
         raise ScenarioError([Problem("sweep", "", f"has {len(jobs)} runs: from 1 to {MAX_RUNS:,}")])
     for variant in variants:
         build(load(topology, variant))
     work = partial(_one, str(topology), measure or numbers)
-    told = labels or dict
     rows = []
-    for done, (job, row) in enumerate(zip(jobs, _mapped(work, jobs, processes), strict=True), 1):
-        rows.append({**told(job[0]), "seed": job[1], **row})
+    for label, job, row in zip(told, jobs, _mapped(work, jobs, processes), strict=True):
+        rows.append({**label, "seed": job[1], **row})
         if progress is not None:
-            progress(done, len(jobs))
+            progress(len(rows), len(jobs))
     return pd.DataFrame(rows)
 
 
