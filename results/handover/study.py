@@ -11,8 +11,8 @@ RUNS = ("mechanism", "nat", "delay_ms", "loss")
 
 
 def main() -> None:
-    table = handover.study(TOPOLOGY, seeds=8)
-    nats = handover.study(TOPOLOGY, delays_ms=[40], losses=[0.02], nats=handover.NATS, seeds=8)
+    table = handover.study(TOPOLOGY, seeds=12)
+    nats = handover.study(TOPOLOGY, delays_ms=[40], losses=[0.02], nats=handover.NATS, seeds=12)
     for name, runs in (("handover", table), ("nats", nats)):
         runs.to_csv(HERE / f"{name}.csv", index=False, float_format="%.3f")
     means = [
@@ -20,7 +20,7 @@ def main() -> None:
         for runs in (table, nats[nats.nat != "home"])
         for value in ("down_outage_ms", "down_lost", "up_outage_ms", "up_lost")
     ]
-    handover.summary(means).to_csv(HERE / "summary.csv", index=False, float_format="%.1f")
+    handover.summary(means).to_csv(HERE / "summary.csv", index=False)
     for name, drawing in (
         ("outage", handover.figure(table)),
         ("lost", handover.figure(table, "down_lost")),

@@ -29,6 +29,10 @@ class ScenarioError(ValueError):
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
+    def __reduce__(self) -> tuple[type[ScenarioError], tuple[tuple[Problem, ...]]]:
+        """So that one of another process arrives whole."""
+        return type(self), (self.problems,)
+
 
 def printable(text: str) -> str:
     """The text with control characters escaped, which a terminal would obey; line ends stay."""

@@ -27,9 +27,9 @@ _MOVE = {"at": "2 s", "node": "alice", "do": "move", "from": "wlan", "to": "lte"
 _GAP: Overrides = {**_MOVE, "gap": f"{GAP_MS} ms"}
 _AFTER = f"{1000 * MOVE_S + GAP_MS} ms"
 MECHANISMS: dict[str, Overrides] = {
-    "MOBIKE, return routability": {"tunnels.rw.return_routability": True, "events": [_GAP]},
-    "MOBIKE": {"tunnels.rw.return_routability": False, "events": [_GAP]},
-    "make before break": {"tunnels.rw.return_routability": True, "events": [{**_MOVE, "overlap": "1 s"}]},
+    "MOBIKE, return routability first": {"tunnels.rw.return_routability": "before", "events": [_GAP]},
+    "MOBIKE, no test of the address": {"tunnels.rw.return_routability": "none", "events": [_GAP]},
+    "make before break": {"tunnels.rw.return_routability": "before", "events": [{**_MOVE, "overlap": "1 s"}]},
     "dynamic update": {
         "tunnels.rw.mobike": False,
         "events": [
@@ -103,8 +103,9 @@ def study(
 
 
 def summary(means: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Several tables of intervals below each other, what they are of beside the cell."""
+    """Several tables of intervals below each other, what they are of beside the cell; to one decimal."""
     whole = pd.concat(means, ignore_index=True)
+    whole[["mean", "low", "high"]] = whole[["mean", "low", "high"]].round(1)
     first = ["value", "mechanism", "nat", "delay_ms", "loss"]
     return whole[[*first, *(name for name in whole.columns if name not in first)]]
 
@@ -119,6 +120,7 @@ def figure(table: pd.DataFrame, value: str = "down_outage_ms") -> Figure:
         found = interval(table[table.loss == loss], value, by=["mechanism", "delay_ms"])
         _panel(ax, found)
         ax.set(title=f"loss {100 * loss:g} %", xlabel="delay of the new access (ms)")
+    panels[0].set_ylim(bottom=0)
     words = "outage (ms)" if value.endswith("outage_ms") else "packets lost"
     panels[0].set_ylabel(f"{words}, to the host" if value.startswith("down") else f"{words}, from the host")
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
@@ -151,6 +153,5 @@ def _panel(ax: Any, found: pd.DataFrame) -> None:
             rows.delay_ms, rows["mean"], yerr=errors, fmt="o-", markersize=3.5, capsize=2.5, linewidth=1.2,
             color=colour, label=mechanism,
         )  # fmt: skip
-    ax.set_ylim(bottom=0)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", linewidth=0.5, alpha=0.5)
