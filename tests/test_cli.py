@@ -51,6 +51,7 @@ def test_help_names_what_exists_and_nothing_else() -> None:
         "pki",
         "overhead",
         "grid",
+        "sweep",
         "decode",
         "peer",
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import sim
 from sim.experiment.studies import keepalive_cost, reachability
 from sim.net.nat_profile import NAT_PRESETS
 from sim.units import NS_PER_S
@@ -49,6 +51,13 @@ def test_liveness_checks_every_50_s_cost_what_a_user_has_measured() -> None:
     kept = pd.read_csv(COST)
     kept = kept[(kept.policy == "liveness checks") & (kept.interval_s == 50)].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, table, check_dtype=False, atol=0.001)
+
+
+@pytest.mark.parametrize(("policy", "kind"), [("keepalives", "keepalive"), ("liveness checks", "dpd")])
+def test_what_is_measured_is_what_sim_keepalive_cost_computes(policy: str, kind: Any) -> None:
+    table = keepalive_cost.study(TOPOLOGY, policies=[policy], intervals_s=[60], processes=1)
+    for proposal, mb_month in zip(table.proposal, table.mb_month, strict=True):
+        assert mb_month == pytest.approx(sim.keepalive_cost(60, kind, proposal=proposal).megabytes, rel=1e-6)
 
 
 def test_the_reference_result_is_what_a_new_run_gives() -> None:
