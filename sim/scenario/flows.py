@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from sim.net.nat import NatBox
 from sim.net.node import IpNode
+from sim.net.port import Port
 from sim.scenario.errors import ScenarioError
 from sim.scenario.schema import CbrFlow, Flow, PingFlow, ReplayFlow, Scenario
 from sim.scenario.virtual import expected_address, finder, virtual_target
@@ -58,7 +60,8 @@ def _meets_real_host(model: Flow, scenario: Scenario, attached: Collection[str])
 def target_address(world: World, model: Flow) -> bytes:
     """Where a flow goes: the virtual IP that its target is expected to get, or an address that it has.
 
-    That is the first one of the node or interface of an IP version that the source has.
+    That is the first one of the node or interface of an IP version that the source has. With IPv6 alone it
+    may be what stands for an IPv4 one on the inside of the first NAT64 of the file.
     """
     virtual = virtual_target(world, model)
     if virtual is not None:
@@ -72,7 +75,20 @@ def target_address(world: World, model: Flow) -> bytes:
         for address, _ in port.addresses:
             if len(address) in families:
                 return address
+    synthesised = _through_nat64(world, ports) if 16 in families else None
+    if synthesised is not None:
+        return synthesised
     raise ValueError(f"{model.from_} and {model.to} have no IP version in common")
+
+
+def _through_nat64(world: World, ports: list[Port]) -> bytes | None:
+    """What stands for the first IPv4 address of some interfaces on the inside of a NAT64."""
+    boxes = (
+        node.nat64 for node in world.nodes.values() if isinstance(node, NatBox) and node.nat64 is not None
+    )
+    ipv4 = (address for port in ports for address, _ in port.addresses if len(address) == 4)
+    box, address = next(boxes, None), next(ipv4, None)
+    return None if box is None or address is None else box.prefix.embed(address)
 
 
 def _cbr(world: World, index: int, model: CbrFlow) -> Iterator[TrafficFlow]:

@@ -12,6 +12,7 @@ from sim.traffic.filling import filling
 from sim.traffic.record import FlowRecord
 from sim.traffic.source import EMSGSIZE, Find, Pmtud, TrafficFlow
 from sim.wire import ip, udp
+from sim.wire.buffer import WireError
 from sim.wire.ip import IpHeader, Protocol
 
 DISCARD_PORT = 9  # RFC 863
@@ -164,8 +165,24 @@ class ConstantRate(TrafficFlow):
             if not (self._constant_sum + sum(fields)) % 0xFFFF and (not self._numbered or fields[-1] == seq):
                 self.record.receive(seq, now, self.size)
                 return True
-        self.record.damaged += 1
+        if self._is_translated(data, seq):
+            self.record.receive(seq, now, self.size)
+        else:
+            self.record.damaged += 1
         return True
+
+    def _is_translated(self, data: bytearray, seq: int) -> bool:
+        """Whether a NAT64 has made a packet of this flow one of the other IP version."""
+        try:
+            header = ip.parse(data)
+            at = header.upper_offset + udp.UDP_HEADER_BYTES
+            if header.protocol != Protocol.UDP or not udp.checksum_ok(data, header.upper_offset):
+                return False
+        except WireError:
+            return False
+        number = seq.to_bytes(_SEQUENCE_BYTES, "big") if self._numbered else b""
+        other = header.version != (4 if self._upper == ip.IPV4_HEADER_BYTES else 6)
+        return other and bytes(data[at:]) == number + self._tail
 
 
 def _payload(size: int, pattern: str | None, draw: Callable[[int], bytes]) -> bytes:
