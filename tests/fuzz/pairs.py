@@ -78,7 +78,25 @@ def shared_pair(seed: str) -> Pair:
     return Pair(ours, theirs, a_config=EndpointConfig(cpus=4), seed=seed)
 
 
-MAKERS: tuple[Make, ...] = (plain_pair, large_pair, proven_pair, eap_pair, leased_pair, shared_pair)
+def returning_pair(seed: str) -> Pair:
+    """Crash detection, redirection and tickets: a client that comes for the first time, or with a ticket."""
+    draw = random.Random(seed)
+    ours, theirs = (
+        replace(connection, qcd=True, resumption=True, follow_redirects=True)
+        for connection in (CONNECTION_A, CONNECTION_B)
+    )
+    pair = Pair(ours, theirs, seed=seed)
+    if draw.random() < 0.5:
+        before = Pair(ours, theirs, seed=f"before{seed}").establish()
+        pair.a.endpoint._ctx.tickets.update(before.a.endpoint._ctx.tickets)
+        pair.b.endpoint._ctx.ticket_key = before.b.endpoint._ctx.ticket_key
+    return pair
+
+
+MAKERS: tuple[Make, ...] = (
+    *(plain_pair, large_pair, proven_pair, eap_pair, leased_pair, shared_pair),
+    returning_pair,
+)
 
 
 def said_by(make: Make, seed: str = "said") -> tuple[list[bytes], list[bytes]]:

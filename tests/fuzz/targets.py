@@ -125,6 +125,10 @@ class Strangers:
         ]
 
 
+def _send_on(endpoint: IkeEndpoint, draw: random.Random, now: int) -> None:
+    endpoint.redirect("rw", draw.choice((B, STRANGERS[0])), now)
+
+
 class Madmen:
     """The peer holds the keys, and what it says is distorted from one message on."""
 
@@ -165,6 +169,9 @@ class Madmen:
             lambda endpoint: endpoint.rekey(spi, pair.now),
             lambda endpoint: endpoint.rekey_ike(ike_id, pair.now),
             lambda endpoint: endpoint.delete_child(spi, pair.now),
+            lambda endpoint: _send_on(endpoint, draw, pair.now),
+            lambda endpoint: endpoint.unknown_spi(draw.getrandbits(32), (A, 500), (B, 500), pair.now),
+            lambda endpoint: endpoint.crash(pair.now),
             lambda endpoint: endpoint.add_resource(spi, draw.randrange(4), pair.now),
         ]
         if draw.random() < 0.15:
