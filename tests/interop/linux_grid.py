@@ -65,8 +65,8 @@ class LinuxCell:
         core.forward()
         self.alice.inner_address(f"{ALICE}/32")
         self.moon.inner_address(f"{MOON}/32")
-        self._near = _access(lab, core, self.alice, "192.168.1", PUBLIC_ALICE, near, timeouts)
-        self._far = _access(lab, core, self.moon, "172.16.0", PUBLIC_MOON, far, timeouts)
+        self._near = access(lab, core, self.alice, "192.168.1", PUBLIC_ALICE, near, timeouts)
+        self._far = access(lab, core, self.moon, "172.16.0", PUBLIC_MOON, far, timeouts)
         if self._far is not None:
             self._far.run("nft", "-f", "-", stdin=_LEAD_IN)
 
@@ -158,19 +158,19 @@ def _seen(moon: Ours, outcome: Outcome, outage_s: float = 0.0, *, back: bool = T
     return Seen(how, (format_address(address), port), outcome, outage_s, back)
 
 
-def _access(
+def access(
     lab: Lab, core: Namespace, host: Namespace, inner: str, public: str, how: str, timeouts: dict[str, int]
 ) -> Namespace | None:
     """The host on its public address, or behind a box that has it, which is returned."""
     gateway = f"{public.rpartition('.')[0]}.254"
     if not how:
         lab.link(host, f"{public}/24", core, f"{gateway}/24")
-        host.ip("route", "add", "default", "via", gateway)
+        host.ip("route", "replace", "default", "via", gateway)
         return None
     box = lab.namespace(f"box-{host.label}")
     lab.link(host, f"{inner}.10/24", box, f"{inner}.1/24")
     lab.link(box, f"{public}/24", core, f"{gateway}/24")
-    host.ip("route", "add", "default", "via", f"{inner}.1")
+    host.ip("route", "replace", "default", "via", f"{inner}.1")
     box.ip("route", "add", "default", "via", gateway)
     translate(box, "eth1", how)
     for name, seconds in timeouts.items():

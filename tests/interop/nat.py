@@ -30,6 +30,12 @@ def forget(router: Namespace) -> None:
     router.run("conntrack", "-F")
 
 
+def tracked(router: Namespace) -> str:
+    """What conntrack knows of UDP, a line for each exchange."""
+    require("conntrack")
+    return router.run("conntrack", "-L", "-p", "udp")
+
+
 def lose(router: Namespace, percent: int) -> None:
     """Drop that share of what is forwarded, each packet by its own throw."""
     router.forward()
