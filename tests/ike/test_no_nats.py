@@ -107,6 +107,27 @@ def test_c79_a_nat_in_ike_auth_is_refused_and_the_set_up_tried_again_by_the_sche
     assert pair.a.endpoint._ctx.sas == pair.b.endpoint._ctx.sas == {}
 
 
+def test_c79_a_set_up_that_waits_can_be_given_up_or_moved() -> None:
+    """Between two attempts: the user ends it, and nothing is left; a host that moves sets out at once."""
+    pair = Pair(BAN_A, BAN_B, a_addr=HOME)
+    nat = NatBox(pair)
+    pair.initiate()
+    pair.drive(NS_PER_S)
+    assert pair.a.endpoint.sas[0].state == "connecting"
+    pair.command(pair.a, lambda end: end.delete("rw", pair.now))
+    pair.calm()
+    assert pair.a.endpoint._ctx.sas == {}
+
+    pair.initiate()
+    pair.drive(NS_PER_S)
+    pair.rewrite = lambda datagram: nat(datagram) if datagram.src[0] == HOME else datagram
+    pair.a_addr = CAFE
+    pair.drive(NS_PER_S)
+    assert pair.b.last(IkeSaUp).remote == (CAFE, 500)
+    pair.calm()
+    check_calm(pair)
+
+
 def test_c79_whoever_changes_a_single_packet_does_not_keep_the_tunnel_down() -> None:
     pair = Pair(BAN_A, BAN_B)
     changed: list[Datagram] = []

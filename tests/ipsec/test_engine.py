@@ -210,6 +210,16 @@ def test_ike_of_another_host_meets_the_policies() -> None:
 # UDP encapsulation
 
 
+def test_c61_there_is_no_esp_in_udp_on_port_500() -> None:
+    """Whatever comes there is IKE's (RFC 7296 2.23): as ESP it is never opened."""
+    pair = make_pair(encap=True)
+    sealed = pair.seal(datagram())
+    sealed[20:24] = (500).to_bytes(2, "big") * 2
+
+    assert pair.b.inbound(sealed, 0) is BYPASS
+    assert pair.b.pair(SPI_B)[0].packets == 0
+
+
 @pytest.mark.parametrize("payload", [b"\xff", b"", b"\0\0\0", bytes(4) + b"\x01" * 40, b"\x01\x02\x03"])
 def test_c62_what_is_not_esp_on_the_natt_port_is_left_to_ike(payload: bytes) -> None:
     """Markers, keepalives, and what is too short to be anything. None of it is a sign of life."""
