@@ -46,7 +46,7 @@ def add_rules(box: NatBox, model: NatNode) -> None:
     if prefix is not None:
         box.translate_prefix(prefix)
     if model.nptv6:
-        box.swap_prefixes(tuple(_pair(*pair) for pair in model.nptv6.items()))
+        box.swap_prefixes(prefix_pairs(model))
     for internal, external in model.one_to_one.items():
         box.one_to_one(pack_address(internal), pack_address(external))
     for rule in model.forward:
@@ -66,6 +66,11 @@ def announced(model: NatNode) -> Iterator[tuple[str, str]]:
     if model.nat64 is not None:
         yield from ((name, model.nat64) for name in model.interfaces if name != model.outside)
     yield from ((model.outside, outside) for outside in model.nptv6.values())
+
+
+def prefix_pairs(model: NatNode) -> tuple[PrefixPair, ...]:
+    """What NPTv6 swaps."""
+    return tuple(_pair(*pair) for pair in model.nptv6.items())
 
 
 def _pair(inside: str, outside: str) -> PrefixPair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 
-from sim.scenario.nats import prefix64
+from sim.scenario.nats import prefix64, prefix_pairs
 from sim.scenario.schema import HostNode, NatNode, Scenario
 
 _IKE = {("udp", 500), ("udp", 4500)}
@@ -59,8 +59,21 @@ def _let_in_by_nat(scenario: Scenario, initiator: str, responder: str, passed: t
         for own, external in nat.one_to_one.items():
             if own in inside:
                 return external
+        swapped = _swapped(nat, inside)
+        if swapped is not None:
+            return swapped
         if any(rule.to in inside and (rule.protocol, rule.port) in _IKE for rule in nat.forward):
             return responder_address(scenario, initiator, name, passed)
+    return None
+
+
+def _swapped(nat: NatNode, inside: set[str]) -> str | None:
+    """The outside address of a node behind NPTv6, which lets everything in."""
+    for pair in prefix_pairs(nat):
+        for own in (ipaddress.ip_address(text).packed for text in sorted(inside)):
+            outside = pair.outward(own) if pair.is_inside(own) else None
+            if outside is not None:
+                return str(ipaddress.ip_address(outside))
     return None
 
 

@@ -23,6 +23,7 @@ from sim.tunnels.stack import IpsecStack
 from sim.tunnels.trace import IkeTrace
 from sim.wire.ip import Protocol
 
+_ANY_PORTS = (0, 65535)
 _IKE_PORTS = 500, 4500
 
 
@@ -91,9 +92,12 @@ class World:
         return self._virtual_of.get(node, [])
 
     def meant_by(self, address: bytes) -> bytes:
-        """The IPv4 address that an address stands for on the inside of a NAT64; else the address itself."""
+        """What an address stands for behind NAT64 or NPTv6, whose boxes own no such address; else itself."""
+        if len(address) == 4:
+            return address
         boxes = (node for node in self.nodes.values() if isinstance(node, NatBox))
-        return next((own for box in boxes if (own := box.embedded(address)) is not None), address)
+        meant = (box.embedded(address) or box.lets_in(address, 0, _ANY_PORTS) for box in boxes)
+        return next((own for own in meant if own is not None), address)
 
     def owners(self, address: bytes) -> list[str]:
         """The nodes that have an address from the beginning; several if they are in several realms."""
