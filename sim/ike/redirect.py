@@ -150,6 +150,6 @@ def _count(sa: IkeSa, to: bytes, now: int) -> None:
     if len(times) >= MAX_REDIRECTS:
         onward = f"{format_sock(sa.path.remote)} sends us on to {format_address(to)}"
         limit = f"{MAX_REDIRECTS} redirections in {format_duration(REDIRECT_LOOP_DETECT_PERIOD)}"
-        text = f"{onward}, but we follow {limit}: gateways may send us about in a circle (RFC 5685 6)"
+        text = f"{onward}, but {limit} are the limit: gateways may go in a circle (RFC 5685 6)"
         raise RedirectError(Reason.REDIRECT_LOOP, text)
     times.append(now)

@@ -206,6 +206,17 @@ def test_rfc7296_2_4_a_hint_repeats_the_question_that_is_on_its_way() -> None:
     assert pair.a.times(IkeSaDown)[-1] - asked_at == NS_PER_S + 2 * LATENCY
 
 
+def test_rfc6290_3_a_gateway_notices_the_restart_of_its_client_as_well() -> None:
+    """Either side makes and takes tokens; who cannot call just forgets."""
+    pair = Pair(QCD_A, QCD_B).establish()
+    spi = next(iter(pair.b.children.values())).spi_out
+    pair.command(pair.a, lambda endpoint: endpoint.crash(pair.now))
+    pair.command(pair.a, lambda endpoint: endpoint.unknown_spi(spi, (B, 500), (A, 500), pair.now))
+    pair.settle()
+    assert pair.b.last(IkeSaDown).reason is Reason.CRASH_DETECTED
+    assert not pair.b.children
+
+
 def test_rfc7296_2_4_hints_make_few_questions_and_end_nothing() -> None:
     pair = Pair(QCD_A, QCD_B).establish()
     spi = next(iter(pair.a.children.values())).spi_out

@@ -156,6 +156,22 @@ def test_rfc5723_6_the_key_of_tickets_outlives_the_gateways_restart() -> None:
     assert len(pair.a.children) == len(pair.b.children) == 1
 
 
+def test_with_crash_detection_a_restarted_gateway_is_resumed_after_one_question() -> None:
+    """The token ends the IKE SA, and the ticket, whose key was on the gateway's disk, brings it back."""
+    pair = Pair(replace(CLIENT, qcd=True), replace(GATEWAY, qcd=True)).establish()
+    (sa,) = pair.a.endpoint.sas
+    pair.command(pair.b, lambda endpoint: endpoint.crash(pair.now))
+    began = pair.now
+    pair.command(pair.a, lambda endpoint: endpoint.check_liveness(sa.ike_id, pair.now))
+    pair.settle()
+    # a -> b  {};  b -> a  N(INVALID_IKE_SPI), N(QUICK_CRASH_DETECTION);  IKE_SESSION_RESUME;  IKE_AUTH
+
+    assert pair.a.last(IkeSaDown).reason is Reason.CRASH_DETECTED
+    assert pair.a.last(IkeSaUp).resumed
+    assert pair.a.times(IkeSaUp)[-1] - began == 6 * LATENCY
+    assert len(pair.a.children) == len(pair.b.children) == 1
+
+
 def test_a_clients_own_restart_loses_its_tickets() -> None:
     pair = Pair(CLIENT, GATEWAY).establish()
     pair.command(pair.a, lambda endpoint: endpoint.crash(pair.now))
