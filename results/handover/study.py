@@ -13,11 +13,12 @@ RUNS = ("mechanism", "nat", "delay_ms", "loss")
 def main() -> None:
     table = handover.study(TOPOLOGY, seeds=12)
     nats = handover.study(TOPOLOGY, delays_ms=[40], losses=[0.02], nats=handover.NATS, seeds=12)
-    for name, runs in (("handover", table), ("nats", nats)):
+    dead = handover.study(TOPOLOGY, losses=[0, 0.1], mechanisms=tuple(handover.AFTER_LIVENESS), seeds=4)
+    for name, runs in (("handover", table), ("nats", nats), ("liveness", dead)):
         runs.to_csv(HERE / f"{name}.csv", index=False, float_format="%.3f")
     means = [
         sim.interval(runs, value, by=RUNS).assign(value=value)
-        for runs in (table, nats[nats.nat != "home"])
+        for runs in (table, nats[nats.nat != "home"], dead)
         for value in ("down_outage_ms", "down_lost", "up_outage_ms", "up_lost")
     ]
     handover.summary(means).to_csv(HERE / "summary.csv", index=False)

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from tests.bench import bare, mappings, ns3, ours, policies, suites
+from tests.bench import bare, mappings, migration, ns3, ours, policies, suites
 from tests.bench.measure import HOPS, Sample, ratio, take_turns
 from tests.bench.road_warriors import measure
 
@@ -99,6 +99,7 @@ def main(rounds: int, scale: float = 1.0, *, quick: bool = False) -> None:
         *handshake_rows(rounds, scale),
         *policy_rows(rounds, scale),
         *mapping_rows(rounds, scale),
+        *migration_rows(min(rounds, 3), max(1, int(migration.COUNT * scale))),
     ]
     if quick:
         skipped.append(f"{MANY:,} road warriors, because of --quick")
@@ -200,6 +201,19 @@ def road_warrior_rows(rounds: int, many: int) -> list[Row | Fact]:
         Fact(f"{who}: made, built and up", "s", [c.make_s + c.build_s + c.run_s for c in crowds], "under 60"),
         Fact(f"{who}: an established pair", "KiB", [c.pair_bytes / 1024 for c in crowds], "under 32"),
         Fact(f"{who}: peak memory", "MiB", [c.peak_bytes / 2**20 for c in crowds], ""),
+    ]
+
+
+def migration_rows(rounds: int, count: int) -> list[Fact]:
+    """Clients of one `count` that set up, roam at once and hang up."""
+    turns = [migration.measure(count) for _ in range(rounds)]
+    if any((turn.moved, turn.left) != (count, 0) for turn in turns):
+        raise RuntimeError("not all clients moved and hung up")
+    who = f"{count:,} clients that set up, roam at once and hang up"
+    return [
+        Fact(f"{who}: loaded and built", "s", [turn.load_s + turn.build_s for turn in turns], ""),
+        Fact(f"{who}: wall time", "s", [turn.run_s for turn in turns], ""),
+        Fact(f"{who}: peak memory", "MiB", [turn.peak_bytes / 2**20 for turn in turns], ""),
     ]
 
 

@@ -47,6 +47,15 @@ def test_all_road_warriors_come_up_and_their_memory_is_seen() -> None:
     assert min(measured.make_s, measured.build_s, measured.run_s) > 0
 
 
+def test_all_clients_of_a_count_move_and_hang_up() -> None:
+    rows = [row.cells() for row in table.migration_rows(rounds=1, count=15)]
+    who = "15 clients that set up, roam at once and hang up"
+    assert [row[0] for row in rows] == [
+        f"{who}: {what}" for what in ("loaded and built", "wall time", "peak memory")
+    ]
+    assert [row[1].split()[-1] for row in rows] == ["s", "s", "MiB"]
+
+
 def test_bare_runs_count_what_they_did() -> None:
     assert (bare.handshakes(2).done, bare.callbacks(10).done) == (2, 10)
 

@@ -42,6 +42,19 @@ MECHANISMS: dict[str, Overrides] = {
         "events": [_GAP, {"at": _AFTER, "node": "alice", "do": "reauthenticate", "connection": "rw"}],
     },
 }
+_LIVENESS: Overrides = {
+    "tunnels.rw.mobike": False,
+    "tunnels.rw.dpd_delay": "1 s",
+    "tunnels.rw.children.net.dpd_action": "restart",
+    "duration": "45 s",
+    "events": [_GAP],
+}
+AFTER_LIVENESS: dict[str, Overrides] = {
+    "liveness check, new IKE SA": _LIVENESS,
+    "liveness check, resumption": {**_LIVENESS, "tunnels.rw.resumption": True},
+}
+"""What a host does that knows nothing of its move: it finds its peer dead, and calls it again, with a ticket
+or without (RFC 5723). The timers of the liveness check decide, so they are not among the others."""
 _BEFORE_MS, _AFTER_MS = 100, 1500
 """Around the move, in which the outage begins; make before break ends a second after it."""
 NATS = ("home", "cgn", "symmetric", "linux")
@@ -52,7 +65,7 @@ def variant(mechanism: str, delay_ms: float, loss: float, nat: str) -> Overrides
     """The overrides of one cell; delay one way and loss are those of the access that the host comes to."""
     access = {"delay": f"{round(1000 * delay_ms)} us", "loss": f"{100 * loss:g} %"}
     return {
-        **MECHANISMS[mechanism],
+        **(MECHANISMS | AFTER_LIVENESS)[mechanism],
         "nodes.home.preset": nat,
         "nodes.carrier.preset": nat,
         **{f"links.1.{key}": value for key, value in access.items()},
