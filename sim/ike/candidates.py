@@ -23,7 +23,9 @@ def usable(sa: IkeSa, remote: bytes = b"") -> list[bytes]:
     Without `remote`, to where the peer is now.
     """
     remote = remote or sa.path.remote[0]
-    return [address for address in _outside(sa) if may_use(sa.ctx, sa.connection, address, remote)]
+    allowed = _outside(sa)
+    towards = [address for address in sa.ctx.towards(remote) if address in allowed]
+    return [address for address in towards if may_use(sa.ctx, sa.connection, address, remote)]
 
 
 def worth_telling(sa: IkeSa) -> list[bytes]:

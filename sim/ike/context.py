@@ -33,6 +33,9 @@ Peers = tuple["Identity | None", "Identity | None"]
 Leads = Callable[[bytes, bytes], bool]
 """Whether an address of this host leads to another one: packets from there can be sent that way."""
 
+Routed = Callable[[bytes], "bytes | None"]
+"""Which address of this host the routes choose for packets to another one, if that is known."""
+
 _NOTIFIES_PER_SECOND = 10
 
 
@@ -66,10 +69,12 @@ class Context:
         usage: Callable[[int], Usage | None],
         faults: Faults | None = None,
         leads: Leads = lambda local, remote: True,
+        routed: Routed = lambda remote: None,
     ) -> None:
         self.config = config
         self.faults = faults
         self.leads = leads
+        self.routed = routed
         self.rand = rand
         self.usage = usage
         self.timers = Timers()
@@ -129,6 +134,11 @@ class Context:
         self.timers = Timers()
         self.cpis = Cpis()
         self.pools = Pools(self.config.pools)
+
+    def towards(self, remote: bytes) -> tuple[bytes, ...]:
+        """This host's addresses, first the one that the routes choose for `remote`."""
+        first = self.routed(remote) if len(self.local) > 1 else None
+        return (first, *(own for own in self.local if own != first)) if first in self.local else self.local
 
     def new_ike_id(self) -> int:
         self._last_id += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from sim.ike.config import ChildConfig, ConnectionConfig, EndpointConfig
 from sim.ike.constants import ExchangeType
-from sim.ike.context import Context, Datagram, Leads, Usage
+from sim.ike.context import Context, Datagram, Leads, Routed, Usage
 from sim.ike.events import ChildFailed, Event, Reason
 from sim.ike.exchanges import State
 from sim.ike.faults import Faults
@@ -38,8 +38,8 @@ class IkeEndpoint:
     Commands raise ValueError for names that are not configured. After each input, drain `next_event`, then
     `datagrams_to_send`, then ask `next_timer`. `usage` is asked for a pair of ESP SAs, by its inbound SPI,
     only when a keepalive or liveness timer runs out; `leads`, when an SA looks for an address, whether one of
-    this host leads to one of a peer. `faults` are those of messages and of answers; those of the wire are the
-    driver's to apply.
+    this host leads to one of a peer, and `routed`, which one the routes choose. `faults` are those of
+    messages and of answers; those of the wire are the driver's to apply.
     """
 
     def __init__(
@@ -50,9 +50,10 @@ class IkeEndpoint:
         usage: Callable[[int], Usage | None] = lambda spi_in: None,
         faults: Faults | None = None,
         leads: Leads = lambda local, remote: True,
+        routed: Routed = lambda remote: None,
     ) -> None:
         self.config = config
-        self._ctx = Context(config, rand, usage, faults, leads)
+        self._ctx = Context(config, rand, usage, faults, leads, routed)
         self._reception = Reception(self._ctx)
         self._connections = {connection.name: connection for connection in config.connections}
 

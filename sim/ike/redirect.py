@@ -135,7 +135,7 @@ def way_to(sa: IkeSa, gateway: Gateway, now: int) -> Path:
     if to == sa.path.remote[0]:
         raise RedirectError(Reason.REDIRECT_REFUSED, f"{here} sends us to itself")
     ctx, connection = sa.ctx, sa.connection
-    local = next((own for own in ctx.local if may_use(ctx, connection, own, to)), None)
+    local = next((own for own in ctx.towards(to) if may_use(ctx, connection, own, to)), None)
     if local is None:
         text = f"{here} sends us to {format_address(to)}, where no address of this host leads"
         raise RedirectError(Reason.REDIRECT_REFUSED, text)

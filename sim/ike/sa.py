@@ -721,7 +721,7 @@ def connect(
 def path_to(config: ConnectionConfig, ctx: Context) -> Path | None:
     """The first pair of addresses of which ours leads to the peer's, or None."""
     for remote in config.remote_addrs:
-        for local in ctx.local:
+        for local in ctx.towards(remote):
             if may_use(ctx, config, local, remote):
                 return first_path(ctx.config, config, local, remote)
     return None

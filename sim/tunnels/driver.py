@@ -112,7 +112,9 @@ class IpsecDriver(IkeDriver, Generic[P]):
         self.config = config
         self.engine = Engine(rand=esp_rand, ike_port=config.ike_port, natt_port=config.natt_port)
         usage, leads = self.engine.usage, self.leads
-        super().__init__(IkeEndpoint(config, rand=ike_rand, usage=usage, faults=faults, leads=leads))
+        routed = self.routed
+        endpoint = IkeEndpoint(config, rand=ike_rand, usage=usage, faults=faults, leads=leads, routed=routed)
+        super().__init__(endpoint)
         self.ledger = Ledger()
         self.xfrm: Counter[str] = Counter()
         """Dropped packets under the names of /proc/net/xfrm_stat: see `sim.ipsec.xfrm`."""
@@ -157,6 +159,10 @@ class IpsecDriver(IkeDriver, Generic[P]):
     @abstractmethod
     def leads(self, local: bytes, remote: bytes) -> bool:
         """Whether packets from an address of this host can be sent to one of a peer."""
+
+    def routed(self, remote: bytes) -> bytes | None:
+        """Which address of this host the routes choose for packets to a peer, if that is known."""
+        return None
 
     def has_left(self, address: bytes) -> bool:
         """Whether an address is this host's, but out of use because it has moved."""

@@ -257,6 +257,9 @@ class IpsecStack(IpsecDriver[Packet]):
     def leads(self, local: bytes, remote: bytes) -> bool:
         return self.node.leads(local, remote)
 
+    def routed(self, remote: bytes) -> bytes | None:
+        return self.node.source_address(remote)
+
     def has_left(self, address: bytes) -> bool:
         return self.node.is_local(address) and self.node.has_left(address)
 
