@@ -51,10 +51,13 @@ _PROTOCOLS: dict[str, int | None] = {
 
 
 def initially_down(events: tuple[Event, ...], end: int) -> set[str]:
-    """`node:iface` of every interface whose first event brings it up: it is down until then."""
+    """`node:iface` of every interface whose first event brings it up: it is down until then.
+
+    When a condition comes true is not known beforehand: such an event counts where no event has a time.
+    """
     first: dict[str, tuple[int, bool]] = {}
     for event in events:
-        for at in event.begins(end)[:1]:
+        for at in event.begins(end)[:1] if event.when is None else (end,):
             for interface, up in switches(event):
                 label = f"{event.node}:{interface}"
                 if label not in first or at < first[label][0]:
@@ -115,11 +118,23 @@ def _down(world: World, event: DownEvent, now: int) -> None:
 
 
 def _flap(world: World, event: FlapEvent, now: int) -> None:
-    port = world.ports[f"{event.node}:{event.interface}"]
-    port.set_up(False)
-    world.sim.at(now + event.gap, partial(_switch, world, port, True))
-    text = f"{event.node}:{event.interface} goes down for {format_duration(event.gap)}"
+    """One that goes down again while it is down comes up when the last of them is over."""
+    label = f"{event.node}:{event.interface}"
+    world.ports[label].set_up(False)
+    _take(world, label, now + event.gap)
+    world.sim.at(now + event.gap, partial(_flap_over, world, label))
+    text = f"{label} goes down for {format_duration(event.gap)}"
     _log(world, event, now, text, switches(event))
+
+
+def _flap_over(world: World, label: str, now: int) -> None:
+    if world.away_until[label] <= now:
+        _switch(world, world.ports[label], True, now)
+
+
+def _take(world: World, what: str, until: int) -> None:
+    """It is away until then, or longer if an earlier event says so."""
+    world.away_until[what] = max(until, world.away_until.get(what, 0))
 
 
 def _address(world: World, event: AddressEvent, now: int) -> None:
@@ -151,23 +166,30 @@ def _rebind(world: World, event: RebindEvent, now: int) -> None:
 
 
 def _reboot(world: World, event: RebootEvent, now: int) -> None:
-    """Off with all interfaces; what was in memory is gone."""
+    """Off with all interfaces; what was in memory is gone. While it is away, it can be away for longer."""
     node = world.nodes[event.node]
     stack = world.stacks.get(event.node)
     ports = [port for port in node.ports.values() if port.link is not None and port.up]
-    if event.gap:
+    is_away = world.away_until.get(event.node, 0) > now
+    _take(world, event.node, now + event.gap)
+    if event.gap and not is_away:
         for port in ports:
             port.set_up(False)
     if isinstance(node, NatBox | Firewall):
         node.reboot()
     if stack is not None:
         stack.crash(now)
-    world.sim.at(now + event.gap, partial(_come_back, world, event, ports))
+    if not is_away:
+        world.sim.at(now + event.gap, partial(_come_back, world, event, ports))
     text = f"{event.node} restarts" + (f", and is away for {format_duration(event.gap)}" if event.gap else "")
     _log(world, event, now, text, tuple((port.name, False) for port in ports if event.gap))
 
 
 def _come_back(world: World, event: RebootEvent, ports: list[Port], now: int) -> None:
+    until = world.away_until[event.node]
+    if until > now:
+        world.sim.at(until, partial(_come_back, world, event, ports))
+        return
     for port in ports:
         port.set_up(True)
     stack = world.stacks.get(event.node)

@@ -17,6 +17,7 @@ from sim.wire.address import pack_address
 from tests.scenario.base import TEXT
 
 MOVE = "{at: 1 s, node: alice, do: move, from: wlan, to: lte}"
+WHEN_UP = "when: {connection: rw, is: established}"
 
 
 def test_a_move_without_a_gap_takes_no_time() -> None:
@@ -158,12 +159,39 @@ def test_the_order_of_the_file_does_not_matter_otherwise() -> None:
         ),
         (f"{MOVE}, {{at: 2 s, node: alice, do: move, from: lte, to: wlan}}", {"alice:lte"}),
         ("{at: 0 s, node: alice, do: up, interface: wlan}", {"alice:wlan"}),
+        (MOVE.replace("at: 1 s", WHEN_UP), {"alice:lte"}),
+        (f"{MOVE.replace('at: 1 s', WHEN_UP)}, {MOVE}", {"alice:lte"}),
+        (f"{{{WHEN_UP}, node: alice, do: down, interface: lte}}", set()),
+        (
+            f"{{{WHEN_UP}, node: alice, do: up, interface: lte}}, "
+            "{at: 1 s, node: alice, do: down, interface: lte}",
+            set(),
+        ),
         ("", set()),
     ],
 )
 def test_an_interface_is_down_until_what_first_brings_it_up(events: str, down: set[str]) -> None:
     scenario = load_text(TEXT, overrides=[f"events=[{events}]"])
     assert initially_down(scenario.events, scenario.duration) == down
+
+
+def test_an_interface_that_goes_down_while_it_is_down_comes_up_after_the_last_time() -> None:
+    flap = "node: alice, do: flap, interface: wlan, gap: 500 ms"
+    world = at_work(f"{{at: 1 s, every: 250 ms, times: 3, {flap}}}")
+    changes = watch(world)
+    world.sim.run(3 * NS_PER_S)
+    assert changes == [(NS_PER_S, {"lte"}), (2 * NS_PER_S, {"lte", "wlan"})]
+
+
+@pytest.mark.parametrize("gap", ["500 ms", "0 s"])
+def test_a_node_that_restarts_while_it_is_away_comes_back_after_the_last_time(gap: str) -> None:
+    world = at_work(
+        f"{{at: 1 s, node: home, do: reboot, gap: 1 s}}, {{at: 1800 ms, node: home, do: reboot, gap: {gap}}}"
+    )
+    back = 2 * NS_PER_S + (300 * NS_PER_MS if gap == "500 ms" else 0)
+    for at, up in ((NS_PER_S + 1, False), (back - 1, False), (back + 1, True)):
+        world.sim.run(at)
+        assert {port.up for port in world.nodes["home"].ports.values()} == {up}, at
 
 
 def test_a_move_with_an_overlap_has_both_for_a_while() -> None:
