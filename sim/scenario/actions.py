@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -209,13 +210,15 @@ def _retime(world: World, event: RetimeEvent, now: int) -> None:
 def _exhaust(world: World, event: ExhaustEvent, now: int) -> None:
     box = _box(world, event)
     box.nat.exhausted = True
+    _take(world, f"{event.node} ports", now + event.gap if event.gap else sys.maxsize)
     if event.gap:
-        world.sim.at(now + event.gap, lambda _: _restore(box))
+        world.sim.at(now + event.gap, partial(_restore, world, box))
     _log(world, event, now, f"{event.node} has no port left for new mappings")
 
 
-def _restore(box: NatBox) -> None:
-    box.nat.exhausted = False
+def _restore(world: World, box: NatBox, now: int) -> None:
+    if world.away_until[f"{box.name} ports"] <= now:
+        box.nat.exhausted = False
 
 
 def _block(world: World, event: BlockEvent, now: int) -> None:

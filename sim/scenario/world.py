@@ -66,7 +66,7 @@ class World:
     trace: IkeTrace = field(default_factory=IkeTrace)
     attached: frozenset[str] = frozenset()
     away_until: dict[str, int] = field(default_factory=dict)
-    """By what events take away for a while (`node` or `node:iface`): when the last of them gives it back."""
+    """By what events take away (`node`, `node:iface`, `node ports`): when the last of them gives it back."""
     virtual: dict[bytes, Holder] = field(default_factory=dict)
     """Which virtual IPs are expected, before the run, and who asks for each; see `expect`."""
     _virtual_of: dict[str, list[bytes]] = field(default_factory=dict)

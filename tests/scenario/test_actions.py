@@ -194,6 +194,18 @@ def test_a_node_that_restarts_while_it_is_away_comes_back_after_the_last_time(ga
         assert {port.up for port in world.nodes["home"].ports.values()} == {up}, at
 
 
+@pytest.mark.parametrize(("gap", "later"), [("1 s", False), ("200 ms", False), ("0 s", True)])
+def test_a_nat_is_exhausted_until_the_last_of_several_gives_ports_back(gap: str, later: bool) -> None:
+    first = "{at: 1 s, node: home, do: exhaust, gap: 1 s}"
+    world = at_work(f"{first}, {{at: 1500 ms, node: home, do: exhaust, gap: {gap}}}")
+    box = world.nodes["home"]
+    assert isinstance(box, NatBox)
+    back = 2500 if gap == "1 s" else 2000
+    for at_ms, exhausted in ((1900, True), (back - 1, True), (back + 1, later)):
+        world.sim.run(at_ms * NS_PER_MS)
+        assert box.nat.exhausted is exhausted, at_ms
+
+
 def test_a_move_with_an_overlap_has_both_for_a_while() -> None:
     world = at_work(MOVE.replace("}", ", overlap: 300 ms}"))
     changes = watch(world)
