@@ -10,7 +10,7 @@
 # Each one sets up what it needs: see .ci/setup.sh.
 
 PY = .venv/bin/python
-PYTESTFLAGS ?= -n auto
+PYTESTFLAGS ?= -n auto --dist worksteal
 LOCK ?=
 SOAK_S ?= 600
 
