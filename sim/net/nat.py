@@ -114,8 +114,9 @@ class NatBox(IpNode):
         self._habits = IpsecHabits(profile)
 
     def reboot(self) -> None:
-        """Forget everything but rules."""
+        """Forget everything but rules; the ports that others took are free again."""
         self.nat.clear()
+        self.nat.exhausted = False
         self._habits = IpsecHabits(self.nat.profile)
 
     def lets_in(self, dst: bytes, protocol: int, ports: tuple[int, int]) -> bytes | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sim.ike.eap.names import METHODS, PASSWORD_METHODS, eap_problem
@@ -237,6 +238,8 @@ def _event(scenario: Scenario, event: Event) -> Iterator[tuple[str, str]]:
     model = scenario.nodes[event.node]
     if isinstance(event, RebindEvent | ExhaustEvent) and not isinstance(model, NatNode):
         yield "node", f"{event.node} is a {model.kind}: only a NAT has mappings"
+    if isinstance(event, RebindEvent) and event.address is not None and isinstance(model, NatNode):
+        yield from (("address", text) for text in _leased(scenario, event.node, model, event.address))
     if isinstance(event, RetimeEvent) and not isinstance(model, NatNode | FirewallNode):
         yield "node", f"{event.node} is a {model.kind}: only a NAT and a firewall have timeouts"
     if isinstance(event, SaEvent | DummyEvent | RedirectEvent):
@@ -253,6 +256,18 @@ def _event(scenario: Scenario, event: Event) -> Iterator[tuple[str, str]]:
     streams = isinstance(event, RetimeEvent) and event.udp_stream_timeout is not None
     if streams and getattr(model, "preset", "") != "linux":
         yield "udp_stream_timeout", "only the preset linux tells streams from other UDP"
+
+
+def _leased(scenario: Scenario, node: str, model: NatNode, address: str) -> Iterator[str]:
+    """What is wrong with another outside address of a NAT, for which nobody else has a route."""
+    own = ipaddress.ip_interface(address)
+    networks = [ipaddress.ip_interface(text).network for text in model.interfaces.get(model.outside, ())]
+    if own.network not in networks:
+        yield f"{own} is in no network of {node}:{model.outside}: nobody would find it there"
+    for name, other in scenario.nodes.items():
+        owned = (ipaddress.ip_interface(text).ip for texts in other.interfaces.values() for text in texts)
+        if name != node and own.ip in owned:
+            yield f"{own.ip} is an address of {name}"
 
 
 def _faults(scenario: Scenario) -> Found:

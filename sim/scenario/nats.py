@@ -170,6 +170,9 @@ def _nat64(model: NatNode) -> Iterator[Found]:
     elif network.network_address.packed[8]:
         yield ("nat64",), "bits 64 to 71 of the prefix must be zero (RFC 6052 2.2)"
     inner = [own for name, own in model.interfaces.items() if name != model.outside]
+    for text in (address for own in inner for address in own if ":" in address):
+        if network.version == 6 and ipaddress.ip_interface(text).network.overlaps(network):
+            yield ("nat64",), f"{text} is of the inside: the prefix must belong to nobody (RFC 6052 2.2)"
     if not any(":" in address for own in inner for address in own):
         yield ("nat64",), "nothing inside has IPv6: give an interface inside an IPv6 address"
 

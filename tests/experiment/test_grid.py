@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from sim.cli import app
@@ -81,6 +83,19 @@ def test_a_responder_behind_a_nat_does_not_follow_without_mobike() -> None:
     assert with_it.outcome is Outcome.SURVIVED
     assert with_it.outage_s > 0
     assert without.outage_s > with_it.outage_s or without.outcome is Outcome.LOST
+
+
+def test_a_tunnel_that_is_lost_says_what_began_it_and_where_packets_end() -> None:
+    """Without MOBIKE a responder behind a NAT goes on sending to the ports of before (RFC 7296 2.23)."""
+    lost = one_cell("symmetric", "home", keepalive=False, mobike=False).rebind
+    assert lost.outcome is Outcome.LOST
+    assert "gives every mapping another external port; near drops: no mapping" in lost.reason
+
+
+def test_a_grid_without_a_loss_asks_no_why_not() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(grid(["none"], keepalive=(True,), mobike=(True,), silence_s=5, jobs=1).render())
+    assert "Why not" not in console.export_text()
 
 
 def test_all_cells_are_the_same_as_each_alone() -> None:

@@ -304,6 +304,16 @@ def test_an_exhausted_nat_keeps_what_it_has() -> None:
     assert home.nat.outbound(17, stranger, remote, world.sim.now) is not None
 
 
+def test_a_reboot_gives_an_exhausted_nat_its_ports_back() -> None:
+    world = at_work("{at: 1 s, node: home, do: exhaust}, {at: 2 s, node: home, do: reboot}")
+    home = world.nodes["home"]
+    assert isinstance(home, NatBox)
+    world.sim.run(1500 * NS_PER_MS)
+    assert home.nat.exhausted
+    world.sim.run(2100 * NS_PER_MS)
+    assert not home.nat.exhausted
+
+
 def test_a_rule_drops_until_it_is_lifted() -> None:
     block = "{at: 1 s, node: core, do: block, rule: natt, protocol: udp, port: 4500}"
     world = at_work(f"{block}, {{at: 1500 ms, node: core, do: unblock, rule: natt}}")

@@ -119,6 +119,8 @@ CASES = {
             ("at: 1 s, node: bob, do: flap, interface: ett, gap: 1 s", ".interface", "mean `eth`?"),
             ("at: 1 s, node: bob, do: add-address, interface: eth, address: 10.1.0.9", ".address", "prefix"),
             ("at: 1 s, node: home, do: rebind, address: '2001:db8::1/64'", "", "is IPv4"),
+            ("at: 1 s, node: home, do: rebind, address: 9.9.9.9/24", ".address", "nobody would find it"),
+            ("at: 1 s, node: home, do: rebind, address: 198.18.0.1/24", ".address", "an address of core"),
             ("at: 1 s, node: moon, do: exhaust", ".node", "only a NAT has mappings"),
             ("at: 1 s, node: home, do: retime", "", "changes nothing"),
             ("at: 1 s, node: home, do: retime, udp_stream_timeout: 1 s", ".udp_stream_timeout", "linux"),
@@ -539,3 +541,9 @@ def test_a_setting_about_sizes_that_would_do_nothing_is_refused(settings: str, t
 def test_settings_of_aggfrag_mode_that_do_not_fit_are_refused(overrides: list[str], words: str) -> None:
     found = problems(TEXT, *(f"tunnels.rw.children.net.{override}" for override in overrides))
     assert any(words in problem for problem in found), found
+
+
+def test_the_prefix_of_a_nat64_belongs_to_nobody_inside() -> None:
+    text = Path("topologies/nat/nat64.yaml").read_text()
+    told = problems(text, "nodes.plat.nat64=2001:db8:1::/64")
+    assert any("2001:db8:1::1/64 is of the inside" in line for line in told)

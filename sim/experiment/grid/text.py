@@ -31,7 +31,9 @@ def render(grid: Grid) -> Group:
         title = Text(f"{settings}: the near box down, the far box across")
         parts += [title, _table(list(cells)), Text("")]
     parts.append(Text(LEGEND.format(silence=grid.silence_s)))
-    parts += [Text(""), _reasons(grid)]
+    reasons = _reasons(grid)
+    if reasons.row_count:
+        parts += [Text(""), reasons]
     return Group(*parts)
 
 

@@ -87,8 +87,15 @@ def _disturb(
     return Trial(
         Outcome.SURVIVED if survived else Outcome.LOST,
         round(longest, 3),
-        "" if survived else _told(result, terms.pace.event) or _dropped(result),
+        "" if survived else _why_lost(result, terms.pace.event),
     )
+
+
+def _why_lost(result: Result, since_s: float) -> str:
+    """What began it, and what became of the packets since."""
+    drops = sorted(result.summary["drops"], key=lambda drop: drop["packets"])
+    most = f"{drops[-1]['node']} drops: {drops[-1]['reason']}" if drops else "no packet comes back"
+    return f"{_told(result, since_s)}; {most}"
 
 
 def _told(result: Result, since_s: float) -> str:
