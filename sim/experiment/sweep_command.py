@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sim.experiment.sweep import sweep
+from sim.experiment.whole_file import check_writable, write_whole
 from sim.scenario.errors import Problem, ScenarioError
 from sim.scenario.source import YamlReader
 
@@ -26,10 +27,13 @@ def run_sweep(
 ) -> str:
     """Sweeps, writes the table to `out`, and returns what to print: without `out` the table as CSV.
 
-    ScenarioError for arguments that mean nothing, and before anything runs for a variant that cannot.
+    Before anything runs: ScenarioError for arguments that mean nothing and for a variant that cannot run,
+    OSError for a file that cannot be written.
     """
     if out is not None and out.suffix not in SUFFIXES:
         raise ScenarioError([Problem(f"--out {out}", "", f"must end in {' or '.join(SUFFIXES)}")])
+    if out is not None:
+        check_writable(out)
     varied = dict(map(read_vary, vary))
     fixed = {path: [values] for path, values in map(_fixed, overrides)}
     table = sweep(topology, {**fixed, **varied}, seeds, processes=jobs, progress=progress)
@@ -73,12 +77,9 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(table: pd.DataFrame, out: Path) -> None:
-    """Beside the file, then renamed: never half of it."""
     octets = io.BytesIO()
     if out.suffix == ".csv":
         octets.write(table.to_csv(index=False).encode())
     else:
         table.to_parquet(octets, index=False)
-    beside = out.with_name(f".{out.name}.part")
-    beside.write_bytes(octets.getvalue())
-    beside.replace(out)
+    write_whole(out, octets.getvalue())

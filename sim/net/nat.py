@@ -8,7 +8,8 @@ errors pass with the packet that they quote translated (RFC 5508). UDP, TCP and 
 other protocols only ESP, by a habit of `nat_ipsec`, and what has an address to itself (`one_to_one`), where
 nothing but addresses changes. IPv6 is forwarded as it is, unless the box has a NAT64 (`nat64`) or other
 prefixes for its own (`nptv6`). What comes from outside uninvited is dropped in silence, except for a ping of
-the box itself, and for what a connection tracker takes for its own."""
+the box itself, and for what a connection tracker takes for its own.
+"""
 
 from __future__ import annotations
 
@@ -250,13 +251,13 @@ class NatBox(IpNode):
 
     def _by_habit_out(self, packet: Packet, port: Port, now: int) -> bool:
         """Whether the box does to a packet of IPsec what is no NAT's business."""
-        if not self._habits.any:
+        if not self._habits.active:
             return False
         verdict = self._habits.outbound(packet.data, self.nat.addresses[0], now)
         return verdict is not None and self._follow_habit(packet, port, SRC, verdict, now)
 
     def _by_habit_in(self, packet: Packet, now: int) -> bool:
-        if not self._habits.any:
+        if not self._habits.active:
             return False
         verdict = self._habits.inbound(packet.data, now)
         if verdict is None:

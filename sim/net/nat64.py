@@ -5,7 +5,8 @@
 
 The mappings, their axes, timeouts and ports are those of the box, which it shares with its NAT of IPv4. UDP,
 TCP and ICMP echo are translated, and ICMP errors about them; nothing else has ports. Fragments are put
-together first and cut again where the other side needs it. Hairpinning is left out."""
+together first and cut again where the other side needs it. Hairpinning is left out.
+"""
 
 from __future__ import annotations
 

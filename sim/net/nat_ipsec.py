@@ -116,17 +116,13 @@ class IpsecHabits:
             port: Clients(timeout) for port, rule in self._rules.items() if rule is PortRule.KEEP
         }
         self._apart = profile.esp_in_udp_apart
-        self._wanted = (
+        self.active = (
             self._esp is not None
             or self._ike is not None
             or self._apart
             or set(self._rules.values()) != {PortRule.TRANSLATE}
         )
-
-    @property
-    def any(self) -> bool:
         """Whether the box has any of them."""
-        return self._wanted
 
     def outbound(self, data: bytearray, address: bytes, now: int) -> Sock | str | None:
         """For a sound packet from inside that is no fragment; `address` is the external one."""

@@ -7,8 +7,9 @@
                                                            +----> route -> fragment -> port.send
 
 RFC 791, RFC 1122 3.2, RFC 1812 5, RFC 8200, RFC 4443. A node follows the weak host model (RFC 1122
-3.3.4.2): it accepts packets to any of its addresses on any port and routes its own by destination only.
-Next hops need no address resolution. Left out: multicast and broadcast, redirects, source routing.
+3.3.4.2): it accepts packets to any of its addresses on any port and routes its own by destination. An end
+of tunnels with several ways out sends by the port of the source address instead: see `by_source`. Next hops
+need no address resolution. Left out: multicast and broadcast, redirects, source routing.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sim.cli import app
 from sim.experiment.grid.cell import KINDS, Cell, Outcome, Pace
+from sim.experiment.grid.command import Request, show
 from sim.experiment.grid.errors import GridError
 from sim.experiment.grid.study import grid, one_cell
 from sim.experiment.grid.text import code
@@ -161,6 +162,15 @@ def test_the_command_prints_json_and_writes_a_page(tmp_path: Path) -> None:
     told = json.loads(answer.stdout)
     assert [cell["keepalive"] for cell in told["cells"]] == [True, False]
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    page = tmp_path / "file" / "grid.html"
+    request = Request(["none"], "on", "on", "5 s", None, None, page, 1, 1)
+    with pytest.raises(OSError, match=r"Not a directory|File exists") as told:
+        show(request, as_json=True, progress=lambda *_: pytest.fail("it ran"))
+    assert told.value.filename == str(page)
 
 
 @pytest.mark.parametrize(

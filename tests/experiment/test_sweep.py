@@ -104,6 +104,24 @@ def test_the_command_writes_csv_and_parquet_of_one_content(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "runs.parquet"]
 
 
+def test_a_file_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
+    """A result must not be lost after hours; the name is the user's."""
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "runs.csv"
+    with pytest.raises(OSError, match=r"Not a directory|File exists") as told:
+        run_sweep(TOPOLOGY, ["links.1.delay=5 ms"], 1, [], out, 1, lambda *_: pytest.fail("it ran"))
+    assert told.value.filename == str(out)
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(IsADirectoryError):
+        run_sweep(TOPOLOGY, ["links.1.delay=5 ms"], 1, [], tmp_path / "d.csv", 1)
+
+
+def test_folders_above_the_table_are_made(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "runs.csv"
+    run_sweep(TOPOLOGY, ["links.1.delay=5 ms"], 1, ["duration=3 s"], out, 1)
+    assert [path.name for path in out.parent.iterdir()] == ["runs.csv"]
+
+
 def test_a_comma_in_brackets_parts_nothing() -> None:
     path, values = read_vary("links.0.delay={up: 1 ms, down: 2 ms},5 ms")
     assert path == "links.0.delay"

@@ -25,8 +25,8 @@ class Cell:
 
     @property
     def settings(self) -> str:
-        words = ("on" if self.keepalive else "off"), ("on" if self.mobike else "off")
-        return "keepalive {}, MOBIKE {}".format(*words)
+        keepalive, mobike = ("on" if setting else "off" for setting in (self.keepalive, self.mobike))
+        return f"keepalive {keepalive}, MOBIKE {mobike}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sim.experiment.grid.errors import GridError
 from sim.experiment.grid.study import Progress, grid, one_cell, row_of
+from sim.experiment.whole_file import check_writable, write_whole
 from sim.units import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class Request:
 
 
 def show(request: Request, *, as_json: bool, progress: Progress | None) -> RenderableType | str:
-    """What to print; GridError for options that make no sense, or not together."""
+    """What to print; before anything runs GridError for options that make no sense, or not together.
+
+    OSError, then as well, for a page that cannot be written.
+    """
     keepalive = _chosen("--keepalive", request.keepalive)
     mobike = _chosen("--mobike", request.mobike)
     silence_s = _seconds(request.silence)
@@ -41,6 +45,8 @@ def show(request: Request, *, as_json: bool, progress: Progress | None) -> Rende
         return _one(request, keepalive[0], mobike[0], silence_s, as_json=as_json)
     if request.out is not None:
         raise GridError("--out: a folder is for the captures of one cell: name it with --cell A B")
+    if request.html is not None:
+        check_writable(request.html)
     found = grid(
         request.presets,
         keepalive=keepalive,
@@ -51,8 +57,7 @@ def show(request: Request, *, as_json: bool, progress: Progress | None) -> Rende
         progress=progress,
     )
     if request.html is not None:
-        request.html.parent.mkdir(parents=True, exist_ok=True)
-        request.html.write_text(found.html(), encoding="utf-8")
+        write_whole(request.html, found.html().encode())
     if not as_json:
         return found.render()
     return json.dumps({"silence_s": silence_s, "seed": request.seed, "cells": found.rows()}, indent=2)

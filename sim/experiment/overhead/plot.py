@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 
@@ -21,6 +22,7 @@ from sim.experiment.drawing import FAINT, INK, Drawing
 from sim.experiment.overhead.errors import OverheadError
 from sim.experiment.overhead.pieces import Piece
 from sim.experiment.overhead.study import Column, Study
+from sim.experiment.whole_file import write_whole
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8a8a")
 LINES = ("-", "--", ":", "-.")
@@ -56,16 +58,13 @@ def check_format(path: str | Path) -> str:
 
 def save(drawn: Figure, path: str | Path) -> None:
     """Write a figure whole or not at all, in the format that the file's name says."""
-    kind, final = check_format(path), Path(path)
-    part = final.with_name(f".{final.name}.part")
+    kind, octets = check_format(path), BytesIO()
+    with _style():
+        drawn.savefig(octets, format=kind, dpi=PRINT_DPI, metadata=_METADATA[kind])
     try:
-        with _style():
-            drawn.savefig(part, format=kind, dpi=PRINT_DPI, metadata=_METADATA[kind])
-        part.replace(final)
+        write_whole(Path(path), octets.getvalue())
     except OSError as error:
         raise OverheadError(f"{path}: {error.strerror}; give a file that can be written") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

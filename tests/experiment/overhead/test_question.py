@@ -155,4 +155,9 @@ def raises(column: Column, size: int) -> bool:
     "option", [{"tfc": 1000}, {"ipcomp": True}, {"natt": True}, {"esn": True}, {"ip": 6}]
 )
 def test_every_option_goes_with_a_comparison_of_nothing_named(option: dict[str, object]) -> None:
-    ask(compare=True, **option)
+    """The usual variants can all be made with it, plain IP among them, and none is refused."""
+    study = study_of(compare=True, **option)  # type: ignore[arg-type]
+    size = study.sizes[0]
+    found = [column.wire(size) for column in study.columns]
+    assert size in found
+    assert max(found) > size
