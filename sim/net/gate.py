@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.wire import icmp, ip
+from sim.net.icmp_filter import ERRORS, dropped, icmp_kind
+from sim.wire import ip
 from sim.wire.buffer import WireError
 from sim.wire.ip import IpHeader, Protocol
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 BLOCKED = "firewall"
 _PORTED = frozenset({Protocol.UDP, Protocol.TCP})
-_ICMP = {4: Protocol.ICMP, 6: Protocol.ICMPV6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Rule:
 
     def fits(self, data: bytearray, header: IpHeader) -> bool:
         """Whether a whole packet, or a fragment, is one of those; later fragments show no port."""
-        if self.errors and not _is_icmp_error(data, header):
+        if self.errors and icmp_kind(data) not in ERRORS:
             return False
         if self.protocol is not None and header.protocol not in _alike(self.protocol):
             return False
@@ -51,32 +51,28 @@ class Gate:
         self.rules: dict[str, Rule] = {}
         self._drop = drop
 
-    def blocks(self, data: bytearray) -> bool:
+    def why_not(self, data: bytearray) -> str:
+        """The reason to drop a packet; empty to let it pass, as with what is no packet."""
         try:
             header = ip.parse(data)
         except WireError:
-            return False  # whoever it is for will say so
-        return any(rule.fits(data, header) for rule in self.rules.values())
+            return ""  # whoever it is for will say so
+        rule = next((rule for rule in self.rules.values() if rule.fits(data, header)), None)
+        if rule is None:
+            return ""
+        kind = icmp_kind(data) if rule.errors else None
+        return BLOCKED if kind is None else dropped(kind)
 
     def entry(self, enter: Enter) -> Enter:
         """What links call instead of `enter`."""
 
         def guarded(packet: Packet, port: Port, now: int) -> None:
-            if self.blocks(packet.data):
-                self._drop(packet, BLOCKED, now)
+            if reason := self.why_not(packet.data):
+                self._drop(packet, reason, now)
             else:
                 enter(packet, port, now)
 
         return guarded
-
-
-def _is_icmp_error(data: bytearray, header: IpHeader) -> bool:
-    if header.protocol != _ICMP[header.version] or header.fragment_offset:
-        return False
-    try:
-        return icmp.parse(data, header.upper_offset).is_error
-    except WireError:
-        return False
 
 
 def _alike(protocol: int) -> tuple[int, ...]:

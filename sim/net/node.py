@@ -21,7 +21,7 @@ from typing import Protocol
 
 from sim.net.by_source import by_source, other_ports, sender, source
 from sim.net.engine import Simulation
-from sim.net.gate import BLOCKED, Gate, Rule
+from sim.net.gate import Gate, Rule
 from sim.net.icmp_filter import filtered
 from sim.net.limit import TokenBucket
 from sim.net.local import HANDLERS, ProtocolHandler, UdpHandler
@@ -454,8 +454,8 @@ class IpNode:
         error = icmp.error(packet.data, own, kind, mtu)
         if error is None:
             return
-        if self._gate.rules and self._gate.blocks(error):
-            self.drop(Packet(error, now), BLOCKED, now)
+        if self._gate.rules and (reason := self._gate.why_not(error)):
+            self.drop(Packet(error, now), reason, now)
         elif self.icmp_limit.take(now):
             self.send(Packet(error, now), now)
         else:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import sim
+from sim.experiment.flows import outage_entries
 from sim.ike.events import Reason
 from sim.ipsec.verdict import BYPASS
 from sim.net.nat import NatBox
@@ -323,6 +327,15 @@ def test_a_rule_drops_until_it_is_lifted() -> None:
     assert gap == []
     assert max(arrivals) > 2900 * NS_PER_MS
     assert world.nodes["core"].drops["firewall"] == 50
+
+
+def test_a_black_hole_that_a_rule_makes_is_explained_as_one() -> None:
+    """By the same words as `drop_icmp`: an outage says who kept the source from hearing of the MTU."""
+    text = Path("topologies/mtu-black-hole.yaml").read_text()
+    wall = "{at: 0 s, node: wall, do: block, rule: icmp, protocol: icmp-errors}"
+    hole = sim.run(load_text(text, overrides=["nodes.wall.drop_icmp=[]", f"events=[{wall}]", "checks=[]"]))
+    told = [entry.detail for entry in outage_entries(hole.world)]
+    assert any("wall dropped the ICMP that says so" in detail for detail in told), told
 
 
 def test_timeouts_change_from_now_on() -> None:
